@@ -1,0 +1,42 @@
+"""Range checks of option values; each failure is an ``OptionsError`` that names the range and what was got."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from edge_mtcnn.errors import OptionsError
+
+__all__ = ["check_choice", "check_int", "check_number", "check_triple"]
+
+
+def check_int(name: str, value: object, low: int, high: int | None, why: str = "") -> None:
+    """Require a whole number in ``low..high``; ``high=None`` for no upper bound."""
+    bound = f"at least {low}" + (f" ({why})" if why else "") if high is None else f"{low}..{high}"
+    # bool is an int in Python, yet min_face_size=True is a slip.
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):  # type: ignore[operator]
+        raise OptionsError(f"{name} must be a whole number {bound}; got {value!r}")
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Require a finite number in ``low..high``."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
+        raise OptionsError(f"{name} must be a number in {low}..{high}; got {value!r}")
+
+
+def check_triple(name: str, value: object) -> tuple[Any, Any, Any]:
+    """Require three values, one for each network."""
+    if not isinstance(value, (tuple, list)) or len(value) != 3:
+        raise OptionsError(
+            f"{name} must be three values, for P-Net, R-Net and O-Net; got {value!r}"
+        )
+    return (value[0], value[1], value[2])
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Require one of ``choices``."""
+    if value not in choices:
+        raise OptionsError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

@@ -1,0 +1,258 @@
+"""What to look for (``DetectorOptions``) and how to run it (``RuntimeOptions``).
+
+Frozen, keyword-only, checked when made; read from and saved to JSON or TOML. Each default is written once,
+here. Imports ``errors`` and ``checks`` only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_mtcnn.checks import check_choice, check_int, check_number, check_triple
+from edge_mtcnn.errors import OptionsError
+
+__all__ = [
+    "PRESETS",
+    "DetectorOptions",
+    "RuntimeOptions",
+    "load_options",
+    "save_options",
+]
+
+_TOML_NULL = "none"  # TOML has no null
+
+MIN_FACE_SIZE = 12
+"""Side of P-Net's window: a smaller face would mean enlarging the image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorOptions:
+    """What to look for. How to run it is ``RuntimeOptions``. The defaults are preset ``default``.
+
+    Attributes:
+        min_face_size: side of the smallest face looked for, source pixels, at least 12.
+            Doubling it quarters P-Net's work.
+        max_face_size: side of the largest face looked for, source pixels, at least
+            ``min_face_size``; ``None`` for no limit.
+        scale_factor: ratio of two neighbouring levels of the image pyramid, 0.1..0.95.
+        thresholds: face probability, 0..1, that a candidate of P-Net, R-Net and O-Net must reach.
+        confidence: lowest ``Face.score`` reported, 0..1; 0 reports all that O-Net's threshold lets
+            through.
+        resampling: how levels and windows are made from the image. ``"area"`` averages the full
+            image, exactly as ``mtcnn`` 0.1.x; ``"octaves"`` samples a pyramid of halved images,
+            several times faster and as accurate.
+        max_candidates: most candidates that go on from P-Net, R-Net and O-Net, at least 1 each;
+            the best are kept and ``Timings.capped`` tells. ``None`` for no limit.
+    """
+
+    min_face_size: int = 20
+    max_face_size: int | None = None
+    scale_factor: float = 0.709
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    confidence: float = 0.0
+    resampling: Literal["area", "octaves"] = "octaves"
+    max_candidates: tuple[int, int, int] | None = (10_000, 5_000, 2_000)
+
+    def __post_init__(self) -> None:
+        check_int("min_face_size", self.min_face_size, MIN_FACE_SIZE, None, "the P-Net window")
+        if self.max_face_size is not None:
+            check_int("max_face_size", self.max_face_size, self.min_face_size, None, "min_face_size")
+        check_number("scale_factor", self.scale_factor, 0.1, 0.95)
+        check_number("confidence", self.confidence, 0.0, 1.0)
+        check_choice("resampling", self.resampling, ("area", "octaves"))
+        thresholds = check_triple("thresholds", self.thresholds)
+        for value in thresholds:
+            check_number("each of thresholds", value, 0.0, 1.0)
+        object.__setattr__(self, "thresholds", thresholds)
+        if self.max_candidates is not None:
+            caps = check_triple("max_candidates", self.max_candidates)
+            for cap in caps:
+                check_int("each of max_candidates", cap, 1, None)
+            object.__setattr__(self, "max_candidates", caps)
+
+    @classmethod
+    def from_preset(cls, name: str) -> DetectorOptions:
+        """The options of a preset; change some with ``dataclasses.replace``.
+
+        Args:
+            name: ``"default"`` or ``"reference"`` (exactly what ``mtcnn`` 0.1.x computes).
+
+        Raises:
+            OptionsError: there is no such preset.
+        """
+        check_choice("preset", name, tuple(PRESETS))
+        return PRESETS[name]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DetectorOptions:
+        """Options from plain values over the defaults; an unknown name is an ``OptionsError``."""
+        return _replaced(cls(), values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """How to run the networks. What to look for is ``DetectorOptions``.
+
+    Attributes:
+        device: ``"cpu"``; ``"cuda"``, an order that fails where CUDA does not start; ``"auto"``,
+            a wish that takes the best provider that starts; or a sequence of ONNX Runtime
+            execution provider names, an order for the first of them.
+        threads: threads that share the work of one image, 1..256; ``None`` for as many as the
+            affinity mask and the container allow.
+        models: folder with another ``manifest.json`` and its model files; ``None`` for those of
+            the package.
+        form: form of the networks as named in the manifest, or ``"auto"`` for the one that suits
+            the processor.
+    """
+
+    device: str | tuple[str, ...] = "cpu"
+    threads: int | None = None
+    models: str | os.PathLike[str] | None = None
+    form: str = "auto"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.device, str):
+            check_choice("device", self.device, ("cpu", "cuda", "auto"))
+        else:
+            names = tuple(self.device) if isinstance(self.device, Sequence) else ()
+            if not names or not all(isinstance(name, str) and name for name in names):
+                raise OptionsError(
+                    "device must be 'cpu', 'cuda', 'auto' or a sequence of execution provider"
+                    f" names; got {self.device!r}"
+                )
+            object.__setattr__(self, "device", names)
+        if self.threads is not None:
+            check_int("threads", self.threads, 1, 256)
+        if self.models is not None:
+            if not isinstance(self.models, (str, os.PathLike)):
+                raise OptionsError(f"models must be a path or None; got {self.models!r}")
+            object.__setattr__(self, "models", os.fspath(self.models))
+        if not isinstance(self.form, str) or not self.form:
+            raise OptionsError(f"form must be 'auto' or a name in the manifest; got {self.form!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RuntimeOptions:
+        """Options from plain values over the defaults; an unknown name is an ``OptionsError``."""
+        return _replaced(cls(), values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as plain values."""
+        return asdict(self)
+
+
+PRESETS: Mapping[str, DetectorOptions] = {
+    "default": DetectorOptions(),
+    "reference": DetectorOptions(resampling="area", max_candidates=None),
+}
+"""Options by preset name."""
+
+
+def load_options(path: str | os.PathLike[str]) -> tuple[DetectorOptions, RuntimeOptions]:
+    """Read options from a JSON or TOML file.
+
+    The file holds ``preset`` (a name, optional), ``detector`` and ``runtime`` (tables of options).
+
+    Raises:
+        OptionsError: the file cannot be read or parsed, or holds an unknown or invalid option.
+    """
+    file = Path(path)
+    content = _parse(file)
+    unknown = set(content) - {"preset", "detector", "runtime"}
+    if unknown:
+        raise OptionsError(
+            f"{file}: unknown entry {sorted(unknown)[0]!r}; known: preset, detector, runtime"
+        )
+    try:
+        base = DetectorOptions.from_preset(content.get("preset", "default"))
+        detector = _replaced(base, content.get("detector", {}))
+        runtime = RuntimeOptions.from_dict(content.get("runtime", {}))
+    except OptionsError as error:
+        raise OptionsError(f"{file}: {error}") from None
+    return detector, runtime
+
+
+def save_options(
+    path: str | os.PathLike[str],
+    *,
+    detector: DetectorOptions | None = None,
+    runtime: RuntimeOptions | None = None,
+) -> None:
+    """Write options for ``load_options``, as TOML or JSON by the suffix; the file appears whole.
+
+    Raises:
+        OptionsError: the suffix is neither ``.json`` nor ``.toml``.
+    """
+    file = Path(path)
+    tables = {
+        name: options.to_dict()
+        for name, options in (("detector", detector), ("runtime", runtime))
+        if options is not None
+    }
+    if file.suffix == ".json":
+        text = json.dumps(tables, indent=2) + "\n"
+    elif file.suffix == ".toml":
+        # Strings, numbers, booleans and lists of them read the same in JSON and TOML.
+        text = "\n".join(
+            f"[{name}]\n"
+            + "".join(
+                f"{key} = {json.dumps(_TOML_NULL if value is None else value)}\n"
+                for key, value in table.items()
+            )
+            for name, table in tables.items()
+        )
+    else:
+        raise OptionsError(f"options are saved as .json or .toml; got {file.name!r}")
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionsError(f"cannot read the options file {file}: {error}") from None
+    if file.suffix == ".toml":
+        try:
+            import tomllib
+        except ModuleNotFoundError:
+            raise OptionsError(
+                f"{file}: reading TOML needs Python 3.11 or newer; save the options as JSON"
+            ) from None
+        try:
+            content: Any = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise OptionsError(f"{file} is not valid TOML: {error}") from None
+    else:
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise OptionsError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise OptionsError(f"{file} must hold a table of options; got {type(content).__name__}")
+    return content
+
+
+def _replaced(options: Any, values: Any) -> Any:
+    """``options`` with some values changed, unknown names refused."""
+    if not isinstance(values, Mapping):
+        raise OptionsError(f"options must be a table of names and values; got {values!r}")
+    known = [field.name for field in fields(options)]
+    for name in values:
+        if name not in known:
+            kind = type(options).__name__
+            raise OptionsError(f"unknown option {name!r} of {kind}; known: {', '.join(known)}")
+    plain = {name: None if value == _TOML_NULL else value for name, value in values.items()}
+    return replace(options, **{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})

@@ -1,0 +1,254 @@
+"""What a detection returns: ``Faces``, a sequence of frozen ``Face`` values over arrays.
+
+Boxes are ``x1, y1, x2, y2`` and landmarks ``x, y``, both in source pixels, float32, not clipped to the image.
+Imports NumPy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["LANDMARK_NAMES", "Face", "Faces", "FloatArray", "ImageArray", "Landmarks", "Timings"]
+
+FloatArray = npt.NDArray[np.floating[Any]]
+ImageArray = npt.NDArray[np.uint8]
+
+Point = tuple[float, float]
+
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+"""Order of the five landmarks; left and right are the viewer's."""
+
+
+class Landmarks(NamedTuple):
+    """The five points of one face, each ``(x, y)`` in source pixels; left and right are the viewer's."""
+
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    mouth_left: Point
+    mouth_right: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One detected face.
+
+    Attributes:
+        box: ``x1, y1, x2, y2``, source pixels; may leave the image.
+        score: 0..1, what to threshold: equals ``confidence`` unless the detector calibrates it.
+        landmarks: the five points.
+        confidence: 0..1, O-Net's raw probability of a face.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: Landmarks
+    confidence: float
+
+    @property
+    def width(self) -> float:
+        """Width of the box, pixels."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> float:
+        """Height of the box, pixels."""
+        return self.box[3] - self.box[1]
+
+    @property
+    def eye_distance(self) -> float:
+        """Distance between the two eyes, pixels."""
+        (x1, y1), (x2, y2) = self.landmarks.left_eye, self.landmarks.right_eye
+        return float(np.hypot(x2 - x1, y2 - y1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The face in the format of ``mtcnn``: integers by truncation, the corner not below 0.
+
+        Returns:
+            ``{"box": [x, y, w, h], "confidence": float, "keypoints": {name: (x, y)}}``.
+        """
+        x1, y1, x2, y2 = self.box
+        x, y = max(0, int(x1)), max(0, int(y1))
+        points = zip(LANDMARK_NAMES, self.landmarks, strict=True)
+        return {
+            "box": [x, y, int(x2 - x), int(y2 - y)],
+            "confidence": self.confidence,
+            "keypoints": {name: (int(px), int(py)) for name, (px, py) in points},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of one detection went and how much work it was.
+
+    Attributes:
+        pyramid_ms, pnet_ms, rnet_ms, onet_ms: wall time of the stages, milliseconds. A stage
+            includes the cropping of its windows, NMS and regression.
+        total_ms: wall time of the whole call, milliseconds.
+        levels: heights and widths of the pyramid's levels, pixels.
+        rnet_windows, onet_windows: windows that went through the network.
+        capped: names of the stages whose candidates a cap of ``max_candidates`` cut.
+    """
+
+    pyramid_ms: float
+    pnet_ms: float
+    rnet_ms: float
+    onet_ms: float
+    total_ms: float
+    levels: tuple[tuple[int, int], ...]
+    rnet_windows: int
+    onet_windows: int
+    capped: tuple[str, ...] = ()
+
+
+class Faces(Sequence[Face]):
+    """The faces of one image, best first: a sequence of ``Face`` over arrays that stay together.
+
+    Args:
+        boxes: (N, 4) ``x1, y1, x2, y2``, source pixels.
+        scores: (N,) 0..1.
+        landmarks: (N, 5, 2) ``x, y``, source pixels.
+        confidences: (N,) raw O-Net probabilities 0..1; the scores when left out.
+        image_size: height and width of the image, pixels.
+        timings: where the time went, when it was asked for.
+
+    Raises:
+        ValueError: the arrays do not have the same number of rows or the shapes above.
+    """
+
+    __slots__ = ("boxes", "confidences", "image_size", "landmarks", "scores", "timings")
+
+    boxes: FloatArray
+    scores: FloatArray
+    landmarks: FloatArray
+    confidences: FloatArray
+    image_size: tuple[int, int]
+    timings: Timings | None
+
+    def __init__(
+        self,
+        boxes: npt.ArrayLike,
+        scores: npt.ArrayLike,
+        landmarks: npt.ArrayLike,
+        *,
+        confidences: npt.ArrayLike | None = None,
+        image_size: tuple[int, int],
+        timings: Timings | None = None,
+    ) -> None:
+        self.scores = _frozen(scores, ())
+        count = len(self.scores)
+        self.boxes = _frozen(boxes, (4,), count)
+        self.landmarks = _frozen(landmarks, (5, 2), count)
+        self.confidences = self.scores if confidences is None else _frozen(confidences, (), count)
+        self.image_size = image_size
+        self.timings = timings
+
+    @classmethod
+    def empty(cls, image_size: tuple[int, int], timings: Timings | None = None) -> Self:
+        """No face, in the same shapes with zero rows."""
+        return cls(
+            np.zeros((0, 4)),
+            np.zeros(0),
+            np.zeros((0, 5, 2)),
+            image_size=image_size,
+            timings=timings,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+    @overload
+    def __getitem__(self, index: slice | npt.ArrayLike) -> Faces: ...
+    def __getitem__(self, index: int | slice | npt.ArrayLike) -> Face | Faces:
+        """One ``Face`` for an integer; ``Faces`` for a slice, a boolean mask or an index array."""
+        if isinstance(index, (int, np.integer)):
+            return self._face(range(len(self))[int(index)])
+        rows = index if isinstance(index, slice) else np.asarray(index)
+        if isinstance(rows, np.ndarray) and rows.size == 0:
+            rows = rows.astype(np.intp)  # [] is a float array, which NumPy refuses as an index
+        return Faces(
+            self.boxes[rows],
+            self.scores[rows],
+            self.landmarks[rows],
+            confidences=self.confidences[rows],
+            image_size=self.image_size,
+            timings=self.timings,
+        )
+
+    def __iter__(self) -> Iterator[Face]:
+        return (self._face(row) for row in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Faces):
+            return NotImplemented
+        return self.image_size == other.image_size and all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("boxes", "scores", "landmarks", "confidences")
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compares by value, over arrays
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        best = f", best score {self.scores.max():.4f}" if len(self) else ""
+        return f"Faces({len(self)} in {width}x{height}{best})"
+
+    def largest(self) -> Face | None:
+        """The face with the largest box; ``None`` when there is none."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return self._face(int(np.argmax(sides.prod(axis=1)))) if len(self) else None
+
+    def best(self) -> Face | None:
+        """The face with the highest score; ``None`` when there is none."""
+        return self._face(int(np.argmax(self.scores))) if len(self) else None
+
+    def clipped_boxes(self) -> FloatArray:
+        """(N, 4) boxes cut to the image: x within 0..width, y within 0..height."""
+        height, width = self.image_size
+        return np.clip(self.boxes, 0, np.array([width, height] * 2, dtype=np.float32))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The faces in the format of ``mtcnn``, see ``Face.to_dict``."""
+        return [face.to_dict() for face in self]
+
+    def to_supervision(self) -> Any:
+        """The faces as ``supervision.Detections`` with scores and landmarks.
+
+        Raises:
+            ImportError: the package ``supervision`` is not installed.
+        """
+        import supervision
+
+        return supervision.Detections(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            data={"landmarks": self.landmarks.copy()},
+        )
+
+    def _face(self, row: int) -> Face:
+        return Face(
+            box=tuple(self.boxes[row].tolist()),
+            score=float(self.scores[row]),
+            landmarks=Landmarks(*(tuple(point) for point in self.landmarks[row].tolist())),
+            confidence=float(self.confidences[row]),
+        )
+
+
+def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = None) -> FloatArray:
+    """A read-only float32 copy of shape (count, *row)."""
+    array = np.array(values, dtype=np.float32)
+    if array.shape[1:] != row or array.ndim == 0 or (count is not None and len(array) != count):
+        expected = ("N" if count is None else count, *row)
+        raise ValueError(f"expected an array of shape {expected}, got {array.shape}")
+    array.flags.writeable = False
+    return array
