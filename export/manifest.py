@@ -1,0 +1,111 @@
+"""Writes ``models/``: every form of every network, the constants they share, and ``manifest.json``.
+
+The manifest is what the runtime trusts: which file is which form, its SHA-256 and size, and what goes in and out. A further
+form (float16, say) is one more key under ``forms``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from export.blocked import build_blocked
+from export.graph import IR_VERSION, OPSET, GraphWriter, finish, io_shapes, output_name, share
+from export.networks import Network
+from export.plain import build_plain
+from export.reading import Trained
+from export.weights import DISTRIBUTION, VERSION, WEIGHTS_PATH, WEIGHTS_SHA256
+
+SCHEMA_VERSION = 1
+MODEL_VERSION = "1.0.0"
+LICENCE = "MIT"
+SOURCE = f"{DISTRIBUTION} {VERSION} (Python package index), {WEIGHTS_PATH}"
+
+INPUT_MEANING = (
+    "float32 rows of interleaved RGB pixels, 0..255, upright and not normalised: "
+    "the memory of an (N, H, W, 3) image seen as (N, 1, H, 3 W)"
+)
+CHANNELS = (
+    "logit of face minus logit of not-face (its sigmoid is the probability of a face), then dx1, dy1, dx2, dy2: "
+    "the moves of left, top, right and bottom edge as fractions of the window's width and height"
+)
+LANDMARKS = (
+    ", then x1, y1, ..., x5, y5: left eye, right eye, nose, left and right corner of the mouth as the viewer sees "
+    "them, as fractions of the window from its top left corner"
+)
+
+
+def output_meaning(network: Network) -> str:
+    """One sentence on the axis of 5 or 15 numbers."""
+    if network.dense is None:
+        cells = "; cell (row r, column c) describes the 12 x 12 window at rows 2r..2r+11, columns 2c..2c+11"
+        return f"axis 1: {CHANNELS}{cells}"
+    return f"axis 1: {CHANNELS}{LANDMARKS if 'landmarks' in network.heads else ''}"
+
+
+def model_file(network: Network, form: str) -> str:
+    return f"{network.name}.onnx" if form == "plain" else f"{network.name}.{form}.onnx"
+
+
+def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
+    """Write all model files and the manifest into ``folder``, replacing what is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = {name: _write_network(trained, folder) for name, trained in networks.items()}
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "model_version": MODEL_VERSION,
+        "license": LICENCE,
+        "source": {"description": SOURCE, "sha256": WEIGHTS_SHA256},
+        "networks": entries,
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / "manifest.json").write_bytes(text.encode())
+
+
+def _write_network(trained: Trained, folder: Path) -> dict[str, object]:
+    network = trained.network
+    forms: dict[str, GraphWriter] = {"plain": build_plain(trained), "blocked": build_blocked(trained)}
+    shared, data = share(list(forms.values()), f"{network.name}.weights")
+    external = [_write(folder / f"{network.name}.weights", data)] if shared else []
+    described = {}
+    for form, writer in forms.items():
+        content = finish(writer, network, output_name(network), _metadata(network, form), shared)
+        described[form] = {
+            **_write(folder / model_file(network, form), content),
+            "opset": OPSET,
+            "ir_version": IR_VERSION,
+            "data": external,
+        }
+    pixels, result = io_shapes(network)
+    return {
+        "title": network.title,
+        "window": network.window,
+        "input": {"name": "pixels", "dtype": "float32", "shape": pixels, "meaning": INPUT_MEANING},
+        "output": {
+            "name": output_name(network),
+            "dtype": "float32",
+            "shape": result,
+            "meaning": output_meaning(network),
+        },
+        "forms": described,
+    }
+
+
+def _metadata(network: Network, form: str) -> dict[str, str]:
+    return {
+        "network": network.title,
+        "form": form,
+        "version": MODEL_VERSION,
+        "license": LICENCE,
+        "source": SOURCE,
+        "source_sha256": WEIGHTS_SHA256,
+        "input": INPUT_MEANING,
+        "output": output_meaning(network),
+    }
+
+
+def _write(path: Path, content: bytes) -> dict[str, object]:
+    path.write_bytes(content)
+    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
