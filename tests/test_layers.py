@@ -19,7 +19,7 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 
 # A module imports only from lines above its own; modules on one line never import each other.
 CORE: tuple[tuple[str, ...], ...] = (
-    ("_version",),
+    ("_version", "workers"),
     ("errors",),
     ("checks",),
     ("types",),
