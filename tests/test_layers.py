@@ -48,6 +48,7 @@ FEATURE_NAMES = {name for line in FEATURES for name in line}
 # Loaded only when a command runs, so that `edge-mtcnn --help` answers at once.
 HEAVY = {"detector", "compat", "stages", "sessions"} | FEATURE_NAMES
 
+STANDARD_LIBRARY = sys.stdlib_module_names | {"tomllib"}  # Python 3.10 has no tomllib yet
 BASE_REQUIREMENTS = {"numpy", "cv2"}
 EXTRA_REQUIREMENTS = {
     "types": {"supervision"},  # the caller's own package: only `to_supervision` needs it
@@ -193,7 +194,7 @@ def test_modules_use_only_the_packages_that_are_declared_for_them() -> None:
         for found in IMPORTS
         if found.layer is None
         and not found.types_only
-        and found.top not in sys.stdlib_module_names
+        and found.top not in STANDARD_LIBRARY
         and found.top not in BASE_REQUIREMENTS | EXTRA_REQUIREMENTS.get(found.importer, set())
     ]
     assert not wrong, report(wrong)
