@@ -1,4 +1,4 @@
-"""``python -m export`` writes ``models/``; ``python -m export verify`` compares every form with Keras.
+"""``python -m export`` writes ``models/``; with ``verify`` it compares every form with Keras.
 
 Run from the repository root, in the environment that ``make models`` creates.
 """
@@ -17,9 +17,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument("command", nargs="?", choices=["models", "verify"], default="models")
-    parser.add_argument("--models", type=Path, default=ROOT / "models", help="folder of the runtime models")
     parser.add_argument(
-        "--build", type=Path, default=ROOT / "build" / "export", help="folder of the plain tf2onnx models"
+        "--models", type=Path, default=ROOT / "models", help="folder of the runtime models"
+    )
+    parser.add_argument(
+        "--build",
+        type=Path,
+        default=ROOT / "build" / "export",
+        help="folder of the plain tf2onnx models",
     )
     parser.add_argument("--samples", type=Path, default=ROOT / "samples", help="photos for verify")
     options = parser.parse_args(arguments)

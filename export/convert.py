@@ -1,7 +1,7 @@
 """Keras to plain ONNX with tf2onnx.
 
-The result is the faithful, unoptimised conversion: channels last at the edges, one output per head, PReLU spelt out. It goes
-to a build folder and is compared by ``verify``; it is never shipped.
+The result is the faithful, unoptimised conversion: channels last at the edges, one output per head,
+PReLU spelt out. It goes to a build folder and is compared by ``verify``; it is never shipped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ OPSET = 15  # ONNX Runtime 1.16 and older Jetson builds read it
 def convert(network: Network, model: keras.Model, path: Path) -> onnx.ModelProto:
     """Convert ``model`` and write it to ``path``.
 
-    The graph has one input ``image`` and one output per head, float32 and channels last as in Keras, batch dynamic.
+    The graph has one input ``image`` and one output per head, float32 and channels last as in
+    Keras, batch dynamic.
     """
     import tensorflow as tf
     import tf2onnx
@@ -36,6 +37,7 @@ def convert(network: Network, model: keras.Model, path: Path) -> onnx.ModelProto
         return {head: tf.identity(outputs[head], name=head) for head in heads}
 
     function = tf.function(call, input_signature=signature)
+    converted: onnx.ModelProto
     converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     onnx.checker.check_model(converted)
     path.parent.mkdir(parents=True, exist_ok=True)

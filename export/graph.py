@@ -1,13 +1,16 @@
-"""A small writer for runtime graphs: float32 constants, named nodes, external data, byte-for-byte deterministic.
+"""A small writer for runtime graphs: float32 constants, named nodes, external data.
 
-Constants that both forms of a network share go into one ``NAME.weights`` file beside them, because float32 weights hardly
-compress and the wheel carries both forms.
+The same arrays give the same bytes, so that anyone can check the committed models.
+
+Constants that both forms of a network share go into one ``NAME.weights`` file beside them, because
+float32 weights hardly compress and the wheel carries both forms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,7 +42,7 @@ class GraphWriter:
         self.constants[name] = np.ascontiguousarray(value, dtype="<f4")
         return name
 
-    def node(self, operator: str, name: str, inputs: Sequence[str], **attributes: object) -> str:
+    def node(self, operator: str, name: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Append a node with one output, named like the node."""
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
@@ -59,14 +62,19 @@ class GraphWriter:
         if bias is not None:
             inputs.append(self.constant(f"{name}.bias", bias))
         return self.node(
-            "Conv", name, inputs, kernel_shape=list(weight.shape[2:]), strides=list(strides), group=group
+            "Conv",
+            name,
+            inputs,
+            kernel_shape=list(weight.shape[2:]),
+            strides=list(strides),
+            group=group,
         )
 
     def pool(self, name: str, value: str, pool: Pool) -> str:
         """Append a max-pool; ``same`` adds one row below and one column to the right.
 
-        With 2/2 that equals the 'same' of the published networks on odd and on even sides, with 3/2 on the even ones
-        they are used on: an odd side of a 3/2 pool would need a row above as well.
+        With 2/2 that equals the 'same' of the published networks on odd and on even sides, with 3/2
+        on the even ones they are used on: an odd side of a 3/2 pool would need a row above as well.
         """
         end = 1 if pool.same else 0
         return self.node(
@@ -82,8 +90,9 @@ class GraphWriter:
 def pixel_kernel(weight: DoubleArray) -> DoubleArray:
     """Rewrite a kernel over channels for rows of interleaved pixels.
 
-    An (H, W, 3) image in memory is an H x 3W image of one channel; over it the (output, 3, h, w) kernel is an
-    (output, 1, h, 3w) one that moves by three columns. So the runtime never transposes an image.
+    An (H, W, 3) image in memory is an H x 3W image of one channel; over it the (output, 3, h, w)
+    kernel is an (output, 1, h, 3w) one that moves by three columns. So the runtime never transposes
+    an image.
     """
     outputs, channels, height, width = weight.shape
     return weight.transpose(0, 2, 3, 1).reshape(outputs, 1, height, width * channels)
@@ -135,6 +144,7 @@ def io_shapes(network: Network) -> tuple[list[int | str], list[int | str]]:
 
 
 def output_name(network: Network) -> str:
+    """Name of the output: P-Net's cells lie on a map, the others judge windows."""
     return "cells" if network.dense is None else "windows"
 
 
@@ -154,7 +164,11 @@ def _initializer(
 
 
 def share(forms: Sequence[GraphWriter], file: str) -> tuple[dict[str, tuple[str, int]], bytes]:
-    """Find the constants that every form has with the same bytes; return their places and the file that holds them."""
+    """Find the constants that every form has with the same bytes.
+
+    Returns:
+        Their places, name -> (file, offset in bytes), and the content of that file.
+    """
     places: dict[str, tuple[str, int]] = {}
     data = bytearray()
     first, *others = forms

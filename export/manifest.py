@@ -1,7 +1,7 @@
 """Writes ``models/``: every form of every network, the constants they share, and ``manifest.json``.
 
-The manifest is what the runtime trusts: which file is which form, its SHA-256 and size, and what goes in and out. A further
-form (float16, say) is one more key under ``forms``.
+The manifest is what the runtime trusts: which file is which form, its SHA-256 and size, and what
+goes in and out. A further form (float16, say) is one more key under ``forms``.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ INPUT_MEANING = (
     "the memory of an (N, H, W, 3) image seen as (N, 1, H, 3 W)"
 )
 CHANNELS = (
-    "logit of face minus logit of not-face (its sigmoid is the probability of a face), then dx1, dy1, dx2, dy2: "
-    "the moves of left, top, right and bottom edge as fractions of the window's width and height"
+    "axis 1: logit of face minus logit of not-face (its sigmoid is the probability of a face), "
+    "then dx1, dy1, dx2, dy2: the moves of left, top, right and bottom edge "
+    "as fractions of the window's width and height"
 )
+CELLS = "; cell (row r, column c) describes the 12 x 12 window at rows 2r..2r+11, columns 2c..2c+11"
 LANDMARKS = (
-    ", then x1, y1, ..., x5, y5: left eye, right eye, nose, left and right corner of the mouth as the viewer sees "
-    "them, as fractions of the window from its top left corner"
+    ", then x1, y1, ..., x5, y5: left eye, right eye, nose, left and right corner of the mouth "
+    "as the viewer sees them, as fractions of the window from its top left corner"
 )
 
 
 def output_meaning(network: Network) -> str:
-    """One sentence on the axis of 5 or 15 numbers."""
+    """Say what the 5 or 15 numbers of one cell or window are."""
     if network.dense is None:
-        cells = "; cell (row r, column c) describes the 12 x 12 window at rows 2r..2r+11, columns 2c..2c+11"
-        return f"axis 1: {CHANNELS}{cells}"
-    return f"axis 1: {CHANNELS}{LANDMARKS if 'landmarks' in network.heads else ''}"
+        return CHANNELS + CELLS
+    return CHANNELS + (LANDMARKS if "landmarks" in network.heads else "")
 
 
 def model_file(network: Network, form: str) -> str:
+    """File name of a form; the plain one needs no qualifier."""
     return f"{network.name}.onnx" if form == "plain" else f"{network.name}.{form}.onnx"
 
 
@@ -66,7 +68,10 @@ def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
 
 def _write_network(trained: Trained, folder: Path) -> dict[str, object]:
     network = trained.network
-    forms: dict[str, GraphWriter] = {"plain": build_plain(trained), "blocked": build_blocked(trained)}
+    forms: dict[str, GraphWriter] = {
+        "plain": build_plain(trained),
+        "blocked": build_blocked(trained),
+    }
     shared, data = share(list(forms.values()), f"{network.name}.weights")
     external = [_write(folder / f"{network.name}.weights", data)] if shared else []
     described = {}

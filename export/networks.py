@@ -1,8 +1,9 @@
 """The three networks of the cascade as tables, and their Keras models.
 
-The tables are the single description of the architecture: Keras models are built from them here and ``reading`` holds the
-converted graphs against them. Keras models keep the published convention: channels last, pixels as ``(v - 127.5) / 128``,
-and the image transposed to (width, height), because the weights come from column-major MATLAB.
+The tables are the single description of the architecture: Keras models are built from them here and
+``reading`` holds the converted graphs against them. Keras models keep the published convention:
+channels last, pixels as ``(v - 127.5) / 128``, and the image transposed to (width, height), because
+the weights come from column-major MATLAB.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PIXEL_SCALE = 0.0078125
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Max-pooling: square ``size``, ``stride``, and whether the last partial window counts (``same``) or not."""
+    """Square max-pooling; ``same`` says that a last partial window counts."""
 
     size: int
     stride: int
@@ -108,11 +109,12 @@ def build_keras(network: Network, weights: Sequence[FloatArray]) -> keras.Model:
 
     Args:
         network: the architecture.
-        weights: float32 arrays in published order: kernel, bias, slope per hidden layer, then kernel, bias per head.
+        weights: float32 arrays in published order: kernel, bias, slope per hidden layer, then
+            kernel, bias per head.
 
     Returns:
-        A model from (N, width, height, 3) float32 normalised pixels to one tensor per head, named as in ``network.heads``;
-        ``probability`` is the softmax over not-face, face.
+        A model from (N, width, height, 3) float32 normalised pixels to one tensor per head, named
+        as in ``network.heads``; ``probability`` is the softmax over not-face, face.
     """
     import keras
     from keras import layers
@@ -131,7 +133,9 @@ def build_keras(network: Network, weights: Sequence[FloatArray]) -> keras.Model:
         value = apply(layers.PReLU(shared_axes=[1, 2], name=f"prelu{index}"), value)
         if spec.pool is not None:
             padding = "same" if spec.pool.same else "valid"
-            pool = layers.MaxPooling2D(spec.pool.size, spec.pool.stride, padding, name=f"pool{index}")
+            pool = layers.MaxPooling2D(
+                spec.pool.size, spec.pool.stride, padding, name=f"pool{index}"
+            )
             value = pool(value)
     if network.dense is not None:
         value = layers.Flatten(name="flatten")(value)

@@ -33,7 +33,10 @@ def write_head(writer: GraphWriter, trained: Trained, value: str) -> None:
         return
     value = writer.node("Flatten", "flatten", [value], axis=1)
     dense = trained.dense
-    inputs = [writer.constant("dense.weight", dense.weight), writer.constant("dense.bias", dense.bias)]
+    inputs = [
+        writer.constant("dense.weight", dense.weight),
+        writer.constant("dense.bias", dense.bias),
+    ]
     value = writer.node("Gemm", "dense", [value, *inputs])
     slope = writer.constant("dense_prelu.slope", dense.slope)
     value = writer.node("PRelu", "dense_prelu", [value, slope])

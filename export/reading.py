@@ -1,9 +1,10 @@
 """Reads a tf2onnx graph back into arrays, holding it against the network's table.
 
-The graph is walked from its input, operator by operator; anything else than the expected operator, constant or shape is a
-``GraphError`` that names the place. The arrays come out in the runtime's orientation: the published networks look at
-images transposed to (width, height), so the spatial axes of every kernel, and the spatial order of the features of the
-first dense layer, are transposed here, once. All arithmetic is float64.
+The graph is walked from its input, operator by operator; anything else than the expected operator,
+constant or shape is a ``GraphError`` that names the place. The arrays come out in the runtime's
+orientation: the published networks look at images transposed to (width, height), so the spatial
+axes of every kernel, and the spatial order of the features of the first dense layer, are transposed
+here, once. All arithmetic is float64.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """The hidden dense layer: ``weight`` (features, output) with features in channel, row, column order."""
+    """The hidden dense layer: ``weight`` (features, output), features by channel, row, column."""
 
     weight: DoubleArray
     bias: DoubleArray
@@ -59,9 +60,11 @@ class Trained:
 
     Attributes:
         network: its table.
-        convs: convolutions in order; the first takes pixels 0..255 as (output, 3, 3, 3), normalisation folded in.
+        convs: convolutions in order; the first takes pixels 0..255 as (output, 3, 3, 3),
+            normalisation folded in.
         dense: hidden dense layer or ``None``.
-        head_weight: (5 or 15, features) float64: logit difference, four offsets, five interleaved landmarks.
+        head_weight: (5 or 15, features) float64: logit difference, four offsets, five interleaved
+            landmarks.
         head_bias: (5 or 15,) float64.
     """
 
@@ -91,7 +94,8 @@ class _Walk:
         if len(found) != 1:
             readers = sorted(node.op_type for node in self.nodes if value in node.input)
             raise self.fail(f"expected one {operator} after {value!r}, found {readers}")
-        return found[0]
+        node: onnx.NodeProto = found[0]
+        return node
 
     def readers(self, value: str, expected: list[str]) -> None:
         """Check that exactly these operators read ``value``, so that no branch is overlooked."""
@@ -147,7 +151,9 @@ def _expect(walk: _Walk, node: onnx.NodeProto, attributes: dict[str, object]) ->
     actual = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
     for name, value in attributes.items():
         if actual.get(name) != value:
-            raise walk.fail(f"{node.op_type} {node.name!r} has {name}={actual.get(name)!r}, expected {value!r}")
+            raise walk.fail(
+                f"{node.op_type} {node.name!r} has {name}={actual.get(name)!r}, expected {value!r}"
+            )
 
 
 def _read_conv(walk: _Walk, value: str, layer: ConvLayer, inputs: int) -> tuple[str, Conv]:
@@ -158,13 +164,16 @@ def _read_conv(walk: _Walk, value: str, layer: ConvLayer, inputs: int) -> tuple[
     value, slope = walk.prelu(node.output[0], (1, layer.channels, 1, 1))
     if layer.pool is not None:
         pool = walk.follow(value, "MaxPool")
-        _expect(walk, pool, {"kernel_shape": [layer.pool.size] * 2, "strides": [layer.pool.stride] * 2})
+        _expect(
+            walk, pool, {"kernel_shape": [layer.pool.size] * 2, "strides": [layer.pool.stride] * 2}
+        )
         value = pool.output[0]
     return value, Conv(weight.transpose(0, 1, 3, 2), bias, slope, layer.pool)
 
 
 def _read_dense(walk: _Walk, value: str, network: Network, channels: int) -> tuple[str, Dense]:
-    # The flatten is Transpose to channels last, then a Reshape whose shape tf2onnx computes from the batch size.
+    # The flatten is Transpose to channels last, then a Reshape whose shape tf2onnx computes from
+    # the batch size.
     transpose = walk.follow(value, "Transpose")
     _expect(walk, transpose, {"perm": [0, 2, 3, 1]})
     reshape = walk.follow(transpose.output[0], "Reshape")
@@ -184,7 +193,7 @@ def _read_dense(walk: _Walk, value: str, network: Network, channels: int) -> tup
 def _read_head(
     walk: _Walk, value: str, network: Network, name: str, features: int
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Return (outputs, features) weights and (outputs,) bias of one head, found backwards from its output."""
+    """Return (outputs, features) weight and (outputs,) bias of a head, traced from its output."""
     outputs = network.heads[name]
     producers = {output: node for node in walk.nodes for output in node.output}
     node = producers[name]
@@ -204,20 +213,23 @@ def _read_head(
         weight = walk.constant(node, (features, outputs)).T
     expected = "Conv" if network.dense is None else "MatMul"
     if node.op_type != expected or node.input[0] != value:
-        raise walk.fail(f"head {name} is a {node.op_type} of {node.input[0]!r}, expected {expected} of {value!r}")
+        raise walk.fail(
+            f"head {name} is {node.op_type} of {node.input[0]!r}, expected {expected} of {value!r}"
+        )
     return weight, bias
 
 
-def _merge_heads(heads: dict[str, tuple[DoubleArray, DoubleArray]]) -> tuple[DoubleArray, DoubleArray]:
-    weights, biases = [], []
-    for name, (weight, bias) in heads.items():
-        if name == "probability":
-            # softmax(not-face, face)[1] is the sigmoid of the difference, so only the difference is computed
-            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
-        elif name == "landmarks":
-            weight, bias = weight[LANDMARK_ORDER], bias[LANDMARK_ORDER]
-        weights.append(weight)
-        biases.append(bias)
+def _merge_heads(
+    heads: dict[str, tuple[DoubleArray, DoubleArray]],
+) -> tuple[DoubleArray, DoubleArray]:
+    rows = {
+        # softmax(not-face, face)[1] is the sigmoid of the difference: one row instead of two
+        "probability": lambda head: head[1:] - head[:1],
+        "offsets": lambda head: head,
+        "landmarks": lambda head: head[LANDMARK_ORDER],
+    }
+    weights = [rows[name](weight) for name, (weight, _) in heads.items()]
+    biases = [rows[name](bias) for name, (_, bias) in heads.items()]
     return np.concatenate(weights), np.concatenate(biases)
 
 

@@ -1,7 +1,8 @@
 """The published weights: one NumPy file inside the ``mtcnn`` 0.1.1 distribution (MIT).
 
-The file is found through the distribution's metadata, so ``mtcnn`` is never imported (it would import Keras and OpenCV),
-and it is read only after its SHA-256 agrees: unpickling is code execution, so the bytes must be the known ones.
+The file is found through the distribution's metadata, so ``mtcnn`` is never imported (it would
+import Keras and OpenCV), and it is read only after its SHA-256 agrees: unpickling is code
+execution, so the bytes must be the known ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ class WeightsError(RuntimeError):
 
 
 def load_weights() -> dict[str, list[NDArray[np.float32]]]:
-    """Return the float32 arrays of each network (``pnet``, ``rnet``, ``onet``) in published order."""
+    """Return the float32 arrays of ``pnet``, ``rnet`` and ``onet``, each in published order."""
     try:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError as error:
@@ -46,9 +48,8 @@ def load_weights() -> dict[str, list[NDArray[np.float32]]]:
 
 
 def _read(distribution: metadata.Distribution) -> bytes:
-    path = distribution.locate_file(WEIGHTS_PATH)
+    path = Path(str(distribution.locate_file(WEIGHTS_PATH)))
     try:
-        with open(str(path), "rb") as file:
-            return file.read()
+        return path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"cannot read {WEIGHTS_PATH} of {DISTRIBUTION} {VERSION}: {error}") from error
+        raise WeightsError(f"{DISTRIBUTION} {VERSION}: cannot read its weights: {error}") from error
