@@ -49,10 +49,13 @@ def build_blocked(trained: Trained, recipes: Sequence[Recipe] | None = None) -> 
             return writer
         apply = _pool_first if recipe == "pool_first" else _pair
         value, spread = apply(writer, index, value, arranged)
+    if trained.dense is None:
+        head = trained.head_weight @ spread
+        writer.conv(output_name(trained.network), value, head[:, :, None, None], trained.head_bias)
+        return writer
     if not np.array_equal(spread, np.eye(len(spread))):
-        title = trained.network.title
         raise GraphError(
-            f"{title}: the dense layer reads channels as trained, "
+            f"{trained.network.title}: the dense layer reads channels as trained, "
             "so the last layer must not rearrange them"
         )
     write_head(writer, trained, value)

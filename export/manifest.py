@@ -32,7 +32,10 @@ CHANNELS = (
     "then dx1, dy1, dx2, dy2: the moves of left, top, right and bottom edge "
     "as fractions of the window's width and height"
 )
-CELLS = "; cell (row r, column c) describes the 12 x 12 window at rows 2r..2r+11, columns 2c..2c+11"
+CELLS = (
+    "; cell (row r, column c) describes the 12 x 12 window at rows 2r..2r+11, columns 2c..2c+11; "
+    "on an odd side the last window reaches one pixel over the edge"
+)
 LANDMARKS = (
     ", then x1, y1, ..., x5, y5: left eye, right eye, nose, left and right corner of the mouth "
     "as the viewer sees them, as fractions of the window from its top left corner"
