@@ -271,7 +271,7 @@ def test_pnet_sees_the_astronaut_where_she_is(form: str, session: Session) -> No
     level = cv2.resize(
         photo("astronaut.jpg"), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
     )
-    logit = run(session("pnet", form), np.asarray(level[None], np.float32))[0, 0]
+    logit = run(session("pnet", form), np.asarray([level], np.float32))[0, 0]
     row, column = np.unravel_index(int(logit.argmax()), logit.shape)
     centre_x, centre_y = (2 * column + 6) / scale, (2 * row + 6) / scale
     assert abs(centre_x - 223) < 30
@@ -305,7 +305,7 @@ def test_onet_puts_the_landmarks_on_the_face_in_source_orientation(
     left, top, side = window
     crop = photo(name)[top : top + side, left : left + side].astype(np.float32)
     face = cv2.resize(crop, (48, 48), interpolation=cv2.INTER_AREA)
-    (output,) = run(session("onet", form), face[None])
+    (output,) = run(session("onet", form), np.asarray([face], np.float32))
     assert sigmoid(output[0]) > 0.95
     points = output[5:].reshape(5, 2) * side + (left, top)
     assert np.abs(points - np.array(landmarks)).max() < 0.06 * side
