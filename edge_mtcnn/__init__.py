@@ -7,6 +7,11 @@
 Importing changes nothing in the process: OpenCV and ONNX Runtime are loaded at first use.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_mtcnn._version import __version__
 from edge_mtcnn.errors import (
     EdgeMTCNNError,
     ImageError,
@@ -19,3 +24,54 @@ from edge_mtcnn.errors import (
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions
 from edge_mtcnn.types import Face, Faces
 
+if TYPE_CHECKING:
+    from edge_mtcnn.alignment import align_faces, crop_faces
+    from edge_mtcnn.compat import MTCNN
+    from edge_mtcnn.detector import FaceDetector
+    from edge_mtcnn.drawing import draw_faces
+    from edge_mtcnn.image import read_image
+
+__all__ = [
+    "MTCNN",
+    "DetectorOptions",
+    "EdgeMTCNNError",
+    "Face",
+    "FaceDetector",
+    "Faces",
+    "ImageError",
+    "MissingRuntimeError",
+    "ModelFileError",
+    "OptionsError",
+    "ProviderError",
+    "RuntimeOptions",
+    "SourceError",
+    "__version__",
+    "align_faces",
+    "crop_faces",
+    "draw_faces",
+    "read_image",
+]
+
+_LAZY = {
+    "MTCNN": "compat",
+    "FaceDetector": "detector",
+    "align_faces": "alignment",
+    "crop_faces": "alignment",
+    "draw_faces": "drawing",
+    "read_image": "image",
+}
+"""Names whose modules need OpenCV, by module."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

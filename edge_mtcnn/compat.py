@@ -1,0 +1,81 @@
+"""``MTCNN``: the drop-in for ``mtcnn.mtcnn.MTCNN`` of the package ``mtcnn`` 0.1.x, on preset ``reference``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import PRESETS, RuntimeOptions
+
+__all__ = ["MTCNN"]
+
+_REFERENCE = PRESETS["reference"]
+
+
+class MTCNN:
+    """MTCNN face detection with the arguments and results of ``mtcnn`` 0.1.x.
+
+    Args:
+        weights_file: must be left out; other models go into ``RuntimeOptions(models=...)``.
+        min_face_size: side of the smallest face looked for, pixels.
+        steps_threshold: face probabilities that candidates of P-Net, R-Net and O-Net must reach.
+        scale_factor: ratio of two neighbouring levels of the image pyramid.
+        runtime: how to run the networks (not in ``mtcnn``).
+
+    Raises:
+        OptionsError: an argument is out of range, or ``weights_file`` is given.
+    """
+
+    def __init__(
+        self,
+        weights_file: str | None = None,
+        min_face_size: int = _REFERENCE.min_face_size,
+        steps_threshold: Sequence[float] | None = None,
+        scale_factor: float = _REFERENCE.scale_factor,
+        *,
+        runtime: RuntimeOptions | None = None,
+    ) -> None:
+        if weights_file is not None:
+            raise OptionsError(
+                "weights_file is not supported: the networks come as ONNX files with a manifest."
+                " Leave it out for the same weights as mtcnn 0.1.x, or pass"
+                f" runtime=RuntimeOptions(models=FOLDER) for others; got {weights_file!r}"
+            )
+        thresholds = _REFERENCE.thresholds if steps_threshold is None else tuple(steps_threshold)
+        self._detector = FaceDetector(
+            replace(
+                _REFERENCE,
+                min_face_size=min_face_size,
+                thresholds=thresholds,
+                scale_factor=scale_factor,
+            ),
+            runtime,
+        )
+
+    @property
+    def min_face_size(self) -> int:
+        """Side of the smallest face looked for, pixels."""
+        return self._detector.options.min_face_size
+
+    @min_face_size.setter
+    def min_face_size(self, size: int) -> None:
+        self._detector.options = replace(self._detector.options, min_face_size=int(size))
+
+    def detect_faces(self, img: Any) -> list[dict[str, Any]]:
+        """Find the faces of one image.
+
+        Args:
+            img: (H, W, 3) uint8 RGB.
+
+        Returns:
+            One dictionary per face, best first: ``box`` ``[x, y, w, h]``, ``confidence`` 0..1 and
+            ``keypoints``, a dictionary of ``(x, y)`` for ``left_eye``, ``right_eye``, ``nose``,
+            ``mouth_left`` and ``mouth_right``; pixels, plain ints and floats.
+
+        Raises:
+            ImageError: ``img`` is no such image.
+        """
+        return self._detector.detect(img).to_dicts()

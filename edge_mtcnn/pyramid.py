@@ -1,0 +1,174 @@
+"""The image pyramid: scales, levels for P-Net, and pixel windows for R-Net and O-Net.
+
+Two samplers of the same image. ``AreaSampler`` averages the full image for every level and window, exactly as
+the reference. ``OctaveSampler`` halves the image repeatedly and takes levels and windows from the nearest larger
+octave by bilinear steps. Images are (H, W, 3) uint8 RGB. Imports NumPy and OpenCV only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.types import FloatArray, ImageArray
+
+__all__ = ["AreaSampler", "OctaveSampler", "Sampler", "pyramid_scales"]
+
+Float32Array = npt.NDArray[np.float32]
+
+PNET_WINDOW = 12
+"""Side of P-Net's receptive field, pixels."""
+
+
+def pyramid_scales(
+    height: int, width: int, min_face_size: int, scale_factor: float, max_face_size: int | None
+) -> list[float]:
+    """Scales of the levels, largest level first.
+
+    The scale of the first level maps ``min_face_size`` to P-Net's window; each next one is
+    ``scale_factor`` smaller, while the window fits into the image's shorter side.
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+        min_face_size: side of the smallest face looked for, pixels.
+        scale_factor: ratio of two neighbouring levels, below 1.
+        max_face_size: no level after the first whose window is this large, pixels; ``None`` for
+            all levels.
+
+    Returns:
+        Scales, level side / image side. None where the image is smaller than the smallest face.
+    """
+    first = PNET_WINDOW / min_face_size
+    side = min(height, width) * first
+    scales: list[float] = []
+    while side >= PNET_WINDOW:
+        if max_face_size is not None and scales and PNET_WINDOW / scales[-1] >= max_face_size:
+            break
+        scales.append(first * scale_factor ** len(scales))
+        side *= scale_factor
+    return scales
+
+
+class Sampler(Protocol):
+    """Makes what the networks look at from one image."""
+
+    def level(self, scale: float) -> ImageArray:
+        """The image at a scale: (ceil(H scale), ceil(W scale), 3) uint8."""
+
+    def windows(self, boxes: FloatArray, size: int) -> Float32Array:
+        """The pixels of boxes, (N, 4) inclusive and square, as (N, size, size, 3) float32 0..255.
+
+        What lies outside the image is black.
+        """
+
+    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+        """(N,) numbers; windows with the same number are cheapest to make together."""
+
+
+class AreaSampler:
+    """Area interpolation from the full image: the reference, to the last rounding."""
+
+    def __init__(self, image: ImageArray) -> None:
+        self._image = image
+
+    def level(self, scale: float) -> ImageArray:
+        """See ``Sampler.level``."""
+        return _resized(self._image, scale, self._image.shape, cv2.INTER_AREA)
+
+    def windows(self, boxes: FloatArray, size: int) -> Float32Array:
+        """See ``Sampler.windows``; resized from float pixels, since rounding to uint8 moves weak faces."""
+        height, width = self._image.shape[:2]
+        windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
+        for window, (x1, y1, x2, y2) in zip(windows, boxes.astype(int).tolist(), strict=True):
+            left, top, right, bottom = max(x1, 1), max(y1, 1), min(x2, width), min(y2, height)
+            inside = self._image[top - 1 : bottom, left - 1 : right]
+            if inside.shape[:2] == (y2 - y1 + 1, x2 - x1 + 1):
+                crop = inside.astype(np.float32)
+            else:
+                crop = np.zeros((y2 - y1 + 1, x2 - x1 + 1, 3), dtype=np.float32)
+                crop[top - y1 : bottom - y1 + 1, left - x1 : right - x1 + 1] = inside
+            cv2.resize(crop, (size, size), dst=window, interpolation=cv2.INTER_AREA)
+        return windows
+
+    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+        """See ``Sampler.groups``: each window is made by itself."""
+        return np.zeros(len(boxes))
+
+
+class OctaveSampler:
+    """Bilinear sampling of an image halved again and again by 2x2 area averages.
+
+    Octave ``k`` is the image at scale ``2 ** -k``, its last row and column repeated where the side
+    of the octave before is odd. The octaves are made once for all levels and windows.
+    """
+
+    def __init__(self, image: ImageArray, smallest_scale: float) -> None:
+        self._octaves = [image]
+        while 2.0 ** -len(self._octaves) > smallest_scale and min(image.shape[:2]) > 1:
+            image = _halved(image)
+            self._octaves.append(image)
+        self._shape = self._octaves[0].shape
+
+    def level(self, scale: float) -> ImageArray:
+        """See ``Sampler.level``; from the smallest octave that is not smaller than the level."""
+        octave = min(max(0, math.floor(-math.log2(scale) + 1e-9)), len(self._octaves) - 1)
+        return _resized(self._octaves[octave], scale, self._shape, cv2.INTER_LINEAR)
+
+    def windows(self, boxes: FloatArray, size: int) -> Float32Array:
+        """See ``Sampler.windows``; one ``cv2.remap`` for all windows of an octave."""
+        windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
+        octaves = self.groups(boxes, size).astype(int)
+        for octave in np.unique(octaves).tolist():
+            rows = np.flatnonzero(octaves == octave)
+            windows[rows] = _remapped(self._octaves[octave], boxes[rows], size, 0.5**octave)
+        return windows
+
+    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+        """See ``Sampler.groups``: the octave that the window is sampled from."""
+        sides = boxes[:, 2] - boxes[:, 0] + 1
+        octaves = np.floor(np.log2(np.maximum(sides / (size * OVERSAMPLING), 1)) + 1e-9)
+        return np.minimum(octaves, len(self._octaves) - 1)
+
+
+OVERSAMPLING = 1.0
+
+
+def _halved(image: ImageArray) -> ImageArray:
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    size = ((width + 1) // 2, (height + 1) // 2)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _resized(
+    image: ImageArray, scale: float, shape: Sequence[int], interpolation: int
+) -> ImageArray:
+    size = (math.ceil(shape[1] * scale), math.ceil(shape[0] * scale))
+    return cv2.resize(image, size, interpolation=interpolation)
+
+
+def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> ImageArray:
+    """Windows of boxes in source pixels from an image at ``scale``, stacked into one remap."""
+    steps = (np.arange(size, dtype=np.float32) + 0.5) / size
+    corners = (boxes[:, :2] - 1).astype(np.float32)
+    sides = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32)
+    # Source pixel edges of the window's pixel centres -> pixel centres of the octave.
+    grid = (corners[:, None] + sides[:, None] * steps[None, :, None]) * scale - 0.5
+    maps = np.empty((len(boxes), size, size, 2), dtype=np.float32)
+    maps[..., 0] = grid[:, None, :, 0]
+    maps[..., 1] = grid[:, :, None, 1]
+    flat = cv2.remap(
+        image,
+        maps.reshape(len(boxes) * size, size, 2),
+        None,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
+    return flat.reshape(len(boxes), size, size, 3)

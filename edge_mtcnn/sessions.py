@@ -1,0 +1,166 @@
+"""ONNX Runtime sessions of the three networks: the only importer of ``onnxruntime``; never sees a box.
+
+A network is a callable from pixels to its output. Sessions run on the calling thread, without spinning and
+without a memory pattern per input shape: parallelism and bounded memory come from the jobs of ``stages``.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.errors import MissingRuntimeError, ModelFileError, ProviderError
+
+__all__ = [
+    "Network",
+    "Networks",
+    "available_providers",
+    "open_networks",
+    "preferred_form",
+    "runtime_version",
+]
+
+Float32Array = npt.NDArray[np.float32]
+
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+
+_PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    # Levels differ in shape from image to image, and an exhaustive search per shape takes seconds.
+    _CUDA: {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
+}
+
+
+class Network:
+    """One network of the cascade on ONNX Runtime.
+
+    Calling it with pixels, float32 (N, 1, H, 3 W), rows of interleaved RGB 0..255, gives its
+    output, float32, as the manifest describes. Safe to call from several threads.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._run = session.run
+        self._input = session.get_inputs()[0].name
+        self.providers: tuple[str, ...] = tuple(session.get_providers())
+
+    def __call__(self, pixels: Float32Array) -> Float32Array:
+        output: Float32Array = self._run(None, {self._input: pixels})[0]
+        return output
+
+
+class Networks(NamedTuple):
+    """The three networks of the cascade."""
+
+    pnet: Network
+    rnet: Network
+    onet: Network
+
+
+def runtime_version() -> str:
+    """Version of the installed ONNX Runtime.
+
+    Raises:
+        MissingRuntimeError: none is installed.
+    """
+    return str(_onnxruntime().__version__)
+
+
+def available_providers() -> tuple[str, ...]:
+    """Execution providers compiled into the installed ONNX Runtime, best first.
+
+    Raises:
+        MissingRuntimeError: none is installed.
+    """
+    return tuple(_onnxruntime().get_available_providers())
+
+
+def preferred_form(forms: tuple[str, ...], device: str | tuple[str, ...]) -> str:
+    """The form of the networks that suits the processor or device.
+
+    ONNX Runtime keeps convolutions in a channel-blocked layout on x86-64 only, for which the form
+    ``blocked`` is made; everywhere else ``plain`` is faster.
+    """
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    wanted = "blocked" if x86 and device in ("cpu", (_CPU,)) else "plain"
+    return wanted if wanted in forms else forms[0]
+
+
+def open_networks(models: Mapping[str, Path], device: str | tuple[str, ...]) -> Networks:
+    """Load the networks on a device.
+
+    Args:
+        models: model file by network name, see ``weights.Manifest.models``.
+        device: see ``RuntimeOptions.device``.
+
+    Raises:
+        MissingRuntimeError: no ONNX Runtime is installed.
+        ProviderError: a named device or provider is not available or did not start.
+        ModelFileError: ONNX Runtime cannot read a model.
+    """
+    providers = _providers(device)
+    pnet, rnet, onet = (
+        _open(models[name], providers, fallback=device == "auto")
+        for name in ("pnet", "rnet", "onet")
+    )
+    return Networks(pnet, rnet, onet)
+
+
+def _providers(device: str | tuple[str, ...]) -> list[str]:
+    available = available_providers()
+    if device == "auto":
+        return [name for name in (_CUDA, _CPU) if name in available]
+    wanted = {"cpu": (_CPU,), "cuda": (_CUDA, _CPU)}[device] if isinstance(device, str) else device
+    if wanted[0] not in available:
+        raise ProviderError(
+            f"{wanted[0]} is not in the installed ONNX Runtime {runtime_version()}; available:"
+            f" {', '.join(available)}. Install the extra that brings it (edge-mtcnn[gpu] for CUDA)"
+            " or use device='auto'"
+        )
+    return [name for name in wanted if name in available]
+
+
+def _open(model: Path, providers: list[str], *, fallback: bool) -> Network:
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A memory pattern is kept for every input shape ever seen; levels bring new shapes all the time.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3  # a provider that fails is reported below, as an error
+    # Arm boards with SME leaked memory in every convolution before ONNX Runtime 1.27.
+    options.add_session_config_entry("mlas.disable_kleidiai", "1")
+    configured = [(name, dict(_PROVIDER_OPTIONS.get(name, {}))) for name in providers]
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=configured)
+    except Exception as error:  # ONNX Runtime raises several types without a common base
+        if providers[0] == _CPU:
+            raise ModelFileError(f"ONNX Runtime cannot load {model}: {error}") from error
+        raise ProviderError(f"{providers[0]} did not start: {error}") from error
+    network = Network(session)
+    if network.providers[0] != providers[0] and not fallback:
+        # ONNX Runtime only logs it when a provider cannot start, and runs on the CPU.
+        raise ProviderError(
+            f"{providers[0]} did not start, ONNX Runtime would run on {network.providers[0]};"
+            f" available: {', '.join(available_providers())}. Check the driver and its libraries, or"
+            " use device='auto'"
+        )
+    return network
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingRuntimeError(
+            "no ONNX Runtime is installed. Install exactly one: pip install 'edge-mtcnn[cpu]'"
+            " (processors), pip install 'edge-mtcnn[gpu]' (NVIDIA cards), or on a Jetson the"
+            f" onnxruntime-gpu wheel for its JetPack ({error})"
+        ) from error
+    return onnxruntime

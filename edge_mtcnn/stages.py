@@ -1,0 +1,262 @@
+"""The three stages of the cascade: candidates from P-Net, refined by R-Net, finished by O-Net.
+
+The networks come in as callables and the threads as a ``map``; no file, session or provider is known here. Boxes
+are as in ``boxes``: source pixels, 1-based and inclusive. The rules are those of the paper (Zhang et al. 2016,
+"Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks") as the package ``mtcnn`` 0.1.x
+reads them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.boxes import IntArray, nms, regress, square
+from edge_mtcnn.pyramid import Sampler
+from edge_mtcnn.types import FloatArray, ImageArray
+
+__all__ = ["Candidates", "Map", "Network", "finish", "landmarks_in", "propose", "refine"]
+
+Float32Array = npt.NDArray[np.float32]
+Network = Callable[[Float32Array], Float32Array]
+
+STRIDE = 2
+"""Pixels of a level between two neighbouring cells of P-Net."""
+CELL = 12
+"""Side of a cell's window in a level, pixels."""
+TILE_ROWS, TILE_COLUMNS = 64, 256
+"""Cells of the largest piece of a level that P-Net sees at once: its activations stay in the cache."""
+RNET_CHUNK, ONET_CHUNK = 32, 8
+"""Windows that a network sees at once, for the same reason."""
+
+
+class Map(Protocol):
+    """Runs jobs, perhaps side by side: ``[function(item) for item in items]``."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]: ...
+
+
+class Candidates(NamedTuple):
+    """Boxes on their way through the cascade, best first.
+
+    Attributes:
+        boxes: (N, 4) ``x1, y1, x2, y2``, source pixels.
+        scores: (N,) float32 0..1, of the stage that gave them.
+    """
+
+    boxes: FloatArray
+    scores: Float32Array
+
+    def best(self, count: int) -> Candidates:
+        """The first ``count``."""
+        return Candidates(self.boxes[:count], self.scores[:count])
+
+
+def propose(
+    levels: Sequence[ImageArray],
+    scales: Sequence[float],
+    pnet: Network,
+    threshold: float,
+    run: Map,
+) -> Candidates:
+    """Stage 1: P-Net over every level, NMS within and across levels, regression.
+
+    Levels are cut into overlapping tiles. P-Net pads nothing, so the tiles give exactly the cells
+    that whole levels would.
+
+    Args:
+        levels: the image at each scale, (h, w, 3) uint8.
+        scales: level side / image side.
+        pnet: (1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns).
+        threshold: lowest probability of a candidate.
+        run: shares the tiles among threads.
+
+    Returns:
+        Candidates with square boxes of whole numbers.
+    """
+    tiles = [tile for index, level in enumerate(levels) for tile in _tiles(index, level)]
+    tiles.sort(key=lambda tile: tile.rows * tile.columns, reverse=True)
+
+    def cells_of(tile: _Tile) -> _Cells:
+        pixels = levels[tile.level][tile.window].astype(np.float32)
+        return _cells_above(threshold, pnet(_rows_of(pixels[None]))[0], tile)
+
+    found = run(cells_of, tiles)
+    per_level = [
+        _suppressed_level(
+            [cells for tile, cells in zip(tiles, found, strict=True) if tile.level == index], scale
+        )
+        for index, scale in enumerate(scales)
+    ]
+    if not per_level:
+        return Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
+    boxes, scores, offsets = (np.concatenate(arrays) for arrays in zip(*per_level, strict=True))
+    kept = nms(boxes, scores, 0.7)
+    moved = regress(boxes[kept], offsets[kept], inclusive=False)
+    return Candidates(np.fix(square(moved)), scores[kept])
+
+
+def refine(
+    candidates: Candidates, sampler: Sampler, rnet: Network, threshold: float, run: Map
+) -> Candidates:
+    """Stage 2: R-Net on each candidate's window, NMS, regression.
+
+    Args:
+        candidates: of ``propose``.
+        sampler: gives the windows' pixels.
+        rnet: (n, 1, 24, 72) float32 pixels to (n, 5).
+        threshold: probability that a candidate must exceed.
+        run: shares chunks of windows among threads.
+
+    Returns:
+        Candidates with square boxes of whole numbers.
+    """
+    output = _window_outputs(candidates.boxes, sampler, rnet, 24, RNET_CHUNK, run)
+    scores = _probability(output[:, 0])
+    passed = np.flatnonzero(scores > threshold)
+    boxes, scores, offsets = candidates.boxes[passed], scores[passed], output[passed, 1:5]
+    kept = nms(boxes, scores, 0.7)
+    boxes = np.fix(square(regress(boxes[kept], offsets[kept])))
+    real = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)  # a wild regression can turn a box inside out
+    return Candidates(boxes[real], scores[kept][real])
+
+
+def finish(
+    candidates: Candidates, sampler: Sampler, onet: Network, threshold: float, run: Map
+) -> tuple[Candidates, FloatArray]:
+    """Stage 3: O-Net on each candidate's window, landmarks, regression, NMS by the smaller area.
+
+    Args:
+        candidates: of ``refine``.
+        sampler: gives the windows' pixels.
+        onet: (n, 1, 48, 144) float32 pixels to (n, 15).
+        threshold: probability that a face must exceed.
+        run: shares chunks of windows among threads.
+
+    Returns:
+        The faces and their landmarks, (N, 5, 2) ``x, y``, source pixels.
+    """
+    output = _window_outputs(candidates.boxes, sampler, onet, 48, ONET_CHUNK, run)
+    scores = _probability(output[:, 0])
+    passed = np.flatnonzero(scores > threshold)
+    windows, scores, output = candidates.boxes[passed], scores[passed], output[passed]
+    landmarks = landmarks_in(windows, output)
+    boxes = regress(windows, output[:, 1:5])
+    kept = nms(boxes, scores, 0.7, "min")
+    return Candidates(boxes[kept], scores[kept]), landmarks[kept]
+
+
+def landmarks_in(windows: FloatArray, output: Float32Array) -> FloatArray:
+    """O-Net's landmarks in source pixels.
+
+    Args:
+        windows: (N, 4) boxes that O-Net looked at.
+        output: (N, 15) of O-Net; landmarks are fractions of the window.
+
+    Returns:
+        (N, 5, 2) ``x, y``.
+    """
+    sides = windows[:, 2:] - windows[:, :2] + 1
+    points = output[:, 5:15].reshape(-1, 5, 2)
+    return windows[:, None, :2] + sides[:, None] * points - 1
+
+
+class _Tile(NamedTuple):
+    """A piece of a level, in cells."""
+
+    level: int
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The pixels that its cells look at. (The last cell of an odd side lacks one pixel.)"""
+        top, left = self.row * STRIDE, self.column * STRIDE
+        height, width = ((n - 1) * STRIDE + CELL for n in (self.rows, self.columns))
+        return slice(top, top + height), slice(left, left + width)
+
+
+def _tiles(index: int, level: ImageArray) -> Iterator[_Tile]:
+    """Cut a level into nearly equal tiles; the cut depends on the level's size alone."""
+    # Two pixels go in the first convolution, the pool halves and rounds up, four cells go after it.
+    rows, columns = (math.ceil((side - 2) / STRIDE) - 4 for side in level.shape[:2])
+    for row, next_row in _parts(rows, TILE_ROWS):
+        for column, next_column in _parts(columns, TILE_COLUMNS):
+            yield _Tile(index, row, column, next_row - row, next_column - column)
+
+
+def _parts(count: int, largest: int) -> Iterator[tuple[int, int]]:
+    """``0..count`` in nearly equal parts of at most ``largest``, as (start, stop)."""
+    parts = math.ceil(count / largest)
+    return pairwise(count * part // parts for part in range(parts + 1))
+
+
+class _Cells(NamedTuple):
+    """P-Net's cells above the threshold, in the level's rows and columns."""
+
+    rows: IntArray
+    columns: IntArray
+    scores: Float32Array
+    offsets: FloatArray
+
+
+def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> _Cells:
+    logits = cells[0]
+    # The sigmoid of a few survivors costs less than that of every cell; a little below the
+    # threshold the logits decide, at it the float32 probabilities, as in the reference.
+    odds = min(max(threshold, 1e-6), 1 - 1e-6)
+    rows, columns = np.nonzero(logits >= math.log(odds / (1 - odds)) - 1e-3)
+    scores = _probability(logits[rows, columns])
+    above = scores >= threshold
+    rows, columns = rows[above], columns[above]
+    offsets = cells[1:, rows, columns].T
+    return _Cells(rows + tile.row, columns + tile.column, scores[above], offsets)
+
+
+def _suppressed_level(
+    parts: Sequence[_Cells], scale: float
+) -> tuple[FloatArray, Float32Array, FloatArray]:
+    """Boxes, scores and offsets of a level's cells after NMS."""
+    rows, columns, scores, offsets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    # Column by column: of equal scores the later cell wins, and the reference lists them so.
+    order = np.lexsort((rows, columns))
+    cells = np.stack([columns, rows], axis=1)[order]
+    corners = [np.fix((STRIDE * cells + edge) / scale) for edge in (1, CELL)]
+    boxes = np.hstack(corners)
+    scores, offsets = scores[order], offsets[order]
+    kept = nms(boxes, scores, 0.5)
+    return boxes[kept], scores[kept], offsets[kept]
+
+
+def _window_outputs(
+    boxes: FloatArray, sampler: Sampler, network: Network, size: int, chunk: int, run: Map
+) -> Float32Array:
+    """The network's output for each box's window, in chunks of windows that are cheap together."""
+    order = np.argsort(sampler.groups(boxes, size), kind="stable")
+    chunks = [order[start : start + chunk] for start in range(0, len(order), chunk)]
+    outputs = run(lambda rows: network(_rows_of(sampler.windows(boxes[rows], size))), chunks)
+    if not outputs:
+        return np.zeros((0, 15), dtype=np.float32)
+    output = np.concatenate(outputs)
+    in_order = np.empty_like(output)
+    in_order[order] = output
+    return in_order
+
+
+def _rows_of(pixels: Float32Array) -> Float32Array:
+    """(N, H, W, 3) pixels as the networks take them: (N, 1, H, 3 W), the same memory."""
+    count, height, width, channels = pixels.shape
+    return pixels.reshape(count, 1, height, width * channels)
+
+
+def _probability(logits: Float32Array) -> Float32Array:
+    """The probability of a face, float32: saturated scores tie at 1.0 as in the reference."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-logits))

@@ -1,0 +1,146 @@
+"""A pool of threads that share the jobs of one image, and how many threads this process may use.
+
+Networks, OpenCV and NumPy release the GIL, so one-thread jobs on a few threads use the cores better than one
+many-thread session. The calling thread works too. Idle workers block on a queue; nothing spins. Imports nothing
+of this package.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+__all__ = ["Workers", "available_threads"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def available_threads() -> int:
+    """Threads that may run at once: the affinity mask, cut to the CPU quota of the container."""
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        allowed = os.cpu_count() or 1
+    quota = _cgroup_cpus()
+    return max(1, allowed if quota is None else min(allowed, math.ceil(quota)))
+
+
+def _cgroup_cpus(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """CPUs that the control group grants, ``None`` for no limit."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()  # version 2
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()  # version 1
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    return None if quota in ("max", "-1") else int(quota) / int(period)
+
+
+class Workers:
+    """Threads that run jobs side by side; the caller is one of them.
+
+    Args:
+        threads: threads that work on one call, the caller's included, at least 1.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._started: list[threading.Thread] = []
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """``[function(item) for item in items]``, shared among the threads in the items' order.
+
+        Put the biggest job first. The first exception of a job is raised when all have ended; jobs
+        not yet begun are then left out. A call from inside a job runs in that job's thread.
+        """
+        jobs = list(items)
+        helpers = min(self.threads, len(jobs)) - 1
+        if helpers < 1 or getattr(_inside, "job", False):
+            return [function(job) for job in jobs]
+        self._start()
+        call = _Call(function, jobs)
+        for _ in range(helpers):
+            self._calls.put(call)
+        call.work()
+        return call.results()
+
+    def close(self) -> None:
+        """End the threads; jobs under way are finished first. A later ``map`` starts new ones."""
+        with self._lock:
+            threads, self._started = self._started, []
+        if self._process == os.getpid():
+            for _ in threads:
+                self._calls.put(None)
+            for thread in threads:
+                thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._process != os.getpid():  # threads do not survive a fork
+                self._started, self._process = [], os.getpid()
+                self._calls = queue.SimpleQueue()
+            while len(self._started) < self.threads - 1:
+                thread = threading.Thread(
+                    target=_serve, args=(self._calls,), name="edge-mtcnn", daemon=True
+                )
+                self._started.append(thread)
+                thread.start()
+
+
+_inside = threading.local()
+
+
+def _serve(calls: queue.SimpleQueue[_Call | None]) -> None:
+    while (call := calls.get()) is not None:
+        call.work()
+        del call  # or an idle worker keeps the last image alive
+
+
+class _Call:
+    """The jobs of one ``Workers.map`` and what they gave."""
+
+    def __init__(self, function: Callable[[Any], Any], jobs: list[Any]) -> None:
+        self._function = function
+        self._jobs = jobs
+        self._results: list[Any] = [None] * len(jobs)
+        self._next = itertools.count()
+        self._lock = threading.Lock()
+        self._open = len(jobs)
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+
+    def work(self) -> None:
+        """Run jobs until none is left to begin."""
+        _inside.job = True
+        try:
+            while (index := next(self._next)) < len(self._jobs):
+                try:
+                    if self._error is None:
+                        self._results[index] = self._function(self._jobs[index])
+                except BaseException as error:
+                    self._error = error
+                with self._lock:
+                    self._open -= 1
+                    if self._open == 0:
+                        self._ended.set()
+        finally:
+            _inside.job = False
+
+    def results(self) -> list[Any]:
+        """Wait for the jobs that others began, then give all results in order."""
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        return self._results
