@@ -27,6 +27,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("weights",),
     ("boxes",),
     ("image",),
+    ("files",),
     ("pyramid",),
     ("stages", "sessions"),
     ("detector",),
@@ -40,6 +41,7 @@ FEATURES: tuple[tuple[str, ...], ...] = (
     ("video",),
     ("engines",),
     ("serve",),
+    ("doctor",),
 )
 ORDER = (*CORE, *FEATURES, ("cli",), ("__main__",))
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line}
