@@ -1,8 +1,8 @@
 """Box geometry of the cascade: overlap, suppression, regression, squaring.
 
-A box is ``x1, y1, x2, y2`` in source pixels, 1-based and inclusive (the authors' convention): width is
-``x2 - x1 + 1``. Functions return new float64 arrays, in which the reference's ties at IoU 0.5 and 0.7 come out
-the same. Imports NumPy only, so every rule here is testable without a model.
+A box is ``x1, y1, x2, y2`` in source pixels, 1-based and inclusive (the authors' convention): width
+is ``x2 - x1 + 1``. Functions return new float64 arrays, in which the reference's ties at IoU 0.5
+and 0.7 come out the same. Imports NumPy only, so every rule here is testable without a model.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> Floa
         (N,) 0..1.
     """
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + 1
-    intersection = np.maximum(sides, 0).prod(axis=1)
+    intersection: FloatArray = np.maximum(sides, 0).prod(axis=1)
     area_a, area_b = ((box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (a, b))
-    if overlap == "min":
-        return intersection / np.minimum(area_a, area_b)
-    return intersection / (area_a + area_b - intersection)
+    whole = np.minimum(area_a, area_b) if overlap == "min" else area_a + area_b - intersection
+    shares: FloatArray = intersection / whole
+    return shares
 
 
 def nms(

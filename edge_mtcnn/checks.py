@@ -1,4 +1,4 @@
-"""Range checks of option values; each failure is an ``OptionsError`` that names the range and what was got."""
+"""Range checks of option values; a failure is an ``OptionsError`` that names range and value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``MTCNN``: the drop-in for ``mtcnn.mtcnn.MTCNN`` of the package ``mtcnn`` 0.1.x, on preset ``reference``."""
+"""``MTCNN``: the drop-in for the class of the package ``mtcnn`` 0.1.x, on preset ``reference``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MTCNN:
                 " Leave it out for the same weights as mtcnn 0.1.x, or pass"
                 f" runtime=RuntimeOptions(models=FOLDER) for others; got {weights_file!r}"
             )
-        thresholds = _REFERENCE.thresholds if steps_threshold is None else tuple(steps_threshold)
+        thresholds: Any = _REFERENCE.thresholds if steps_threshold is None else steps_threshold
         self._detector = FaceDetector(
             replace(
                 _REFERENCE,

@@ -1,4 +1,4 @@
-"""``FaceDetector``: an image through the cascade, where options, model files, sessions and stages meet."""
+"""``FaceDetector``: an image through the cascade; options, models, sessions and stages meet here."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ class FaceDetector:
         """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.
 
         Args:
-            height, width: of the images to come, pixels.
+            height: of the images to come, pixels.
+            width: of the images to come, pixels.
         """
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()

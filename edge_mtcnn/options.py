@@ -1,7 +1,7 @@
 """What to look for (``DetectorOptions``) and how to run it (``RuntimeOptions``).
 
-Frozen, keyword-only, checked when made; read from and saved to JSON or TOML. Each default is written once,
-here. Imports ``errors`` and ``checks`` only.
+Frozen, keyword-only, checked when made; read from and saved to JSON or TOML. Each default is written
+once, here. Imports ``errors`` and ``checks``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from edge_mtcnn.checks import check_choice, check_int, check_number, check_triple
 from edge_mtcnn.errors import OptionsError
@@ -24,6 +24,7 @@ __all__ = [
     "save_options",
 ]
 
+_Options = TypeVar("_Options", "DetectorOptions", "RuntimeOptions")
 _TOML_NULL = "none"  # TOML has no null
 
 MIN_FACE_SIZE = 10
@@ -247,7 +248,7 @@ def _parse(file: Path) -> dict[str, Any]:
     return content
 
 
-def _replaced(options: Any, values: Any) -> Any:
+def _replaced(options: _Options, values: Any) -> _Options:
     """``options`` with some values changed, unknown names refused."""
     if not isinstance(values, Mapping):
         raise OptionsError(f"options must be a table of names and values; got {values!r}")
@@ -257,4 +258,5 @@ def _replaced(options: Any, values: Any) -> Any:
             kind = type(options).__name__
             raise OptionsError(f"unknown option {name!r} of {kind}; known: {', '.join(known)}")
     plain = {name: None if value == _TOML_NULL else value for name, value in values.items()}
-    return replace(options, **{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+    changes: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+    return replace(options, **changes)

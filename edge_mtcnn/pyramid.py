@@ -1,8 +1,9 @@
 """The image pyramid: scales, levels for P-Net, and pixel windows for R-Net and O-Net.
 
-Two samplers of the same image. ``AreaSampler`` averages the full image for every level and window, exactly as
-the reference. ``OctaveSampler`` halves the image repeatedly and takes levels and windows from the nearest larger
-octave by bilinear steps. Images are (H, W, 3) uint8 RGB. Imports NumPy and OpenCV only.
+Two samplers of the same image. ``AreaSampler`` averages the full image for every level and window,
+exactly as the reference. ``OctaveSampler`` halves the image repeatedly and takes levels and windows
+from the nearest larger octave by bilinear steps. Images are (H, W, 3) uint8 RGB. Imports NumPy and
+OpenCV only.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class AreaSampler:
         return _resized(self._image, scale, self._image.shape, cv2.INTER_AREA)
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
-        """See ``Sampler.windows``; resized from float pixels, since rounding to uint8 moves weak faces."""
+        """See ``Sampler.windows``; from float pixels, since rounding to uint8 moves weak faces."""
         height, width = self._image.shape[:2]
         windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
         for window, (x1, y1, x2, y2) in zip(windows, boxes.astype(int).tolist(), strict=True):
@@ -97,7 +98,8 @@ class AreaSampler:
         return windows
 
     def groups(self, boxes: FloatArray, size: int) -> FloatArray:
-        """See ``Sampler.groups``: each window is made by itself."""
+        """See ``Sampler.groups``."""
+        del size  # every window is made by itself
         return np.zeros(len(boxes))
 
 
@@ -144,14 +146,16 @@ def _halved(image: ImageArray) -> ImageArray:
     if height % 2 or width % 2:
         image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     size = ((width + 1) // 2, (height + 1) // 2)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    half: ImageArray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return half
 
 
 def _resized(
     image: ImageArray, scale: float, shape: Sequence[int], interpolation: int
 ) -> ImageArray:
     size = (math.ceil(shape[1] * scale), math.ceil(shape[0] * scale))
-    return cv2.resize(image, size, interpolation=interpolation)
+    resized: ImageArray = cv2.resize(image, size, interpolation=interpolation)
+    return resized
 
 
 def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> ImageArray:
@@ -164,7 +168,7 @@ def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> 
     maps = np.empty((len(boxes), size, size, 2), dtype=np.float32)
     maps[..., 0] = grid[:, None, :, 0]
     maps[..., 1] = grid[:, :, None, 1]
-    flat = cv2.remap(
+    flat: ImageArray = cv2.remap(
         image,
         maps.reshape(len(boxes) * size, size, 2),
         None,

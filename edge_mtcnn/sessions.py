@@ -1,13 +1,15 @@
-"""ONNX Runtime sessions of the three networks: the only importer of ``onnxruntime``; never sees a box.
+"""ONNX Runtime sessions of the networks: the only importer of ``onnxruntime``; never sees a box.
 
-A network is a callable from pixels to its output. Sessions run on the calling thread, without spinning and
-without a memory pattern per input shape: parallelism and bounded memory come from the jobs of ``stages``.
+A network is a callable from pixels to its output. Sessions run on the calling thread, without
+spinning and without a memory pattern per input shape: parallelism and bounded memory come from the
+jobs of ``stages``.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -50,6 +52,7 @@ class Network:
         self.providers: tuple[str, ...] = tuple(session.get_providers())
 
     def __call__(self, pixels: Float32Array) -> Float32Array:
+        """Run the network, see the class."""
         output: Float32Array = self._run(None, {self._input: pixels})[0]
         return output
 
@@ -131,7 +134,7 @@ def _open(model: Path, providers: list[str], *, fallback: bool) -> Network:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A memory pattern is kept for every input shape ever seen; levels bring new shapes all the time.
+    # A memory pattern is kept for every input shape ever seen, and levels bring ever new ones.
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # a provider that fails is reported below, as an error
     # Arm boards with SME leaked memory in every convolution before ONNX Runtime 1.27.
@@ -148,15 +151,15 @@ def _open(model: Path, providers: list[str], *, fallback: bool) -> Network:
         # ONNX Runtime only logs it when a provider cannot start, and runs on the CPU.
         raise ProviderError(
             f"{providers[0]} did not start, ONNX Runtime would run on {network.providers[0]};"
-            f" available: {', '.join(available_providers())}. Check the driver and its libraries, or"
-            " use device='auto'"
+            f" available: {', '.join(available_providers())}. Check the driver and its libraries,"
+            " or use device='auto'"
         )
     return network
 
 
 def _onnxruntime() -> ModuleType:
     try:
-        import onnxruntime
+        onnxruntime = import_module("onnxruntime")
     except ImportError as error:
         raise MissingRuntimeError(
             "no ONNX Runtime is installed. Install exactly one: pip install 'edge-mtcnn[cpu]'"

@@ -1,9 +1,9 @@
 """The three stages of the cascade: candidates from P-Net, refined by R-Net, finished by O-Net.
 
-The networks come in as callables and the threads as a ``map``; no file, session or provider is known here. Boxes
-are as in ``boxes``: source pixels, 1-based and inclusive. The rules are those of the paper (Zhang et al. 2016,
-"Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks") as the package ``mtcnn`` 0.1.x
-reads them.
+The networks come in as callables and the threads as a ``map``; no file, session or provider is
+known here. Boxes are as in ``boxes``: source pixels, 1-based and inclusive. The rules are those of
+the paper (Zhang et al. 2016, "Joint Face Detection and Alignment Using Multitask Cascaded
+Convolutional Networks") as the package ``mtcnn`` 0.1.x reads them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ STRIDE = 2
 CELL = 12
 """Side of a cell's window in a level, pixels."""
 TILE_ROWS, TILE_COLUMNS = 64, 256
-"""Cells of the largest piece of a level that P-Net sees at once: its activations stay in the cache."""
+"""Cells of the largest piece of a level that P-Net sees at once; what it computes then
+stays in the cache."""
 RNET_CHUNK, ONET_CHUNK = 32, 8
 """Windows that a network sees at once, for the same reason."""
 
@@ -38,7 +39,8 @@ RNET_CHUNK, ONET_CHUNK = 32, 8
 class Map(Protocol):
     """Runs jobs, perhaps side by side: ``[function(item) for item in items]``."""
 
-    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]: ...
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
+        """The results in the items' order."""
 
 
 class Candidates(NamedTuple):
@@ -177,7 +179,7 @@ class _Tile(NamedTuple):
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """The pixels that its cells look at. (The last cell of an odd side lacks one pixel.)"""
+        """The pixels that its cells look at; the last cell of an odd side lacks one pixel."""
         top, left = self.row * STRIDE, self.column * STRIDE
         height, width = ((n - 1) * STRIDE + CELL for n in (self.rows, self.columns))
         return slice(top, top + height), slice(left, left + width)
@@ -259,4 +261,4 @@ def _rows_of(pixels: Float32Array) -> Float32Array:
 def _probability(logits: Float32Array) -> Float32Array:
     """The probability of a face, float32: saturated scores tie at 1.0 as in the reference."""
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-logits))
+        return np.float32(1) / (np.float32(1) + np.exp(-logits))

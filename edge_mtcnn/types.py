@@ -1,7 +1,7 @@
 """What a detection returns: ``Faces``, a sequence of frozen ``Face`` values over arrays.
 
-Boxes are ``x1, y1, x2, y2`` and landmarks ``x, y``, both in source pixels, float32, not clipped to the image.
-Imports NumPy only.
+Boxes are ``x1, y1, x2, y2`` and landmarks ``x, y``, both in source pixels, float32, not clipped to
+the image. Imports NumPy only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
 class Landmarks(NamedTuple):
-    """The five points of one face, each ``(x, y)`` in source pixels; left and right are the viewer's."""
+    """The five points of one face, ``(x, y)`` in source pixels; left and right are the viewer's."""
 
     left_eye: Point
     right_eye: Point

@@ -1,7 +1,7 @@
 """The model files: where they are, what the manifest says of them, and whether they are intact.
 
-Every file is compared with its SHA-256 in ``manifest.json`` before ONNX Runtime sees it. Imports ``errors``
-only; never loads a model.
+Every file is compared with its SHA-256 in ``manifest.json`` before ONNX Runtime sees it. Imports
+``errors`` only; never loads a model.
 """
 
 from __future__ import annotations

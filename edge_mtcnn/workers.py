@@ -1,8 +1,8 @@
 """A pool of threads that share the jobs of one image, and how many threads this process may use.
 
-Networks, OpenCV and NumPy release the GIL, so one-thread jobs on a few threads use the cores better than one
-many-thread session. The calling thread works too. Idle workers block on a queue; nothing spins. Imports nothing
-of this package.
+Networks, OpenCV and NumPy release the GIL, so one-thread jobs on a few threads use the cores better
+than one many-thread session. The calling thread works too. Idle workers block on a queue; nothing
+spins. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Call:
                 try:
                     if self._error is None:
                         self._results[index] = self._function(self._jobs[index])
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
                     self._error = error
                 with self._lock:
                     self._open -= 1
