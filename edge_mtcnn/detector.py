@@ -1,4 +1,4 @@
-"""``FaceDetector``: an image through the cascade; options, models, sessions and stages meet here."""
+"""``FaceDetector``: an image through the cascade, where options, sessions and stages meet."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_mtcnn._version import __version__
+from edge_mtcnn.boxes import square
 from edge_mtcnn.errors import EdgeMTCNNError, OptionsError
 from edge_mtcnn.image import as_rgb
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
 from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
 from edge_mtcnn.sessions import Networks, open_networks, preferred_form, runtime_version
 from edge_mtcnn.stages import ONET_CHUNK, RNET_CHUNK, Candidates, finish, propose, refine
-from edge_mtcnn.types import Faces, ImageArray, Timings
+from edge_mtcnn.types import Faces, FloatArray, ImageArray, Timings
 from edge_mtcnn.weights import NETWORKS, load_manifest
 from edge_mtcnn.workers import Workers, available_threads
 
@@ -95,6 +97,47 @@ class FaceDetector:
         """
         return self._cascade(as_rgb(image, color), timings)
 
+    def detect_near(
+        self,
+        image: Any,
+        boxes: npt.ArrayLike,
+        *,
+        levels: Iterable[int] = (),
+        color: Literal["rgb", "bgr"] = "rgb",
+        timings: bool = False,
+    ) -> Faces:
+        """Find the faces at expected places, without or with a part of the image pyramid.
+
+        R-Net and O-Net look at the boxes and at what P-Net proposes on the levels named: following
+        known faces through a video costs a fraction of a full detection.
+
+        Args:
+            image: as for ``detect``.
+            boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
+            levels: indices of the pyramid's levels to search, 0 the largest; see ``level_count``.
+            color: as for ``detect``.
+            timings: as for ``detect``.
+
+        Returns:
+            The faces found, best first.
+
+        Raises:
+            ImageError: as for ``detect``.
+            ValueError: ``boxes`` is not of shape (M, 4).
+            IndexError: there is no such level.
+        """
+        places = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        return self._cascade(as_rgb(image, color), timings, places, levels)
+
+    def level_count(self, height: int, width: int) -> int:
+        """Levels of the pyramid of an image, see ``detect_near``.
+
+        Args:
+            height: of the image, pixels.
+            width: of the image, pixels.
+        """
+        return len(self._scales(height, width))
+
     def detect_batch(
         self, images: Iterable[Any], *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
     ) -> list[Faces]:
@@ -154,26 +197,42 @@ class FaceDetector:
             raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
         return self._networks
 
-    def _cascade(self, image: ImageArray, timings: bool) -> Faces:
+    def _scales(self, height: int, width: int) -> list[float]:
+        options = self.options
+        return pyramid_scales(
+            height, width, options.min_face_size, options.scale_factor, options.max_face_size
+        )
+
+    def _cascade(
+        self,
+        image: ImageArray,
+        timings: bool,
+        places: FloatArray | None = None,
+        searched: Iterable[int] | None = None,
+    ) -> Faces:
+        """Run the stages on an upright RGB image; ``places`` and ``searched`` as ``detect_near``."""
         options, networks, run = self.options, self._open(), self._workers.map
         pnet_threshold, rnet_threshold, onet_threshold = options.thresholds
         clock = _Clock()
 
         height, width = image.shape[:2]
-        scales = pyramid_scales(
-            height, width, options.min_face_size, options.scale_factor, options.max_face_size
-        )
+        scales = self._scales(height, width)
+        smallest = scales[-1] if scales else 1.0
+        if searched is not None:
+            scales = [scales[level] for level in searched]
         sampler: Sampler
         if options.resampling == "area":
             sampler = AreaSampler(image)
         else:
-            sampler = OctaveSampler(image, scales[-1] if scales else 1.0)
+            sampler = OctaveSampler(image, smallest)
         levels = run(sampler.level, scales)
         clock.lap("pyramid_ms")
 
         caps = _Caps(options.max_candidates)
         candidates = propose(levels, scales, networks.pnet, pnet_threshold, run)
         windows = caps.best("pnet", candidates)
+        if places is not None:
+            windows = windows.after(np.fix(square(places)))
         clock.lap("pnet_ms")
 
         candidates = refine(windows, sampler, networks.rnet, rnet_threshold, run)

@@ -58,6 +58,13 @@ class Candidates(NamedTuple):
         """The first ``count``."""
         return Candidates(self.boxes[:count], self.scores[:count])
 
+    def after(self, boxes: FloatArray) -> Candidates:
+        """The same, after boxes that are certain (score 1): (M, 4), square, whole numbers."""
+        certain = np.ones(len(boxes), dtype=np.float32)
+        return Candidates(
+            np.concatenate([boxes, self.boxes]), np.concatenate([certain, self.scores])
+        )
+
 
 def propose(
     levels: Sequence[ImageArray],
