@@ -61,10 +61,14 @@ def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> Floa
     Returns:
         (N,) 0..1.
     """
-    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + 1
-    intersection: FloatArray = np.maximum(sides, 0).prod(axis=1)
-    area_a, area_b = ((box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (a, b))
-    whole = np.minimum(area_a, area_b) if overlap == "min" else area_a + area_b - intersection
+    left, top, right, bottom = (np.ascontiguousarray(column) for column in a.T)
+    left_b, top_b, right_b, bottom_b = (np.ascontiguousarray(column) for column in b.T)
+    width = np.minimum(right, right_b) - np.maximum(left, left_b) + 1
+    height = np.minimum(bottom, bottom_b) - np.maximum(top, top_b) + 1
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    area = (right - left + 1) * (bottom - top + 1)
+    area_b = (right_b - left_b + 1) * (bottom_b - top_b + 1)
+    whole = np.minimum(area, area_b) if overlap == "min" else area + area_b - intersection
     shares: FloatArray = intersection / whole
     return shares
 

@@ -96,15 +96,10 @@ def propose(
         return _cells_above(threshold, pnet(_rows_of(pixels[None]))[0], tile)
 
     found = run(cells_of, tiles)
-    per_level = [
-        _suppressed_level(
-            [cells for tile, cells in zip(tiles, found, strict=True) if tile.level == index], scale
-        )
-        for index, scale in enumerate(scales)
-    ]
-    if not per_level:
+    if not tiles:
         return Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
-    boxes, scores, offsets = (np.concatenate(arrays) for arrays in zip(*per_level, strict=True))
+    cells = _Cells(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+    boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales))
     kept = nms(boxes, scores, 0.7)
     moved = regress(boxes[kept], offsets[kept], inclusive=False)
     return Candidates(np.fix(square(moved)), scores[kept])
@@ -208,8 +203,9 @@ def _parts(count: int, largest: int) -> Iterator[tuple[int, int]]:
 
 
 class _Cells(NamedTuple):
-    """P-Net's cells above the threshold, in the level's rows and columns."""
+    """P-Net's cells above the threshold, in the rows and columns of their level."""
 
+    levels: IntArray
     rows: IntArray
     columns: IntArray
     scores: Float32Array
@@ -226,21 +222,24 @@ def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> _Cells:
     above = scores >= threshold
     rows, columns = rows[above], columns[above]
     offsets = cells[1:, rows, columns].T
-    return _Cells(rows + tile.row, columns + tile.column, scores[above], offsets)
+    levels = np.full(len(rows), tile.level)
+    return _Cells(levels, rows + tile.row, columns + tile.column, scores[above], offsets)
 
 
-def _suppressed_level(
-    parts: Sequence[_Cells], scale: float
+def _suppressed_in_levels(
+    cells: _Cells, scales: FloatArray
 ) -> tuple[FloatArray, Float32Array, FloatArray]:
-    """Boxes, scores and offsets of a level's cells after NMS."""
-    rows, columns, scores, offsets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    """Boxes, scores and offsets of the cells that stay after NMS within each level."""
     # Column by column: of equal scores the later cell wins, and the reference lists them so.
-    order = np.lexsort((rows, columns))
-    cells = np.stack([columns, rows], axis=1)[order]
-    corners = [np.fix((STRIDE * cells + edge) / scale) for edge in (1, CELL)]
-    boxes = np.hstack(corners)
-    scores, offsets = scores[order], offsets[order]
-    kept = nms(boxes, scores, 0.5)
+    order = np.lexsort((cells.rows, cells.columns, cells.levels))
+    levels, rows, columns, scores, offsets = (values[order] for values in cells)
+    corners = STRIDE * np.stack([columns, rows], axis=1)
+    scale = scales[levels, None]
+    boxes = np.hstack([np.fix((corners + edge) / scale) for edge in (1, CELL)])
+    # One NMS for all levels: side by side, their boxes cannot meet.
+    shift = levels * (boxes.max(initial=0) + 1)
+    kept = nms(boxes + np.outer(shift, (1, 0, 1, 0)), scores, 0.5)
+    kept = kept[np.argsort(levels[kept], kind="stable")]
     return boxes[kept], scores[kept], offsets[kept]
 
 
