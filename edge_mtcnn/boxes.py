@@ -122,18 +122,22 @@ def _overlapping_pairs(
     share = 1 - threshold if overlap == "union" else 1.0
     reach_x, reach_y = (share * (boxes[:, 2:] - boxes[:, :2] + 1)).T
     strip = np.floor((y1 - y1.min()) / max(reach_y.max(), 1.0))
-    stride = x1.max() - x1.min() + 2 * reach_x.max() + 2  # so that strips do not meet in `key`
+    stride = x1.max() - x1.min() + reach_x.max() + 1  # so that strips do not meet in `key`
     key = strip * stride + (x1 - x1.min())
     by_key = np.argsort(key)
-    sorted_key = key[by_key]
-    here = sorted_key, sorted_key + reach_x[by_key]
-    below = here[0] + stride - reach_x.max(), here[1] + stride
-    first = np.concatenate([np.arange(1, len(key) + 1), np.searchsorted(sorted_key, below[0])])
-    last = np.searchsorted(sorted_key, np.concatenate([here[1], below[1]]), side="right")
-    counts = np.maximum(last - first, 0)
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    second = np.arange(len(starts)) - starts + np.repeat(first, counts)
-    one = by_key[np.repeat(np.tile(np.arange(len(key)), 2), counts)]
+    key, reach_x = key[by_key], reach_x[by_key]
+    # Each pair is found from its left box: in its own strip, and in the two beside it with a little
+    # slack for rounding. A pair found twice does no harm.
+    above, below = key - stride, key + stride
+    slack = 1e-3
+    first = np.concatenate(
+        [np.arange(1, len(key) + 1), np.searchsorted(key, np.hstack([above, below]) - slack)]
+    )
+    reached = np.concatenate([key, above, below]) + np.tile(reach_x + slack, 3)
+    counts = np.maximum(np.searchsorted(key, reached, side="right") - first, 0)
+    before = np.cumsum(counts) - counts
+    second = np.arange(counts.sum()) + np.repeat(first - before, counts)
+    one = by_key[np.repeat(np.tile(np.arange(len(key)), 3), counts)]
     two = by_key[second]
     over = overlap_of(boxes[one], boxes[two], overlap) > threshold
     one, two = one[over], two[over]
