@@ -20,7 +20,17 @@ from edge_mtcnn.boxes import IntArray, nms, regress, square
 from edge_mtcnn.pyramid import Sampler
 from edge_mtcnn.types import FloatArray, ImageArray
 
-__all__ = ["Candidates", "Map", "Network", "finish", "landmarks_in", "propose", "refine"]
+__all__ = [
+    "Candidates",
+    "Found",
+    "Map",
+    "Network",
+    "finish",
+    "in_source",
+    "mirrored",
+    "propose",
+    "refine",
+]
 
 Float32Array = npt.NDArray[np.float32]
 Network = Callable[[Float32Array], Float32Array]
@@ -54,9 +64,9 @@ class Candidates(NamedTuple):
     boxes: FloatArray
     scores: Float32Array
 
-    def best(self, count: int) -> Candidates:
-        """The first ``count``."""
-        return Candidates(self.boxes[:count], self.scores[:count])
+    def take(self, rows: Any) -> Candidates:
+        """Some of the candidates, by slice, mask or indices."""
+        return Candidates(self.boxes[rows], self.scores[rows])
 
     def after(self, boxes: FloatArray) -> Candidates:
         """The same, after boxes that are certain (score 1): (M, 4), square, whole numbers."""
@@ -64,6 +74,28 @@ class Candidates(NamedTuple):
         return Candidates(
             np.concatenate([boxes, self.boxes]), np.concatenate([certain, self.scores])
         )
+
+
+class Found(NamedTuple):
+    """Faces as O-Net leaves them, best first.
+
+    Attributes:
+        boxes: (N, 4) ``x1, y1, x2, y2``, source pixels.
+        scores: (N,) float32 probabilities 0..1.
+        windows: (N, 4) the square boxes that O-Net looked at.
+        logits: (N,) float32 log odds of a face.
+        points: (N, 5, 2) landmarks ``x, y``, fractions of the window.
+    """
+
+    boxes: FloatArray
+    scores: Float32Array
+    windows: FloatArray
+    logits: Float32Array
+    points: Float32Array
+
+    def take(self, rows: Any) -> Found:
+        """Some of the faces, by slice, mask or indices."""
+        return Found(*(values[rows] for values in self))
 
 
 def propose(
@@ -132,7 +164,7 @@ def refine(
 
 def finish(
     candidates: Candidates, sampler: Sampler, onet: Network, threshold: float, run: Map
-) -> tuple[Candidates, FloatArray]:
+) -> Found:
     """Stage 3: O-Net on each candidate's window, landmarks, regression, NMS by the smaller area.
 
     Args:
@@ -141,32 +173,63 @@ def finish(
         onet: (n, 1, 48, 144) float32 pixels to (n, 15).
         threshold: probability that a face must exceed.
         run: shares chunks of windows among threads.
-
-    Returns:
-        The faces and their landmarks, (N, 5, 2) ``x, y``, source pixels.
     """
     output = _window_outputs(candidates.boxes, sampler, onet, 48, ONET_CHUNK, run)
     scores = _probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     windows, scores, output = candidates.boxes[passed], scores[passed], output[passed]
-    landmarks = landmarks_in(windows, output)
     boxes = regress(windows, output[:, 1:5])
     kept = nms(boxes, scores, 0.7, "min")
-    return Candidates(boxes[kept], scores[kept]), landmarks[kept]
+    return Found(
+        boxes=boxes[kept],
+        scores=scores[kept],
+        windows=windows[kept],
+        logits=output[kept, 0],
+        points=output[kept, 5:].reshape(-1, 5, 2),
+    )
 
 
-def landmarks_in(windows: FloatArray, output: Float32Array) -> FloatArray:
+def mirrored(found: Found, sampler: Sampler, onet: Network, run: Map) -> Found:
+    """The mirror check: O-Net on the mirror image of each found face's window.
+
+    A face stays a face in the mirror; what only resembled one often does not. The two readings of
+    the landmarks are to be averaged, as the authors' MATLAB code does.
+
+    Args:
+        found: of ``finish``.
+        sampler: gives the windows' pixels.
+        onet: as for ``finish``.
+        run: shares chunks of windows among threads.
+
+    Returns:
+        The same faces with the logits and the points, mirrored back, of the second reading.
+    """
+
+    def flipped(pixels: Float32Array) -> Float32Array:
+        return onet(pixels.reshape(-1, 48, 48, 3)[:, :, ::-1].reshape(pixels.shape))
+
+    output = _window_outputs(found.windows, sampler, flipped, 48, ONET_CHUNK, run)
+    points = output[:, 5:].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
+    return found._replace(
+        logits=output[:, 0], points=points * np.float32([-1, 1]) + np.float32([1, 0])
+    )
+
+
+_MIRRORED_LANDMARKS = (1, 0, 2, 4, 3)
+"""Where each landmark is found in the mirror: left and right change places."""
+
+
+def in_source(points: FloatArray, windows: FloatArray) -> FloatArray:
     """O-Net's landmarks in source pixels.
 
     Args:
+        points: (N, 5, 2) ``x, y``, fractions of the window.
         windows: (N, 4) boxes that O-Net looked at.
-        output: (N, 15) of O-Net; landmarks are fractions of the window.
 
     Returns:
         (N, 5, 2) ``x, y``.
     """
     sides = windows[:, 2:] - windows[:, :2] + 1
-    points = output[:, 5:15].reshape(-1, 5, 2)
     return windows[:, None, :2] + sides[:, None] * points - 1
 
 
