@@ -28,3 +28,288 @@ from edge_mtcnn.stages import (
     propose,
     refine,
 )
+from edge_mtcnn.types import Faces, FloatArray, ImageArray, Timings
+from edge_mtcnn.weights import NETWORKS, load_manifest
+from edge_mtcnn.workers import Workers, available_threads
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["FaceDetector"]
+
+
+class FaceDetector:
+    """Finds faces with the MTCNN cascade. May be called from several threads at once.
+
+    Args:
+        options: what to look for; preset ``default`` when left out.
+        runtime: how to run it.
+        preset: name of a preset, instead of ``options``.
+        config: JSON or TOML file of ``options.load_options``, for what is not given here.
+
+    Raises:
+        OptionsError: ``options`` and ``preset`` are both given, or one of them is invalid.
+        MissingRuntimeError: no ONNX Runtime is installed.
+        ModelFileError: a model file is missing, truncated or altered.
+        ProviderError: a named device did not start.
+    """
+
+    def __init__(
+        self,
+        options: DetectorOptions | None = None,
+        runtime: RuntimeOptions | None = None,
+        *,
+        preset: str | None = None,
+        config: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if options is not None and preset is not None:
+            raise OptionsError(
+                "give options or preset, not both; to change a preset use"
+                " dataclasses.replace(DetectorOptions.from_preset(...), ...)"
+            )
+        saved_options, saved_runtime = (
+            load_options(config) if config is not None else (DetectorOptions(), RuntimeOptions())
+        )
+        if preset is not None:
+            options = DetectorOptions.from_preset(preset)
+        self.options = _of_type(DetectorOptions, "options", options or saved_options)
+        self.runtime = _of_type(RuntimeOptions, "runtime", runtime or saved_runtime)
+
+        manifest = load_manifest(self.runtime.models)
+        self._form = (
+            preferred_form(manifest.forms, self.runtime.device)
+            if self.runtime.form == "auto"
+            else self.runtime.form
+        )
+        self._model_version = manifest.version
+        self._networks: Networks | None = open_networks(
+            manifest.models(self._form), self.runtime.device
+        )
+        self._workers = Workers(self.runtime.threads or available_threads())
+
+    def detect(
+        self, image: Any, *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
+    ) -> Faces:
+        """Find the faces of one image.
+
+        Args:
+            image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1.
+            color: order of the channels; ``"bgr"`` for OpenCV's frames.
+            timings: attach ``Timings`` to the result.
+
+        Returns:
+            The faces, best first, in source pixels; none is an empty ``Faces``.
+
+        Raises:
+            ImageError: the array is no such image; the message says what to do.
+            EdgeMTCNNError: the detector was closed.
+        """
+        return self._cascade(as_rgb(image, color), timings)
+
+    def detect_near(
+        self,
+        image: Any,
+        boxes: npt.ArrayLike,
+        *,
+        levels: Iterable[int] = (),
+        color: Literal["rgb", "bgr"] = "rgb",
+        timings: bool = False,
+    ) -> Faces:
+        """Find the faces at expected places, without or with a part of the image pyramid.
+
+        R-Net and O-Net look at the boxes and at what P-Net proposes on the levels named: following
+        known faces through a video costs a fraction of a full detection.
+
+        Args:
+            image: as for ``detect``.
+            boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
+            levels: indices of the pyramid's levels to search, 0 the largest; see ``level_count``.
+            color: as for ``detect``.
+            timings: as for ``detect``.
+
+        Returns:
+            The faces found, best first.
+
+        Raises:
+            ImageError: as for ``detect``.
+            ValueError: ``boxes`` is not of shape (M, 4).
+            IndexError: there is no such level.
+        """
+        places = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        return self._cascade(as_rgb(image, color), timings, places, levels)
+
+    def level_count(self, height: int, width: int) -> int:
+        """Levels of the pyramid of an image, see ``detect_near``.
+
+        Args:
+            height: of the image, pixels.
+            width: of the image, pixels.
+        """
+        return len(self._scales(height, width))
+
+    def detect_batch(
+        self, images: Iterable[Any], *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
+    ) -> list[Faces]:
+        """Find the faces of several images of any sizes, one image per thread.
+
+        Args and errors: as for ``detect``.
+
+        Returns:
+            One ``Faces`` per image, in order, the same as ``detect`` gives.
+        """
+        return self._workers.map(
+            lambda image: self.detect(image, color=color, timings=timings), images
+        )
+
+    def warm_up(self, height: int = 480, width: int = 640) -> None:
+        """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.
+
+        Args:
+            height: of the images to come, pixels.
+            width: of the images to come, pixels.
+        """
+        self.detect(np.zeros((height, width, 3), dtype=np.uint8))
+        networks = self._open()
+        networks.rnet(np.zeros((RNET_CHUNK, 1, 24, 3 * 24), dtype=np.float32))
+        networks.onet(np.zeros((ONET_CHUNK, 1, 48, 3 * 48), dtype=np.float32))
+
+    def info(self) -> dict[str, Any]:
+        """What really runs: versions, execution providers, form of the networks, threads."""
+        return {
+            "version": __version__,
+            "model_version": self._model_version,
+            "onnxruntime": runtime_version(),
+            "providers": list(self._open().pnet.providers),
+            "form": self._form,
+            "threads": self._workers.threads,
+            "options": self.options.to_dict(),
+        }
+
+    def close(self) -> None:
+        """End the threads and free the sessions; a later call raises."""
+        self._workers.close()
+        self._networks = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Networks:
+        if self._networks is None:
+            raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
+        return self._networks
+
+    def _scales(self, height: int, width: int) -> list[float]:
+        options = self.options
+        return pyramid_scales(
+            height, width, options.min_face_size, options.scale_factor, options.max_face_size
+        )
+
+    def _cascade(
+        self,
+        image: ImageArray,
+        timings: bool,
+        places: FloatArray | None = None,
+        searched: Iterable[int] | None = None,
+    ) -> Faces:
+        """Run the stages on an upright RGB image; ``places`` and ``searched`` as ``detect_near``."""
+        options, networks, run = self.options, self._open(), self._workers.map
+        pnet_threshold, rnet_threshold, onet_threshold = options.thresholds
+        clock = _Clock()
+
+        height, width = image.shape[:2]
+        scales = self._scales(height, width)
+        smallest = scales[-1] if scales else 1.0
+        if searched is not None:
+            scales = [scales[level] for level in searched]
+        sampler: Sampler
+        if options.resampling == "area":
+            sampler = AreaSampler(image)
+        else:
+            sampler = OctaveSampler(image, smallest)
+        levels = run(sampler.level, scales)
+        clock.lap("pyramid_ms")
+
+        caps = _Caps(options.max_candidates)
+        candidates = propose(levels, scales, networks.pnet, pnet_threshold, run)
+        windows = caps.best("pnet", candidates)
+        if places is not None:
+            windows = windows.after(np.fix(square(places)))
+        clock.lap("pnet_ms")
+
+        candidates = refine(windows, sampler, networks.rnet, rnet_threshold, run)
+        finalists = caps.best("rnet", candidates)
+        clock.lap("rnet_ms")
+
+        found = finish(finalists, sampler, networks.onet, onet_threshold, run)
+        found = caps.best("onet", found)
+        found = found.take(found.scores >= options.confidence)
+        landmarks = in_source(found.points, found.windows)
+        clock.lap("onet_ms")
+
+        return Faces(
+            found.boxes,
+            found.scores,
+            landmarks,
+            image_size=(height, width),
+            timings=Timings(
+                **clock.laps,
+                total_ms=clock.total_ms(),
+                levels=tuple(level.shape[:2] for level in levels),
+                rnet_windows=len(windows.boxes),
+                onet_windows=len(finalists.boxes),
+                capped=tuple(caps.hit),
+            )
+            if timings
+            else None,
+        )
+
+
+_Boxes = TypeVar("_Boxes", Candidates, Found)
+
+
+class _Caps:
+    """The candidate caps of one detection and the stages at which they bit."""
+
+    def __init__(self, caps: tuple[int, int, int] | None) -> None:
+        self._caps = dict(zip(NETWORKS, caps, strict=True)) if caps is not None else {}
+        self.hit: list[str] = []
+
+    def best(self, network: str, candidates: _Boxes) -> _Boxes:
+        cap = self._caps.get(network)
+        if cap is None or len(candidates.boxes) <= cap:
+            return candidates
+        self.hit.append(network)
+        return candidates.take(slice(cap))
+
+
+class _Clock:
+    """Wall time of the stages, milliseconds."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = (now - self._last) * 1e3
+        self._last = now
+
+    def total_ms(self) -> float:
+        return (time.perf_counter() - self._start) * 1e3
+
+
+_Options = TypeVar("_Options")
+
+
+def _of_type(kind: type[_Options], name: str, value: object) -> _Options:
+    if not isinstance(value, kind):
+        raise OptionsError(f"{name} must be {kind.__name__}; got {value!r}")
+    return value
