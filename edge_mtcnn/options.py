@@ -60,23 +60,28 @@ class DetectorOptions:
     max_candidates: tuple[int, int, int] | None = (10_000, 5_000, 2_000)
 
     def __post_init__(self) -> None:
+        # Plain values are kept, so that options made from NumPy numbers can be saved.
         check_int("min_face_size", self.min_face_size, MIN_FACE_SIZE, None)
+        object.__setattr__(self, "min_face_size", int(self.min_face_size))
         if self.max_face_size is not None:
             check_int(
                 "max_face_size", self.max_face_size, self.min_face_size, None, "min_face_size"
             )
+            object.__setattr__(self, "max_face_size", int(self.max_face_size))
         check_number("scale_factor", self.scale_factor, 0.1, 0.95)
+        object.__setattr__(self, "scale_factor", float(self.scale_factor))
         check_number("confidence", self.confidence, 0.0, 1.0)
+        object.__setattr__(self, "confidence", float(self.confidence))
         check_choice("resampling", self.resampling, ("area", "octaves"))
         thresholds = check_triple("thresholds", self.thresholds)
         for value in thresholds:
             check_number("each of thresholds", value, 0.0, 1.0)
-        object.__setattr__(self, "thresholds", thresholds)
+        object.__setattr__(self, "thresholds", tuple(map(float, thresholds)))
         if self.max_candidates is not None:
             caps = check_triple("max_candidates", self.max_candidates)
             for cap in caps:
                 check_int("each of max_candidates", cap, 1, None)
-            object.__setattr__(self, "max_candidates", caps)
+            object.__setattr__(self, "max_candidates", tuple(map(int, caps)))
 
     @classmethod
     def from_preset(cls, name: str) -> DetectorOptions:
@@ -135,6 +140,7 @@ class RuntimeOptions:
             object.__setattr__(self, "device", names)
         if self.threads is not None:
             check_int("threads", self.threads, 1, 256)
+            object.__setattr__(self, "threads", int(self.threads))
         if self.models is not None:
             if not isinstance(self.models, (str, os.PathLike)):
                 raise OptionsError(f"models must be a path or None; got {self.models!r}")
@@ -207,7 +213,7 @@ def save_options(
         text = "\n".join(
             f"[{name}]\n"
             + "".join(
-                f"{key} = {json.dumps(_TOML_NULL if value is None else value)}\n"
+                f"{key} = {_toml(value)}\n"
                 for key, value in table.items()
             )
             for name, table in tables.items()
@@ -220,6 +226,11 @@ def save_options(
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _toml(value: Any) -> str:
+    # TOML knows no surrogate pairs, which is how JSON would escape some characters of a path.
+    return json.dumps(_TOML_NULL if value is None else value, ensure_ascii=False)
 
 
 def _parse(file: Path) -> dict[str, Any]:

@@ -154,8 +154,14 @@ def load_manifest(folder: str | os.PathLike[str] | None = None) -> Manifest:
             for form in networks["pnet"]["forms"]
             if all(form in network["forms"] for network in networks.values())
         )
+        if not forms:
+            raise ModelFileError(
+                f"model manifest {file} has no form that every network comes in; {_REPAIR}"
+            )
         manifest = Manifest(file.parent, str(content["model_version"]), forms, networks)
         manifest.files()  # so that a missing entry shows here
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise ModelFileError(f"model manifest {file} lacks {error}; {_REPAIR}") from None
+    except (AttributeError, TypeError) as error:
+        raise ModelFileError(f"model manifest {file} is malformed: {error}; {_REPAIR}") from None
     return manifest

@@ -42,7 +42,10 @@ def _cgroup_cpus(root: Path = Path("/sys/fs/cgroup")) -> float | None:
             period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)
+    try:
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # a limit that cannot be read limits nothing
+        return None
 
 
 class Workers:
