@@ -22,6 +22,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("_version", "workers"),
     ("errors",),
     ("checks",),
+    ("calibration",),
     ("types",),
     ("options",),
     ("weights",),
