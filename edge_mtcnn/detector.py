@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.boxes import square
-from edge_mtcnn.errors import EdgeMTCNNError, OptionsError
+from edge_mtcnn.errors import EdgeMTCNNError, ImageError, OptionsError
 from edge_mtcnn.image import as_rgb
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
 from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
@@ -72,8 +72,12 @@ class FaceDetector:
         )
         if preset is not None:
             options = DetectorOptions.from_preset(preset)
-        self.options = _of_type(DetectorOptions, "options", options or saved_options)
-        self.runtime = _of_type(RuntimeOptions, "runtime", runtime or saved_runtime)
+        self.options = _of_type(
+            DetectorOptions, "options", saved_options if options is None else options
+        )
+        self.runtime = _of_type(
+            RuntimeOptions, "runtime", saved_runtime if runtime is None else runtime
+        )
 
         manifest = load_manifest(self.runtime.models)
         self._form = (
@@ -123,6 +127,7 @@ class FaceDetector:
         Args:
             image: as for ``detect``.
             boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
+                A box beside the image, or more than twice as large, is left out.
             levels: indices of the pyramid's levels to search, 0 the largest; see ``level_count``.
             color: as for ``detect``.
             timings: as for ``detect``.
@@ -132,11 +137,11 @@ class FaceDetector:
 
         Raises:
             ImageError: as for ``detect``.
-            ValueError: ``boxes`` is not of shape (M, 4).
+            OptionsError: ``boxes`` is not of shape (M, 4), or not of finite numbers.
             IndexError: there is no such level.
         """
-        places = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        return self._cascade(as_rgb(image, color), timings, places, levels)
+        pixels = as_rgb(image, color)
+        return self._cascade(pixels, timings, _places(boxes, *pixels.shape[:2]), levels)
 
     def level_count(self, height: int, width: int) -> int:
         """Levels of the pyramid of an image, see ``detect_near``.
@@ -157,6 +162,12 @@ class FaceDetector:
         Returns:
             One ``Faces`` per image, in order, the same as ``detect`` gives.
         """
+        if isinstance(images, np.ndarray) and images.ndim < 4:
+            # Its rows would pass for gray images.
+            raise ImageError(
+                "detect_batch takes a sequence of images; got one array of the shape"
+                f" {images.shape}: use detect for one image, list(images) for gray ones"
+            )
         return self._workers.map(
             lambda image: self.detect(image, color=color, timings=timings), images
         )
@@ -219,7 +230,7 @@ class FaceDetector:
         places: FloatArray | None = None,
         searched: Iterable[int] | None = None,
     ) -> Faces:
-        """Run the stages on an upright RGB image; ``places`` and ``searched`` as ``detect_near``."""
+        """The stages on an upright RGB image; ``places`` and ``searched`` as in ``detect_near``."""
         options, networks, run = self.options, self._open(), self._workers.map
         pnet_threshold, rnet_threshold, onet_threshold = options.thresholds
         clock = _Clock()
@@ -288,6 +299,22 @@ class _Caps:
             return candidates
         self.hit.append(network)
         return candidates.take(slice(cap))
+
+
+def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
+    """The expected places that can show a face of an image of this size, (M, 4)."""
+    places = np.asarray(boxes, dtype=np.float64)
+    if places.size == 0:
+        return np.zeros((0, 4))
+    if places.ndim != 2 or places.shape[1] != 4 or not np.isfinite(places).all():
+        raise OptionsError(
+            "boxes must be finite numbers of shape (M, 4), x1, y1, x2, y2; got the shape"
+            f" {places.shape}"
+        )
+    x1, y1, x2, y2 = places.T
+    sides = np.stack([x2 - x1, y2 - y1])
+    visible = (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
+    return places[visible & (sides > 0).all(axis=0) & (sides.max(axis=0) <= 2 * max(height, width))]
 
 
 class _Clock:

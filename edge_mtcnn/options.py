@@ -1,7 +1,7 @@
 """What to look for (``DetectorOptions``) and how to run it (``RuntimeOptions``).
 
-Frozen, keyword-only, checked when made; read from and saved to JSON or TOML. Each default is written
-once, here. Imports ``errors`` and ``checks``.
+Frozen, keyword-only, checked when made; read from and saved to JSON or TOML. Each default is
+written once, here. Imports ``errors`` and ``checks``.
 """
 
 from __future__ import annotations
@@ -211,11 +211,7 @@ def save_options(
     elif file.suffix == ".toml":
         # Strings, numbers, booleans and lists of them read the same in JSON and TOML.
         text = "\n".join(
-            f"[{name}]\n"
-            + "".join(
-                f"{key} = {_toml(value)}\n"
-                for key, value in table.items()
-            )
+            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
             for name, table in tables.items()
         )
     else:

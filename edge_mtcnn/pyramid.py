@@ -87,7 +87,9 @@ class AreaSampler:
         height, width = self._image.shape[:2]
         windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
         for window, (x1, y1, x2, y2) in zip(windows, boxes.astype(int).tolist(), strict=True):
-            left, top, right, bottom = max(x1, 1), max(y1, 1), min(x2, width), min(y2, height)
+            left, top = max(x1, 1), max(y1, 1)
+            # Nothing is inside where the window lies beside the image.
+            right, bottom = max(min(x2, width), left - 1), max(min(y2, height), top - 1)
             inside = self._image[top - 1 : bottom, left - 1 : right]
             if inside.shape[:2] == (y2 - y1 + 1, x2 - x1 + 1):
                 crop = inside.astype(np.float32)
@@ -139,6 +141,8 @@ class OctaveSampler:
 
 
 OVERSAMPLING = 1.0
+REMAP_LIMIT = 32_767
+"""``cv2.remap`` refuses images with a side of this length, pixels."""
 
 
 def _halved(image: ImageArray) -> ImageArray:
@@ -165,6 +169,15 @@ def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> 
     sides = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32)
     # Source pixel edges of the window's pixel centres -> pixel centres of the octave.
     grid = (corners[:, None] + sides[:, None] * steps[None, :, None]) * scale - 0.5
+    if max(image.shape[:2]) >= REMAP_LIMIT:
+        if len(boxes) > 1:
+            return np.concatenate([_remapped(image, box[None], size, scale) for box in boxes])
+        # One window and the pixels around it that the bilinear step reads.
+        ends = np.array(image.shape[1::-1])
+        left, top = np.clip(np.floor(grid[0, 0]) - 1, 0, ends - 1).astype(int)
+        right, bottom = np.clip(np.ceil(grid[0, -1]) + 2, 1, ends).astype(int)
+        image = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+        grid = grid - np.float32([left, top])
     maps = np.empty((len(boxes), size, size, 2), dtype=np.float32)
     maps[..., 0] = grid[:, None, :, 0]
     maps[..., 1] = grid[:, :, None, 1]
