@@ -314,7 +314,9 @@ def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
     x1, y1, x2, y2 = places.T
     sides = np.stack([x2 - x1, y2 - y1])
     visible = (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
-    return places[visible & (sides > 0).all(axis=0) & (sides.max(axis=0) <= 2 * max(height, width))]
+    plausible = (sides.min(axis=0) > 0) & (sides.max(axis=0) <= 2 * max(height, width))
+    seen: FloatArray = places[visible & plausible]
+    return seen
 
 
 class _Clock:

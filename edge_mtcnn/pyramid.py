@@ -177,7 +177,7 @@ def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> 
         left, top = np.clip(np.floor(grid[0, 0]) - 1, 0, ends - 1).astype(int)
         right, bottom = np.clip(np.ceil(grid[0, -1]) + 2, 1, ends).astype(int)
         image = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-        grid = grid - np.float32([left, top])
+        grid = grid - np.array([left, top], dtype=np.float32)
     maps = np.empty((len(boxes), size, size, 2), dtype=np.float32)
     maps[..., 0] = grid[:, None, :, 0]
     maps[..., 1] = grid[:, :, None, 1]
