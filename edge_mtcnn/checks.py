@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_mtcnn.errors import OptionsError
 
-__all__ = ["check_choice", "check_int", "check_number", "check_triple"]
+__all__ = ["check_bool", "check_choice", "check_int", "check_number", "check_triple"]
 
 
 def check_int(name: str, value: object, low: int, high: int | None, why: str = "") -> None:
@@ -25,6 +25,12 @@ def check_number(name: str, value: object, low: float, high: float) -> None:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
         raise OptionsError(f"{name} must be a number in {low}..{high}; got {value!r}")
+
+
+def check_bool(name: str, value: object) -> None:
+    """Require ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise OptionsError(f"{name} must be true or false; got {value!r}")
 
 
 def check_triple(name: str, value: object) -> tuple[Any, Any, Any]:
