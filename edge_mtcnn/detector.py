@@ -232,7 +232,7 @@ class FaceDetector:
     ) -> Faces:
         """The stages on an upright RGB image; ``places`` and ``searched`` as in ``detect_near``."""
         options, networks, run = self.options, self._open(), self._workers.map
-        pnet_threshold, rnet_threshold, onet_threshold = options.thresholds
+        rules = dict(zip(NETWORKS, zip(options.thresholds, options.nms, strict=True), strict=True))
         clock = _Clock()
 
         height, width = image.shape[:2]
@@ -249,17 +249,17 @@ class FaceDetector:
         clock.lap("pyramid_ms")
 
         caps = _Caps(options.max_candidates)
-        candidates = propose(levels, scales, networks.pnet, pnet_threshold, run)
+        candidates = propose(levels, scales, networks.pnet, *rules["pnet"], run)
         windows = caps.best("pnet", candidates)
         if places is not None:
             windows = windows.after(np.fix(square(places)))
         clock.lap("pnet_ms")
 
-        candidates = refine(windows, sampler, networks.rnet, rnet_threshold, run)
+        candidates = refine(windows, sampler, networks.rnet, *rules["rnet"], run)
         finalists = caps.best("rnet", candidates)
         clock.lap("rnet_ms")
 
-        found = finish(finalists, sampler, networks.onet, onet_threshold, run)
+        found = finish(finalists, sampler, networks.onet, *rules["onet"], run)
         found = caps.best("onet", found)
         found = found.take(found.scores >= options.confidence)
         landmarks = in_source(found.points, found.windows)

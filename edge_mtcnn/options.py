@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from edge_mtcnn.checks import check_choice, check_int, check_number, check_triple
+from edge_mtcnn.checks import check_bool, check_choice, check_int, check_number, check_triple
 from edge_mtcnn.errors import OptionsError
 
 __all__ = [
@@ -42,11 +42,17 @@ class DetectorOptions:
             ``min_face_size``; ``None`` for no limit.
         scale_factor: ratio of two neighbouring levels of the image pyramid, 0.1..0.95.
         thresholds: face probability, 0..1, that a candidate of P-Net, R-Net and O-Net must reach.
+        nms: IoU, 0..1, above which the worse of two candidates of P-Net, R-Net and O-Net goes
+            (for O-Net the overlap over the smaller area). Lower values cost less time and may
+            lose a weak face beside or instead of a strong one.
         confidence: lowest ``Face.score`` reported, 0..1; 0 reports all that O-Net's threshold lets
             through.
         resampling: how levels and windows are made from the image. ``"area"`` averages the full
             image, exactly as ``mtcnn`` 0.1.x; ``"octaves"`` samples a pyramid of halved images,
             several times faster and as accurate.
+        mirror: look at each found face in the mirror as well: landmarks are averaged, and
+            ``Face.score`` is a calibrated probability of a person's face. Without it the score is
+            O-Net's confidence.
         max_candidates: most candidates that go on from P-Net, R-Net and O-Net, at least 1 each;
             the best are kept and ``Timings.capped`` tells. ``None`` for no limit.
     """
@@ -55,7 +61,9 @@ class DetectorOptions:
     max_face_size: int | None = None
     scale_factor: float = 0.709
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    nms: tuple[float, float, float] = (0.7, 0.7, 0.7)
     confidence: float = 0.0
+    mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
     max_candidates: tuple[int, int, int] | None = (10_000, 5_000, 2_000)
 
@@ -73,10 +81,12 @@ class DetectorOptions:
         check_number("confidence", self.confidence, 0.0, 1.0)
         object.__setattr__(self, "confidence", float(self.confidence))
         check_choice("resampling", self.resampling, ("area", "octaves"))
-        thresholds = check_triple("thresholds", self.thresholds)
-        for value in thresholds:
-            check_number("each of thresholds", value, 0.0, 1.0)
-        object.__setattr__(self, "thresholds", tuple(map(float, thresholds)))
+        check_bool("mirror", self.mirror)
+        for name in ("thresholds", "nms"):
+            values = check_triple(name, getattr(self, name))
+            for value in values:
+                check_number(f"each of {name}", value, 0.0, 1.0)
+            object.__setattr__(self, name, tuple(map(float, values)))
         if self.max_candidates is not None:
             caps = check_triple("max_candidates", self.max_candidates)
             for cap in caps:
@@ -88,7 +98,8 @@ class DetectorOptions:
         """The options of a preset; change some with ``dataclasses.replace``.
 
         Args:
-            name: ``"default"`` or ``"reference"`` (exactly what ``mtcnn`` 0.1.x computes).
+            name: ``"default"``; ``"reference"``, exactly what ``mtcnn`` 0.1.x computes; or
+                ``"kiosk"``, people near a camera: faces of at least 80 pixels.
 
         Raises:
             OptionsError: there is no such preset.
@@ -160,7 +171,8 @@ class RuntimeOptions:
 
 PRESETS: Mapping[str, DetectorOptions] = {
     "default": DetectorOptions(),
-    "reference": DetectorOptions(resampling="area", max_candidates=None),
+    "reference": DetectorOptions(mirror=False, resampling="area", max_candidates=None),
+    "kiosk": DetectorOptions(min_face_size=80),
 }
 """Options by preset name."""
 

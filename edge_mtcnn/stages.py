@@ -103,6 +103,7 @@ def propose(
     scales: Sequence[float],
     pnet: Network,
     threshold: float,
+    overlap: float,
     run: Map,
 ) -> Candidates:
     """Stage 1: P-Net over every level, NMS within and across levels, regression.
@@ -115,6 +116,7 @@ def propose(
         scales: level side / image side.
         pnet: (1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns).
         threshold: lowest probability of a candidate.
+        overlap: IoU above which NMS across levels drops a candidate; within a level it is 0.5.
         run: shares the tiles among threads.
 
     Returns:
@@ -132,13 +134,18 @@ def propose(
         return Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
     cells = _Cells(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
     boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales))
-    kept = nms(boxes, scores, 0.7)
+    kept = nms(boxes, scores, overlap)
     moved = regress(boxes[kept], offsets[kept], inclusive=False)
     return Candidates(np.fix(square(moved)), scores[kept])
 
 
 def refine(
-    candidates: Candidates, sampler: Sampler, rnet: Network, threshold: float, run: Map
+    candidates: Candidates,
+    sampler: Sampler,
+    rnet: Network,
+    threshold: float,
+    overlap: float,
+    run: Map,
 ) -> Candidates:
     """Stage 2: R-Net on each candidate's window, NMS, regression.
 
@@ -147,6 +154,7 @@ def refine(
         sampler: gives the windows' pixels.
         rnet: (n, 1, 24, 72) float32 pixels to (n, 5).
         threshold: probability that a candidate must exceed.
+        overlap: IoU above which NMS drops a candidate.
         run: shares chunks of windows among threads.
 
     Returns:
@@ -156,14 +164,19 @@ def refine(
     scores = _probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     boxes, scores, offsets = candidates.boxes[passed], scores[passed], output[passed, 1:5]
-    kept = nms(boxes, scores, 0.7)
+    kept = nms(boxes, scores, overlap)
     boxes = np.fix(square(regress(boxes[kept], offsets[kept])))
     real = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)  # a wild regression can turn a box inside out
     return Candidates(boxes[real], scores[kept][real])
 
 
 def finish(
-    candidates: Candidates, sampler: Sampler, onet: Network, threshold: float, run: Map
+    candidates: Candidates,
+    sampler: Sampler,
+    onet: Network,
+    threshold: float,
+    overlap: float,
+    run: Map,
 ) -> Found:
     """Stage 3: O-Net on each candidate's window, landmarks, regression, NMS by the smaller area.
 
@@ -172,6 +185,7 @@ def finish(
         sampler: gives the windows' pixels.
         onet: (n, 1, 48, 144) float32 pixels to (n, 15).
         threshold: probability that a face must exceed.
+        overlap: intersection over the smaller area above which NMS drops a face.
         run: shares chunks of windows among threads.
     """
     output = _window_outputs(candidates.boxes, sampler, onet, 48, ONET_CHUNK, run)
@@ -179,7 +193,7 @@ def finish(
     passed = np.flatnonzero(scores > threshold)
     windows, scores, output = candidates.boxes[passed], scores[passed], output[passed]
     boxes = regress(windows, output[:, 1:5])
-    kept = nms(boxes, scores, 0.7, "min")
+    kept = nms(boxes, scores, overlap, "min")
     return Found(
         boxes=boxes[kept],
         scores=scores[kept],
