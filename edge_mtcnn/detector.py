@@ -252,7 +252,7 @@ class FaceDetector:
         candidates = propose(levels, scales, networks.pnet, *rules["pnet"], run)
         windows = caps.best("pnet", candidates)
         if places is not None:
-            windows = windows.after(np.fix(square(places)))
+            windows = windows.after(np.trunc(square(places)))
         clock.lap("pnet_ms")
 
         candidates = refine(windows, sampler, networks.rnet, *rules["rnet"], run)

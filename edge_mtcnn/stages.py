@@ -136,7 +136,7 @@ def propose(
     boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales))
     kept = nms(boxes, scores, overlap)
     moved = regress(boxes[kept], offsets[kept], inclusive=False)
-    return Candidates(np.fix(square(moved)), scores[kept])
+    return Candidates(np.trunc(square(moved)), scores[kept])
 
 
 def refine(
@@ -165,7 +165,7 @@ def refine(
     passed = np.flatnonzero(scores > threshold)
     boxes, scores, offsets = candidates.boxes[passed], scores[passed], output[passed, 1:5]
     kept = nms(boxes, scores, overlap)
-    boxes = np.fix(square(regress(boxes[kept], offsets[kept])))
+    boxes = np.trunc(square(regress(boxes[kept], offsets[kept])))
     real = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)  # a wild regression can turn a box inside out
     return Candidates(boxes[real], scores[kept][real])
 
@@ -312,7 +312,7 @@ def _suppressed_in_levels(
     levels, rows, columns, scores, offsets = (values[order] for values in cells)
     corners = STRIDE * np.stack([columns, rows], axis=1)
     scale = scales[levels, None]
-    boxes = np.hstack([np.fix((corners + edge) / scale) for edge in (1, CELL)])
+    boxes = np.hstack([np.trunc((corners + edge) / scale) for edge in (1, CELL)])
     # One NMS for all levels: side by side, their boxes cannot meet.
     shift = levels * (boxes.max(initial=0) + 1)
     kept = nms(boxes + np.outer(shift, (1, 0, 1, 0)), scores, 0.5)
