@@ -1,0 +1,111 @@
+"""The file of a threshold calibration, as detector and commands read it.
+
+``edge-mtcnn calibrate`` writes such a file; ``thresholds/`` makes it. "Calibration" here is the
+statistics of confidence, never the box calibration of the cascade. Imports ``errors``, ``checks``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_mtcnn.checks import check_number
+from edge_mtcnn.errors import OptionsError
+
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "load_calibration"]
+
+SCHEMA = "edge-mtcnn calibration"
+SCHEMA_VERSION = 1
+
+# It chooses which of the found faces are reported; the scores stay the same.
+_WITHOUT_EFFECT = frozenset({"confidence"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A threshold found on somebody's own images, and what it was found with.
+
+    Attributes:
+        threshold: lowest ``Face.score`` to report, 0..1.
+        model_version: version of the models whose scores were measured; empty when unknown.
+        options: values of ``DetectorOptions`` that the scores were measured with.
+        warnings: what the images could not promise, one sentence each.
+    """
+
+    threshold: float
+    model_version: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_number("threshold", self.threshold, 0.0, 1.0)
+
+    def differences(self, options: Mapping[str, Any], model_version: str) -> tuple[str, ...]:
+        """What another detector does differently, so that the threshold may not hold for it.
+
+        Args:
+            options: ``DetectorOptions.to_dict()`` of that detector.
+            model_version: version of its models.
+
+        Returns:
+            One ``name: calibrated with this, now that`` for each difference.
+        """
+        pairs = {name: (self.options[name], options.get(name)) for name in self.options}
+        if self.model_version:
+            pairs["model version"] = (self.model_version, model_version)
+        return tuple(
+            f"{name}: calibrated with {then!r}, now {now!r}"
+            for name, (then, now) in pairs.items()
+            if name not in _WITHOUT_EFFECT and _plain(then) != _plain(now)
+        )
+
+
+def load_calibration(path: str | os.PathLike[str]) -> Calibration:
+    """Read a file of ``edge-mtcnn calibrate``.
+
+    Raises:
+        OptionsError: the file cannot be read, or is no calibration that this version understands.
+    """
+    file = Path(path)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionsError(f"cannot read the calibration file {file}: {error}") from None
+    except json.JSONDecodeError as error:
+        raise OptionsError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise OptionsError(f"{file} is no calibration; make one with 'edge-mtcnn calibrate'")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise OptionsError(
+            f"{file} has schema_version {content.get('schema_version')!r}; this version of"
+            f" edge-mtcnn reads {SCHEMA_VERSION}: run 'edge-mtcnn calibrate' again"
+        )
+    provenance = _table(file, content, "provenance")
+    warnings = content.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
+        raise OptionsError(f"{file}: warnings must be a list of texts; got {warnings!r}")
+    try:
+        return Calibration(
+            threshold=content.get("threshold"),  # type: ignore[arg-type]  # checked there
+            model_version=str(provenance.get("model_version", "")),
+            options=_table(file, provenance, "detector_options"),
+            warnings=tuple(warnings),
+        )
+    except OptionsError as error:
+        raise OptionsError(f"{file}: {error}") from None
+
+
+def _table(file: Path, content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = content.get(name, {})
+    if not isinstance(table, dict):
+        raise OptionsError(f"{file}: {name} must be a table of names and values; got {table!r}")
+    return table
+
+
+def _plain(value: object) -> object:
+    """A tuple as the list that JSON makes of it."""
+    return list(value) if isinstance(value, tuple) else value

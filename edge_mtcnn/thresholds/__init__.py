@@ -1,0 +1,40 @@
+"""Thresholds for one's own camera and place: threshold calibration and evaluation.
+
+"Calibration" here is the statistics of confidence, never the box calibration of the cascade.
+
+    images = from_folders("faces", "others")
+    result = calibrate(FaceDetector(), images, Target("fpr", 0.01))
+    result.save("calibration.json")
+"""
+
+from edge_mtcnn.thresholds.annotations import FORMATS, read_annotations
+from edge_mtcnn.thresholds.calibrating import CalibrationResult, Evidence, calibrate
+from edge_mtcnn.thresholds.choosing import Choice, Target, choose
+from edge_mtcnn.thresholds.evaluating import Evaluation, LandmarkError, OperatingPoint, evaluate
+from edge_mtcnn.thresholds.intervals import Rate, clopper_pearson
+from edge_mtcnn.thresholds.labels import AnnotationError, LabelledImage, from_csv, from_folders
+from edge_mtcnn.thresholds.measuring import Failure
+from edge_mtcnn.thresholds.precision import average_precision
+
+__all__ = [
+    "FORMATS",
+    "AnnotationError",
+    "CalibrationResult",
+    "Choice",
+    "Evaluation",
+    "Evidence",
+    "Failure",
+    "LabelledImage",
+    "LandmarkError",
+    "OperatingPoint",
+    "Rate",
+    "Target",
+    "average_precision",
+    "calibrate",
+    "choose",
+    "clopper_pearson",
+    "evaluate",
+    "from_csv",
+    "from_folders",
+    "read_annotations",
+]

@@ -1,0 +1,149 @@
+"""The threshold for a wanted false-positive rate or recall, and what the images can promise of it.
+
+A detection is reported when its score is at least the threshold. The threshold lies half-way
+between two observed scores, in float32 as the scores are, so it parts the images exactly as stated.
+
+The limit that matters, the upper one of the false-positive rate or the lower one of recall, holds
+although the threshold was read off the same images: the true rate at the (k+1)-th highest score of
+n has the beta distribution whose quantile is Clopper-Pearson's upper limit for k of n, whatever the
+distribution of the scores, and the threshold is no lower than that score.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edge_mtcnn.checks import check_choice
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.thresholds.intervals import Rate, images_to_promise
+from edge_mtcnn.thresholds.scores import ScoreSet
+
+__all__ = ["Choice", "Target", "choose"]
+
+_ROUNDING = 1e-9  # 0.07 * 100 is a little above 7
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the threshold has to reach on the images given.
+
+    Attributes:
+        kind: ``"fpr"``, at most this share of the non-face images shows a face; or ``"recall"``,
+            at least this share of the faces is kept.
+        value: the share; 0..1, both outside, for ``fpr``, 1 included for ``recall``.
+    """
+
+    kind: Literal["fpr", "recall"]
+    value: float
+
+    def __post_init__(self) -> None:
+        check_choice("target", self.kind, ("fpr", "recall"))
+        within = 0 < self.value <= 1 if self.kind == "recall" else 0 < self.value < 1
+        if not within:
+            bound = "above 0 and at most 1" if self.kind == "recall" else "between 0 and 1"
+            raise OptionsError(f"{self.kind} must be {bound}; got {self.value}")
+
+    def __str__(self) -> str:
+        if self.kind == "fpr":
+            return f"a false-positive rate of at most {self.value:.4g}"
+        return f"a recall of at least {self.value:.4g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A threshold and what it does to the images it was chosen on.
+
+    Attributes:
+        threshold: lowest score to report; 0 when nothing has to be cut.
+        recall: faces kept.
+        false_positive_rate: images with a detection that is no face.
+        warnings: what these images cannot promise, one sentence each.
+    """
+
+    threshold: float
+    recall: Rate
+    false_positive_rate: Rate
+    warnings: tuple[str, ...]
+
+
+def choose(scores: ScoreSet, target: Target, confidence: float = 0.95) -> Choice:
+    """The threshold for ``target`` that keeps most of the other class right.
+
+    Args:
+        scores: at least one of each class.
+        target: what to reach.
+        confidence: of the intervals, 0..1.
+
+    Raises:
+        OptionsError: no threshold reaches it; the message says what can be reached.
+    """
+    find = _for_rate if target.kind == "fpr" else _for_recall
+    threshold = find(scores, target.value)
+    kept, shown = scores.reached(threshold)
+    return Choice(
+        threshold,
+        Rate(kept, len(scores.faces), confidence),
+        Rate(shown, len(scores.nonfaces), confidence),
+        _warnings(scores, target),
+    )
+
+
+def _for_rate(scores: ScoreSet, rate: float) -> float:
+    allowed = math.floor(rate * len(scores.nonfaces) + _ROUNDING)
+    shown = np.sort(scores.nonfaces[~np.isnan(scores.nonfaces)])[::-1]
+    if len(shown) <= allowed:
+        return 0.0
+    cut = np.float32(shown[allowed])
+    if cut >= 1:
+        least = np.count_nonzero(shown >= 1) / len(scores.nonfaces)
+        raise OptionsError(
+            f"no threshold gives a false-positive rate of {rate:.4g}: {least:.4g} of the images"
+            " without faces have a detection with the highest score, 1; look at these images"
+        )
+    everything = np.concatenate([scores.faces, scores.nonfaces])
+    above = everything[everything > cut]
+    upper = np.float32(above.min() if len(above) else 1.0)
+    middle = np.float32((float(cut) + float(upper)) / 2)
+    return float(middle if middle > cut else upper)
+
+
+def _for_recall(scores: ScoreSet, recall: float) -> float:
+    needed = math.ceil(recall * len(scores.faces) - _ROUNDING)
+    kept = np.sort(scores.faces[~np.isnan(scores.faces)])[::-1]
+    if len(kept) < needed:
+        most = len(kept) / len(scores.faces)
+        raise OptionsError(
+            f"no threshold keeps {recall:.4g} of the faces: only {most:.4g} are detected at all;"
+            " look at those missed, or lower min_face_size or the detector's thresholds"
+        )
+    lowest = np.float32(kept[needed - 1])
+    everything = np.concatenate([scores.faces, scores.nonfaces])
+    below = everything[everything < lowest]
+    if not len(below):
+        return float(lowest)
+    middle = np.float32((float(lowest) + float(below.max())) / 2)
+    return float(middle if float(below.max()) < middle else lowest)
+
+
+def _warnings(scores: ScoreSet, target: Target) -> tuple[str, ...]:
+    """Rule of three: fewer images than that promise nothing, even without a single mistake."""
+    if target.kind == "fpr":
+        wanted, given, what = target.value, len(scores.nonfaces), "images without faces"
+        promise = f"a false-positive rate of {target.value:.4g}"
+    else:
+        wanted, given, what = 1 - target.value, len(scores.faces), "faces"
+        promise = f"a recall of {target.value:.4g}"
+    if wanted <= 0:
+        return ("no number of faces can promise a recall of 1; name a smaller one",)
+    needed = images_to_promise(wanted)
+    if given >= needed:
+        return ()
+    warning = (
+        f"too few {what}: {given} cannot promise {promise}, which takes at least {needed}"
+        " (rule of three); read the interval, or add images"
+    )
+    return (warning,)

@@ -1,0 +1,96 @@
+"""Rates with their exact confidence interval (Clopper-Pearson).
+
+The limits are quantiles of beta distributions with whole-number parameters, which is where a
+binomial tail reaches a given probability: summing that tail and halving an interval needs neither
+SciPy nor the incomplete beta function. Imports NumPy only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Rate", "clopper_pearson", "images_to_promise"]
+
+_HALVINGS = 60  # of 0..1: far below the spacing of floats at any limit of use
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of ``total`` with its Clopper-Pearson interval.
+
+    Attributes:
+        count: how many of them.
+        total: out of how many; at least 1.
+        confidence: of the two-sided interval, 0..1.
+    """
+
+    count: int
+    total: int
+    confidence: float = 0.95
+
+    @property
+    def value(self) -> float:
+        """The share itself, 0..1."""
+        return self.count / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper limit, 0..1."""
+        return clopper_pearson(self.count, self.total, self.confidence)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.value:.2%} ({self.count} of {self.total};"
+            f" {self.confidence:.0%} interval {low:.2%} to {high:.2%})"
+        )
+
+
+def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval of a binomial share.
+
+    Args:
+        count: successes, 0..``total``.
+        total: trials, at least 1.
+        confidence: 0..1, both outside.
+
+    Returns:
+        Lower and upper limit; 0 for no success and 1 for no failure.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if not 0 <= count <= total or total < 1 or not 0 < confidence < 1:
+        raise ValueError(
+            f"need 0 <= count <= total, total >= 1 and 0 < confidence < 1;"
+            f" got {count}, {total}, {confidence}"
+        )
+    tail = (1 - confidence) / 2
+    low = 0.0 if count == 0 else _share_with_tail(count, total, tail)
+    # At most `count` successes is at least `total - count` failures.
+    high = 1.0 if count == total else 1 - _share_with_tail(total - count, total, tail)
+    return low, high
+
+
+def images_to_promise(rate: float) -> int:
+    """Rule of three: fewest images, all without the event, that bound its rate at 95 %."""
+    return math.ceil(3 / rate - 1e-9)
+
+
+def _share_with_tail(count: int, total: int, tail: float) -> float:
+    """The success probability at which ``count`` or more successes have probability ``tail``."""
+    successes = np.arange(count, total + 1)
+    choices = math.lgamma(total + 1) - np.array(
+        [math.lgamma(k + 1) + math.lgamma(total - k + 1) for k in range(count, total + 1)]
+    )
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        share = (low + high) / 2
+        if not low < share < high:
+            break
+        terms = choices + successes * math.log(share) + (total - successes) * math.log1p(-share)
+        low, high = (share, high) if np.exp(terms).sum() < tail else (low, share)
+    return (low + high) / 2

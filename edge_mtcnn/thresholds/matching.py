@@ -1,0 +1,89 @@
+"""Which detections are annotated faces: the rules of WIDER FACE.
+
+Boxes are ``x1, y1, x2, y2``, areas ``(x2 - x1 + 1) * (y2 - y1 + 1)``, as WIDER FACE counts them.
+A detection belongs to the face that it overlaps most. The first one, best score first, to reach the
+needed overlap with a counted face is the hit; any on an ignored face counts neither way; all others
+are false. Imports NumPy and ``types``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.types import FloatArray
+
+__all__ = ["BoolArray", "Match", "match", "overlaps"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """What each detection of one image is, in the order of the detections.
+
+    Attributes:
+        face: (N,) index of the annotated face overlapped most; -1 where there is none.
+        hit: (N,) whether it is the first to find a counted face.
+        ignored: (N,) whether it lies on an ignored face.
+    """
+
+    face: npt.NDArray[np.intp]
+    hit: BoolArray
+    ignored: BoolArray
+
+    @property
+    def false(self) -> BoolArray:
+        """(N,) whether it counts as a false positive."""
+        return ~(self.hit | self.ignored)
+
+
+def overlaps(boxes: FloatArray, faces: FloatArray) -> FloatArray:
+    """(N, M) intersection over union of (N, 4) and (M, 4) boxes."""
+    first, second = boxes[:, None].astype(np.float64), faces[None].astype(np.float64)
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    shared = np.maximum(high - low + 1, 0).prod(axis=-1)
+    union = _areas(first) + _areas(second) - shared
+    # No area at all, as of an annotated box turned inside out, overlaps nothing.
+    ratio: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio
+
+
+def match(
+    boxes: FloatArray,
+    scores: FloatArray,
+    faces: FloatArray,
+    counted: BoolArray,
+    iou: float = 0.5,
+) -> Match:
+    """Match the detections of one image with its annotated faces.
+
+    Args:
+        boxes: (N, 4) detections.
+        scores: (N,) their scores; equal ones match in the order given.
+        faces: (M, 4) annotated faces.
+        counted: (M,) whether finding the face counts; otherwise it is ignored.
+        iou: least overlap of a detection with its face, 0..1.
+    """
+    count = len(boxes)
+    if not count or not len(faces):
+        nowhere = np.full(count, -1, dtype=np.intp)
+        return Match(nowhere, np.zeros(count, dtype=bool), np.zeros(count, dtype=bool))
+    shared = overlaps(boxes, faces)
+    face = shared.argmax(axis=1)
+    near = shared[np.arange(count), face] >= iou
+    ignored = near & ~counted[face]
+    hit = np.zeros(count, dtype=bool)
+    order = np.argsort(-scores, kind="stable")
+    candidates = order[(near & counted[face])[order]]
+    _, first = np.unique(face[candidates], return_index=True)
+    hit[candidates[first]] = True
+    return Match(face, hit, ignored)
+
+
+def _areas(boxes: FloatArray) -> FloatArray:
+    areas: FloatArray = np.maximum(boxes[..., 2:] - boxes[..., :2] + 1, 0).prod(axis=-1)
+    return areas
