@@ -1,0 +1,220 @@
+"""Plots of calibration and evaluation, with matplotlib (the extra ``plots``) but without pyplot.
+
+A plot for a page is an SVG whose colors are CSS variables of that page, so that it follows light
+and dark; its ids never meet those of another, and equal figures give equal text.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.files import write_whole
+from edge_mtcnn.thresholds.precision import Verdicts, precision_recall
+from edge_mtcnn.thresholds.scores import Bin, Curve
+from edge_mtcnn.types import FloatArray
+
+if TYPE_CHECKING:
+    from edge_mtcnn.thresholds.evaluating import Evaluation
+
+__all__ = [
+    "precision_plot",
+    "rates_plot",
+    "reliability_plot",
+    "require_plots",
+    "roc_plot",
+    "write_curves",
+]
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+# Stand-ins in the SVG for what the page defines.
+_INK, _GRID, _FACES, _OTHERS = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
+_VARIABLES = {
+    _INK: "currentColor",
+    _GRID: "var(--line)",
+    _FACES: "var(--faces)",
+    _OTHERS: "var(--others)",
+}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: searchable, and in the page's own font
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": _GRID,
+    "axes.grid": True,
+    "legend.frameon": False,
+}
+_SIZE = (4.8, 3.4)  # inches; as wide as a phone, so that text keeps its size there
+_PAPER = ("#1f2933", "#c4ccd4", "#00698f", "#b3400f")  # the same four for files
+_NEAREST_TO_ONE = 1e-6
+
+
+def require_plots(path: str | None = None) -> None:
+    """Refuse early what cannot be drawn.
+
+    Raises:
+        OptionsError: matplotlib is not installed, or the suffix of ``path`` is unknown.
+    """
+    if path is not None and Path(path).suffix.lower() not in _SUFFIXES:
+        raise OptionsError(f"a plot is written as {', '.join(_SUFFIXES)}; got {path}")
+    try:
+        import matplotlib  # noqa: F401, ICN001
+    except ImportError:
+        raise OptionsError(
+            "plots need matplotlib, which is not installed: pip install 'edge-mtcnn[plots]'"
+        ) from None
+
+
+def rates_plot(lines: Curve, threshold: float) -> str:
+    """Both rates over the threshold, as SVG."""
+
+    def draw(axes: Any) -> None:
+        places = _nines(lines.thresholds)
+        for rates, color, label in (
+            (lines.recall, _FACES, "faces kept"),
+            (lines.false_positive_rate, _OTHERS, "non-faces shown"),
+        ):
+            axes.step(places, rates * 100, where="post", color=color, label=label, linewidth=2)
+        axes.axvline(
+            _nines(np.array([threshold]))[0], color=_INK, linestyle="--", label="threshold"
+        )
+        low, high = math.floor(places.min() * 2) / 2, math.ceil(places.max())
+        ticks = [0.0, 0.5, 0.7, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999]
+        shown = [tick for tick in ticks if low <= _nines(np.array([tick]))[0] <= high]
+        axes.set_xticks(_nines(np.array(shown)), [f"{tick:g}" for tick in shown])
+        axes.set_xlabel("threshold (spread out towards 1)")
+        axes.set_ylabel("share, %")
+        axes.set_ylim(-2, 102)
+        axes.legend(loc="center left")
+
+    return _svg("rates", "Faces kept and non-faces shown, over the threshold", draw)
+
+
+def roc_plot(lines: Curve, point: tuple[float, float]) -> str:
+    """The ROC curve with the chosen point (false-positive rate, recall), as SVG."""
+
+    def draw(axes: Any) -> None:
+        rate = np.concatenate([[0.0], lines.false_positive_rate])
+        recall = np.concatenate([[0.0], lines.recall])
+        axes.step(rate * 100, recall * 100, where="post", color=_FACES, linewidth=2)
+        axes.plot([point[0] * 100], [point[1] * 100], "o", color=_OTHERS, label="threshold")
+        axes.set_xlabel("false-positive rate, % of images")
+        axes.set_ylabel("recall, % of faces")
+        axes.legend(loc="lower right")
+
+    return _svg("roc", "Recall over the false-positive rate (ROC)", draw)
+
+
+def precision_plot(lines: Curve, point: tuple[float, float]) -> str:
+    """The precision-recall curve with the chosen point (recall, precision), as SVG."""
+
+    def draw(axes: Any) -> None:
+        axes.plot(lines.recall * 100, lines.precision * 100, color=_FACES, linewidth=2)
+        axes.plot([point[0] * 100], [point[1] * 100], "o", color=_OTHERS, label="threshold")
+        axes.set_xlabel("recall, % of faces")
+        axes.set_ylabel("precision, %")
+        axes.legend(loc="lower left")
+
+    return _svg("precision", "Precision over recall", draw)
+
+
+def reliability_plot(bins: Sequence[Bin]) -> str:
+    """Share of faces over mean score of each bin, as SVG."""
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 1], [0, 1], color=_INK, linestyle="--", label="as the score says")
+        axes.plot(
+            [part.mean_score for part in bins],
+            [part.share_of_faces for part in bins],
+            "o-",
+            color=_FACES,
+            linewidth=2,
+            label="these images",
+        )
+        axes.set_xlabel("mean score of the bin")
+        axes.set_ylabel("share that are faces")
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend(loc="upper left")
+
+    return _svg("reliability", "Share of faces over the score", draw)
+
+
+def write_curves(result: Evaluation, path: Path) -> None:
+    """Write precision over recall, and recall over false positives per image, as one picture."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    ink, grid, first, second = _PAPER
+    colors = {
+        name: {_INK: ink, _GRID: grid}.get(str(value), value) for name, value in _STYLE.items()
+    }
+    suffix = path.suffix.lower().removeprefix(".")
+    # What a file would say of the moment it was written.
+    metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
+    with rc_context({**colors, "svg.hashsalt": "edge-mtcnn"}):
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
+        lines = precision_recall(result.verdicts)
+        left.plot(lines.recall, lines.precision, color=first, linewidth=2)
+        left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        left.set_title(f"average precision {result.average_precision:.4f}")
+        _false_positive_curve(right, result.verdicts, second)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, dpi=150, metadata=metadata)
+    write_whole(path, buffer.getvalue())
+
+
+def _false_positive_curve(axes: Any, verdicts: Verdicts, color: str) -> None:
+    false = np.cumsum(~verdicts.hits) / max(verdicts.images, 1)
+    recall = np.cumsum(verdicts.hits) / max(verdicts.faces, 1)
+    axes.step(false, recall, where="post", color=color, linewidth=2)
+    axes.set(xlabel="false positives per image", ylabel="recall", ylim=(0, 1.02))
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.set_xlim(left=0)
+    axes.set_title("recall at false positives per image")
+
+
+def _nines(thresholds: FloatArray) -> FloatArray:
+    """0 for 0, 1 for 0.9, 2 for 0.99: scores of good detections crowd below 1."""
+    places: FloatArray = -np.log10(1 - thresholds.astype(np.float64) + _NEAREST_TO_ONE)
+    return places
+
+
+def _svg(name: str, title: str, draw: Callable[[Any], None]) -> str:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context({**_STYLE, "svg.hashsalt": f"edge-mtcnn {name}"}):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    for stand_in, variable in _VARIABLES.items():
+        text = text.replace(stand_in, variable)
+    head = f'<svg role="img" aria-labelledby="{name}-title"'
+    return text.replace("<svg", head, 1).replace(
+        ">", f'>\n <title id="{name}-title">{escape(title)}</title>', 1
+    )
