@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import struct
+import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -70,8 +71,8 @@ def _converted(pixels: ImageArray, code: int) -> ImageArray:
 
 def _as_array(image: Any) -> npt.NDArray[Any]:
     """``image`` as an array; lists and other objects that are no images are refused."""
-    if type(image) is np.ndarray:
-        return image
+    if isinstance(image, np.ndarray):
+        return np.asarray(image)  # a memory-mapped array has a `mode` too, see below
     if image is None:
         raise ImageError(
             "the image is None, which is what cv2.imread returns for a file that it cannot read"
@@ -200,43 +201,161 @@ def _decoded(header: _Header) -> npt.NDArray[Any]:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     if header.format != "TIFF":  # OpenCV turns TIFF upright itself whatever the flags say
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    data = np.frombuffer(header.data, np.uint8)
     failed = f"OpenCV {cv2.__version__} cannot decode this {header.format}"
-    try:
-        with _opencv_log_silenced():
-            pixels: npt.NDArray[Any] | None = cv2.imdecode(
-                np.frombuffer(header.data, np.uint8), flags
-            )
-    except cv2.error as error:
-        raise ImageError(f"{failed}: {error.err}") from None
+    # A complaint that another thread's file may have caused is looked into alone.
+    for exclusive in (False, True):
+        try:
+            with _codecs.listening(exclusive=exclusive) as heard:
+                pixels: npt.NDArray[Any] | None = cv2.imdecode(data, flags)
+        except cv2.error as error:
+            raise ImageError(f"{failed}: {error.err}") from None
+        if heard.alone or not heard.complaints:
+            break
     if pixels is None:
         raise ImageError(f"{failed}: it is corrupt, cut short or of an unsupported kind")
+    for complaint in heard.complaints:
+        if _tells_damage(complaint, data.size):
+            raise ImageError(f"damaged, only a part can be decoded: {complaint}")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{pixels.dtype} samples are not supported; save it with 8 or 16 bits")
     return pixels
 
 
-_log_lock = threading.Lock()
-_log_silenced = 0
-_log_level = 0
+def _tells_damage(complaint: str, size: int) -> bool:
+    """Whether libjpeg speaks of a picture that lacks parts, not of harmless bytes beside it."""
+    extra = re.match(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0x(..)", complaint)
+    if extra is None:
+        return complaint.startswith(("Corrupt JPEG data", "Premature end of JPEG file"))
+    count, marker = int(extra[1]), int(extra[2], 16)
+    # Before a restart marker, blocks were lost. Some cameras pad before the end of the file.
+    return 0xD0 <= marker <= 0xD7 or (marker == 0xD9 and count * 16 > size)
 
 
-@contextmanager
-def _opencv_log_silenced() -> Iterator[None]:
-    """Without OpenCV's log, which repeats what the error says; other threads may be inside too."""
-    global _log_silenced, _log_level
-    log = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # 4.x, 5
-    with _log_lock:
-        if _log_silenced == 0:
-            _log_level = log.getLogLevel()
-            log.setLogLevel(0)
-        _log_silenced += 1
-    try:
-        yield
-    finally:
-        with _log_lock:
-            _log_silenced -= 1
-            if _log_silenced == 0:
-                log.setLogLevel(_log_level)
+@dataclass(slots=True)
+class _Heard:
+    """What the codecs wrote during one decoding; ``alone`` when no other ran meanwhile."""
+
+    complaints: list[str]
+    alone: bool
+
+
+class _CodecMessages:
+    """Listens to standard error while pictures are decoded.
+
+    libjpeg and libpng write there directly, past OpenCV's log, and nowhere else does libjpeg tell
+    that a picture is damaged. Their lines and OpenCV's are kept; lines of others are passed on as
+    soon as any decoding ends. Where that cannot be done (standard error closed, Windows), pictures
+    are decoded all the same.
+    """
+
+    _OPENCV = re.compile(rb"\[ *[A-Z]+:\d+@|imdecode_\(")
+    _CODEC = re.compile(
+        rb"libpng (warning|error): |Corrupt JPEG data: |Premature end of JPEG file"
+        rb"|Inconsistent progression |Unknown Adobe color |Warning: unknown JFIF |Invalid SOS "
+    )
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._exclusive = False
+        self._active = 0
+        self._entries = 0
+        self._stderr = self._file = -1
+        self._read = 0
+        self._complaints: list[str] = []
+
+    @contextmanager
+    def listening(self, *, exclusive: bool) -> Iterator[_Heard]:
+        """Collect what is written inside; ``exclusive`` waits until no other decoding runs."""
+        heard = _Heard([], alone=False)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._exclusive)
+            self._exclusive = exclusive
+            if exclusive:
+                try:
+                    self._changed.wait_for(lambda: self._active == 0)
+                except BaseException:
+                    self._exclusive = False
+                    raise
+            if self._active == 0:
+                self._complaints = []
+                self._redirect()
+            alone = self._active == 0
+            self._active += 1
+            self._entries += 1
+            entry = self._entries
+        try:
+            yield heard
+        finally:
+            with self._changed:
+                self._pass_on()
+                heard.complaints = list(self._complaints)
+                heard.alone = alone and self._entries == entry
+                self._active -= 1
+                if exclusive:
+                    self._exclusive = False
+                if self._active == 0:
+                    self.restore()
+                self._changed.notify_all()
+
+    def restore(self) -> None:
+        """Give standard error back."""
+        if self._stderr >= 0:
+            os.dup2(self._stderr, 2)
+            os.close(self._stderr)
+            os.close(self._file)
+            self._stderr = self._file = -1
+
+    def _redirect(self) -> None:
+        if not hasattr(os, "pread"):
+            return
+        try:
+            stderr = os.dup(2)
+        except OSError:
+            return
+        try:
+            with tempfile.TemporaryFile() as file:
+                self._file = os.dup(file.fileno())
+            self._read = 0
+            os.dup2(self._file, 2)
+        except OSError:
+            os.close(stderr)
+            return
+        self._stderr = stderr
+
+    def _pass_on(self) -> None:
+        """Sort what was written since the last time."""
+        if self._stderr < 0:
+            return
+        written = os.pread(self._file, os.fstat(self._file).st_size - self._read, self._read)
+        self._read += len(written)
+        of_opencv = False
+        foreign = []
+        for line in written.splitlines(keepends=True):
+            # A message of OpenCV may go on over lines that are empty or start with ">".
+            of_opencv = bool(
+                self._OPENCV.match(line) or (of_opencv and (line[:1] == b">" or not line.strip()))
+            )
+            if self._CODEC.match(line):
+                self._complaints.append(line.decode("latin-1").strip())
+            elif not of_opencv:
+                foreign.append(line)
+        if foreign:
+            os.write(self._stderr, b"".join(foreign))
+
+
+_codecs = _CodecMessages()
+
+
+def _start_afresh() -> None:
+    """In a forked child: no other thread lives that could end what it began."""
+    global _codecs
+    _codecs.restore()
+    _codecs = _CodecMessages()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 _UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
@@ -343,8 +462,8 @@ def _png(data: bytes) -> _Header:
             kept.append(view[at:end])
         elif kind == b"eXIf":
             orientation = _exif_orientation(bytes(content))
-        elif kind == b"zTXt" and bytes(content[:22]) == b"Raw profile type exif\0":
-            orientation = _exif_orientation(_png_raw_profile(bytes(content[23:])))
+        elif kind == b"zTXt" or kind == b"tEXt":
+            orientation = _png_text_orientation(bytes(content)) or orientation
         at = end
     if data[12:16] != b"IHDR":
         raise ImageError("corrupt: the PNG does not start with its header")
@@ -361,13 +480,17 @@ def _png(data: bytes) -> _Header:
     )
 
 
-def _png_raw_profile(packed: bytes) -> bytes:
-    """EXIF as ImageMagick wrote it before PNG had a chunk for it: hexadecimal text, deflated."""
+def _png_text_orientation(content: bytes) -> int:
+    """Orientation in the hexadecimal EXIF text of older ImageMagick; 0 in any other text."""
+    keyword, _, text = content.partition(b"\0")
+    if keyword != b"Raw profile type exif":
+        return 0
     try:
-        text = zlib.decompressobj().decompress(packed, 1 << 18)  # bounded: it may be a bomb
-        return bytes.fromhex(b"".join(text.split()[2:]).decode("latin-1"))
+        if text[:1] == b"\0":  # a zTXt chunk, deflated; bounded, as it may be a bomb
+            text = zlib.decompressobj().decompress(text[1:], 1 << 18)
+        return _exif_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("latin-1")))
     except (zlib.error, ValueError):
-        return b""
+        return 0
 
 
 def _webp(data: bytes) -> _Header:
@@ -442,7 +565,7 @@ def _exif_orientation(exif: bytes) -> int:
     """Orientation in an EXIF block, 1 where it has none or makes no sense."""
     try:
         value = _first_directory(exif.removeprefix(b"Exif\0\0")).get(274, 1)
-    except (struct.error, KeyError):
+    except (struct.error, KeyError):  # cameras and editors leave broken EXIF behind
         return 1
     return value if value in _UPRIGHT else 1
 
