@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,9 +137,9 @@ def shared_comparisons(shared: Path, mtcnn: MTCNN) -> dict[str, Comparison]:
 
 
 @pytest.fixture(scope="module")
-def overall(shared_comparisons: dict[str, Comparison]) -> Iterator[Comparison]:
+def overall(shared_comparisons: dict[str, Comparison]) -> Comparison:
     parts = shared_comparisons.values()
-    yield Comparison(
+    return Comparison(
         images=sum(part.images for part in parts),
         same_count=sum(part.same_count for part in parts),
         faces=sum(part.faces for part in parts),

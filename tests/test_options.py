@@ -81,10 +81,10 @@ def test_values_outside_name_option_range_and_value(name: str, value: Any, bound
 @pytest.mark.parametrize(("name", "value", "bounds"), cases(TRIPLES, 2))
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_each_of_three_values_is_checked(name: str, value: Any, bounds: str, place: int) -> None:
-    values: list[Any] = [1, 1, 1]
+    values: Any = [1, 1, 1]
     values[place] = value
     with pytest.raises(OptionsError) as caught:
-        DetectorOptions(**{name: tuple(values)})
+        DetectorOptions.from_dict({name: values})
     assert name in str(caught.value)
     assert bounds in str(caught.value)
 
@@ -201,7 +201,7 @@ def test_preset_kiosk_looks_for_large_faces() -> None:
 
 @pytest.mark.parametrize("name", ["", "Default", "fast", None, 3])
 def test_an_unknown_preset_names_the_known_ones(name: Any) -> None:
-    with pytest.raises(OptionsError, match="preset must be one of .*default.*reference"):
+    with pytest.raises(OptionsError, match=r"preset must be one of .*default.*reference"):
         DetectorOptions.from_preset(name)
 
 

@@ -44,7 +44,7 @@ def reference_scales(height: int, width: int, min_face: int, factor: float) -> l
     """The loop of the reference, its own way of adding up."""
     m = 12 / min_face
     side = min(height, width) * m
-    scales = []
+    scales: list[float] = []
     while side >= 12:
         scales.append(m * np.power(factor, len(scales)))
         side = side * factor
@@ -57,7 +57,8 @@ def area_weights(source: int, target: int) -> FloatArray:
     starts = np.arange(source)
     low = np.maximum(edges[:-1, None], starts)
     high = np.minimum(edges[1:, None], starts + 1)
-    return np.maximum(high - low, 0) * target / source
+    weights: FloatArray = np.maximum(high - low, 0) * target / source
+    return weights
 
 
 def cut(image: ImageArray, box: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -310,7 +311,7 @@ def test_octave_windows_of_a_very_long_image_are_those_of_its_part() -> None:
     long = np.zeros((60, 40_000, 3), dtype=np.uint8)
     long[:, 39_000:39_300] = part
     boxes = np.array([[20.0, 5, 60, 45], [100, -10, 180, 70], [130, 30, 141, 41]])
-    shifted = boxes + [39_000, 0, 39_000, 0]
+    shifted = boxes + np.array([39_000, 0, 39_000, 0])
     windows = OctaveSampler(long, 0.2).windows(shifted, 24)
     expected = OctaveSampler(part, 0.2).windows(boxes, 24)
     # At 39,000 a float32 coordinate has steps of 1/256 pixel, four of them may add up.

@@ -19,7 +19,7 @@ import pytest
 from edge_mtcnn.boxes import nms, regress, square
 from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, pyramid_scales
 from edge_mtcnn.sessions import Networks, open_networks
-from edge_mtcnn.stages import Candidates, Network, finish, in_source, propose, refine
+from edge_mtcnn.stages import Candidates, Network, finish, propose, refine
 from edge_mtcnn.types import FloatArray, ImageArray
 from edge_mtcnn.weights import load_manifest
 from edge_mtcnn.workers import Workers
@@ -62,6 +62,11 @@ def probability(logits: Float32Array) -> Float32Array:
     return np.float32(1) / (np.float32(1) + np.exp(-logits))
 
 
+def scales_of(image: ImageArray) -> list[float]:
+    height, width = image.shape[:2]
+    return pyramid_scales(height, width, 20, 0.709, None)
+
+
 def plain_propose(
     levels: list[ImageArray], scales: list[float], pnet: Network, threshold: float
 ) -> Candidates:
@@ -72,7 +77,7 @@ def plain_propose(
     for level, scale in zip(levels, scales, strict=True):
         cells = pnet(network_input(level[None]))[0]
         chances = probability(cells[0])
-        columns, rows = np.nonzero(chances.T >= threshold)
+        columns, rows = np.nonzero((chances >= threshold).T)
         cell = np.stack([columns, rows], axis=1)
         found = np.hstack([np.fix((2 * cell + edge) / scale) for edge in (1, 12)])
         score = chances[rows, columns]
@@ -138,7 +143,6 @@ def test_tiles_of_a_level_give_the_candidates_of_the_whole_level(
 
 @pytest.mark.parametrize("size", LEVEL_SIZES)
 def test_tiles_cover_every_cell_of_a_level_once(size: tuple[int, int], networks: Networks) -> None:
-    # Every cell is a candidate at threshold 0, and at this scale no two boxes overlap by half.
     level = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     seen = 0
 
@@ -171,7 +175,7 @@ def test_proposals_of_a_photo_are_those_of_the_plain_reading(
     name: str, sample_path: Callable[[str], Path], networks: Networks
 ) -> None:
     image = cv2.cvtColor(cv2.imread(str(sample_path(name))), cv2.COLOR_BGR2RGB)
-    scales = pyramid_scales(*image.shape[:2], 20, 0.709, None)
+    scales = scales_of(image)
     levels = [AreaSampler(image).level(scale) for scale in scales]
     ours = propose(levels, scales, networks.pnet, *PNET, plain_map)
     assert len(ours.boxes) > 50
@@ -181,7 +185,7 @@ def test_proposals_of_a_photo_are_those_of_the_plain_reading(
 def test_proposals_are_square_boxes_of_whole_numbers_best_first(
     photo: ImageArray, networks: Networks
 ) -> None:
-    scales = pyramid_scales(*photo.shape[:2], 20, 0.709, None)
+    scales = scales_of(photo)
     levels = [AreaSampler(photo).level(scale) for scale in scales]
     found = propose(levels, scales, networks.pnet, *PNET, plain_map)
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
@@ -194,7 +198,7 @@ def test_proposals_are_square_boxes_of_whole_numbers_best_first(
 
 
 def cascade(image: ImageArray, networks: Networks, run: Any, octaves: bool = False) -> list[Any]:
-    scales = pyramid_scales(*image.shape[:2], 20, 0.709, None)
+    scales = scales_of(image)
     sampler = OctaveSampler(image, scales[-1]) if octaves else AreaSampler(image)
     levels = [sampler.level(scale) for scale in scales]
     proposed = propose(levels, scales, networks.pnet, *PNET, run)
@@ -207,7 +211,7 @@ def test_refine_agrees_with_windows_seen_one_by_one(
     faces_in_a_row: ImageArray, networks: Networks
 ) -> None:
     sampler = AreaSampler(faces_in_a_row)
-    scales = pyramid_scales(*faces_in_a_row.shape[:2], 20, 0.709, None)
+    scales = scales_of(faces_in_a_row)
     levels = [sampler.level(scale) for scale in scales]
     proposed = propose(levels, scales, networks.pnet, *PNET, plain_map)
     windows = [sampler.windows(box[None], 24) for box in proposed.boxes]
@@ -244,15 +248,7 @@ def test_finish_agrees_with_windows_seen_one_by_one(
     assert_same(
         Candidates(found.boxes, found.scores), Candidates(boxes[kept], scores[passed][kept])
     )
-    assert (found.windows == candidates.boxes[passed][kept]).all()
-    assert found.points.shape == (len(kept), 5, 2)
-
-
-def test_landmarks_are_fractions_of_the_inclusive_window_from_the_pixel_before() -> None:
-    windows = np.array([[11.0, 21, 60, 70]])
-    points = np.array([[[0, 0], [1, 1], [0.5, 0.5], [-0.1, 0], [0, 1.2]]])
-    expected = [[[10, 20], [60, 70], [35, 45], [5, 20], [10, 80]]]
-    np.testing.assert_allclose(in_source(points, windows), expected, rtol=0, atol=1e-9)
+    assert found.logits.tolist() == output[passed][kept, 0].tolist()
 
 
 def test_no_levels_give_no_candidates(networks: Networks) -> None:
@@ -275,9 +271,8 @@ def test_no_candidates_pass_through_the_later_stages(networks: Networks, octaves
     none = Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
     refined = refine(none, sampler, networks.rnet, *RNET, plain_map)
     found = finish(refined, sampler, networks.onet, *ONET, plain_map)
-    assert refined.boxes.shape == found.boxes.shape == found.windows.shape == (0, 4)
+    assert refined.boxes.shape == found.boxes.shape == (0, 4)
     assert refined.scores.shape == found.scores.shape == (0,)
-    assert found.points.shape == (0, 5, 2)
 
 
 @pytest.mark.parametrize("octaves", [False, True])

@@ -35,6 +35,12 @@ def files_of(folder: Path) -> list[Path]:
     return [file.path for file in load_manifest(folder).files()]
 
 
+def check_all(folder: Path) -> None:
+    """What the detectors of all forms check."""
+    for form in load_manifest(folder).forms:
+        FaceDetector(runtime=RuntimeOptions(models=folder, form=form)).close()
+
+
 def rewrite(folder: Path, change: Change) -> None:
     """Change the manifest; ``change`` edits it in place or returns another."""
     file = folder / "manifest.json"
@@ -60,7 +66,7 @@ def test_the_package_has_every_network_in_every_form_intact() -> None:
 def test_files_lists_each_file_once_with_the_external_data() -> None:
     paths = [file.path for file in load_manifest().files()]
     assert len(paths) == len(set(paths))
-    assert {path.suffix for path in paths} == {".onnx", ".weights"}
+    assert {path.suffix for path in paths} >= {".onnx", ".weights"}
     assert len(paths) >= 9
 
 
@@ -113,22 +119,19 @@ def test_an_empty_file_is_truncated(models: Path) -> None:
 
 
 def test_one_altered_bit_in_any_file_is_found(models: Path) -> None:
-    manifest = load_manifest(models)
-    files = manifest.files()
+    files = load_manifest(models).files()
     assert len(files) >= 9
     for file in files:
         content = bytearray(file.path.read_bytes())
         content[len(content) // 2] ^= 1
         file.path.write_bytes(content)
         with pytest.raises(ModelFileError, match="was altered") as caught:
-            for form in manifest.forms:
-                manifest.models(form)
+            check_all(models)
         assert str(file.path) in str(caught.value)
         assert file.sha256 in str(caught.value)
         content[len(content) // 2] ^= 1
         file.path.write_bytes(content)
-    for form in manifest.forms:
-        manifest.models(form)
+    check_all(models)
 
 
 def test_altered_external_data_stops_the_detector(models: Path) -> None:
@@ -199,8 +202,7 @@ def test_a_manifest_that_is_no_json_is_unreadable(models: Path, content: bytes) 
 
 BROKEN: dict[str, Change] = {
     "a list": lambda content: [content],
-    "a number": lambda content: 1,
-    "null": lambda content: "null",
+    "a text": str,
     "without its schema": lambda content: content.pop("schema_version") and None,
     "without networks": lambda content: content.pop("networks") and None,
     "without the version": lambda content: content.pop("model_version") and None,
