@@ -89,6 +89,13 @@ class Workers:
             for thread in threads:
                 thread.join()
 
+    def __del__(self) -> None:
+        # A detector that was dropped without `close` must not leave its threads behind; they hold
+        # the queue only. They are not waited for: a destructor may run in any thread.
+        if self._process == os.getpid():
+            for _ in self._started:
+                self._calls.put(None)
+
     def _start(self) -> None:
         with self._lock:
             if self._process != os.getpid():  # threads do not survive a fork

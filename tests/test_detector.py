@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import subprocess
 import sys
@@ -444,14 +445,24 @@ def test_the_context_manager_closes_also_after_an_error(photo: ImageArray) -> No
 
 
 def test_closing_ends_the_threads(photo: ImageArray) -> None:
-    def ours() -> int:
-        return sum(thread.name == "edge-mtcnn" for thread in threading.enumerate())
-
-    before = ours()
+    before = set(threading.enumerate())
     with FaceDetector(runtime=RuntimeOptions(threads=5)) as detector:
         detector.detect(photo)
-        assert ours() == before + 4
-    assert ours() == before
+        started = set(threading.enumerate()) - before
+        assert len(started) == 4
+    assert not started & set(threading.enumerate())
+
+
+def test_detectors_that_are_dropped_without_close_end_their_threads(photo: ImageArray) -> None:
+    # As users of the drop-in do it, which has no `close`.
+    before = set(threading.enumerate())
+    for _ in range(3):
+        FaceDetector(runtime=RuntimeOptions(threads=3)).detect(photo)
+    gc.collect()
+    started = set(threading.enumerate()) - before
+    for thread in started:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in started)
 
 
 def test_detectors_are_independent(photo: ImageArray) -> None:

@@ -44,8 +44,8 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-def own_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "edge-mtcnn"]
+def own_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "edge-mtcnn"}
 
 
 def test_map_gives_results_in_the_order_of_the_items(pool: Workers) -> None:
@@ -72,6 +72,7 @@ def test_jobs_run_at_the_same_time(four: Workers) -> None:
 
 
 def test_the_calling_thread_works_too(four: Workers) -> None:
+    before = own_threads()
     together = threading.Barrier(4)
 
     def who(_: int) -> threading.Thread:
@@ -79,7 +80,7 @@ def test_the_calling_thread_works_too(four: Workers) -> None:
         return threading.current_thread()
 
     assert threading.current_thread() in four.map(who, range(4))
-    assert len(own_threads()) == 3
+    assert len(own_threads() - before) == 3
 
 
 def test_one_thread_starts_no_other() -> None:
@@ -182,12 +183,29 @@ def test_many_callers_at_once_each_get_their_own_results(pool: Workers) -> None:
 
 
 def test_close_ends_the_threads_and_may_be_repeated(four: Workers) -> None:
-    before = len(own_threads())
+    before = own_threads()
     four.map(str, range(10))
-    assert len(own_threads()) == before + 3
+    started = own_threads() - before
+    assert len(started) == 3
     four.close()
     four.close()
-    assert len(own_threads()) == before
+    assert not started & own_threads()
+
+
+def test_a_pool_that_is_dropped_without_close_ends_its_threads() -> None:
+    output = run_python(
+        "import gc, threading, time\n"
+        "from edge_mtcnn.workers import Workers\n"
+        "for _ in range(5):\n"
+        "    Workers(4).map(str, range(10))\n"
+        "gc.collect()\n"
+        "for _ in range(200):\n"
+        "    if threading.active_count() == 1:\n"
+        "        break\n"
+        "    time.sleep(0.05)\n"
+        "print(threading.active_count())\n"
+    )
+    assert output == "1\n"
 
 
 def test_close_without_a_call_does_nothing() -> None:
