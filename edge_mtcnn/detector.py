@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -13,10 +15,12 @@ import numpy.typing as npt
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.boxes import square
+from edge_mtcnn.calibration import load_calibration
 from edge_mtcnn.errors import EdgeMTCNNError, ImageError, OptionsError
 from edge_mtcnn.image import as_rgb
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
 from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
+from edge_mtcnn.scoring import ScoreModel, load_score_model
 from edge_mtcnn.sessions import Networks, open_networks, preferred_form, runtime_version
 from edge_mtcnn.stages import (
     ONET_CHUNK,
@@ -24,7 +28,7 @@ from edge_mtcnn.stages import (
     Candidates,
     Found,
     finish,
-    in_source,
+    look_again,
     propose,
     refine,
 )
@@ -46,6 +50,8 @@ class FaceDetector:
         runtime: how to run it.
         preset: name of a preset, instead of ``options``.
         config: JSON or TOML file of ``options.load_options``, for what is not given here.
+        calibration: file of ``edge-mtcnn calibrate``, whose threshold becomes
+            ``options.confidence``.
 
     Raises:
         OptionsError: ``options`` and ``preset`` are both given, or one of them is invalid.
@@ -61,6 +67,7 @@ class FaceDetector:
         *,
         preset: str | None = None,
         config: str | os.PathLike[str] | None = None,
+        calibration: str | os.PathLike[str] | None = None,
     ) -> None:
         if options is not None and preset is not None:
             raise OptionsError(
@@ -80,12 +87,17 @@ class FaceDetector:
         )
 
         manifest = load_manifest(self.runtime.models)
+        if calibration is not None:
+            self.options = _calibrated(self.options, calibration, manifest.version)
         self._form = (
             preferred_form(manifest.forms, self.runtime.device)
             if self.runtime.form == "auto"
             else self.runtime.form
         )
-        self._model_version = manifest.version
+        self._manifest = manifest
+        self._loaded_score: ScoreModel | None = None
+        if self.options.mirror:
+            self._score_model()
         self._networks: Networks | None = open_networks(
             manifest.models(self._form), self.runtime.device
         )
@@ -188,7 +200,7 @@ class FaceDetector:
         """What really runs: versions, execution providers, form of the networks, threads."""
         return {
             "version": __version__,
-            "model_version": self._model_version,
+            "model_version": self._manifest.version,
             "onnxruntime": runtime_version(),
             "providers": list(self._open().pnet.providers),
             "form": self._form,
@@ -216,6 +228,11 @@ class FaceDetector:
         if self._networks is None:
             raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
         return self._networks
+
+    def _score_model(self) -> ScoreModel:
+        if self._loaded_score is None:
+            self._loaded_score = load_score_model(self._manifest.score_model())
+        return self._loaded_score
 
     def _scales(self, height: int, width: int) -> list[float]:
         options = self.options
@@ -261,14 +278,22 @@ class FaceDetector:
 
         found = finish(finalists, sampler, networks.onet, *rules["onet"], run)
         found = caps.best("onet", found)
-        found = found.take(found.scores >= options.confidence)
-        landmarks = in_source(found.points, found.windows)
         clock.lap("onet_ms")
 
+        scores, landmarks = found.scores.astype(np.float64), found.landmarks
+        if options.mirror:
+            readings = look_again(found, sampler, networks.onet, run)
+            model = self._score_model()
+            scores, landmarks = model.scores(found, readings), model.landmarks(found, readings)
+        clock.lap("mirror_ms")
+
+        best_first = np.argsort(-scores, kind="stable")
+        rows = best_first[scores[best_first] >= options.confidence]
         return Faces(
-            found.boxes,
-            found.scores,
-            landmarks,
+            found.boxes[rows],
+            scores[rows],
+            landmarks[rows],
+            confidences=found.scores[rows],
             image_size=(height, width),
             timings=Timings(
                 **clock.laps,
@@ -281,6 +306,26 @@ class FaceDetector:
             if timings
             else None,
         )
+
+
+def _calibrated(
+    options: DetectorOptions, file: str | os.PathLike[str], model_version: str
+) -> DetectorOptions:
+    """The options with the threshold of a calibration; a warning where it may not hold."""
+    if options.confidence > 0:
+        raise OptionsError(
+            f"give confidence or calibration, not both; got confidence {options.confidence} and"
+            f" the calibration {os.fspath(file)}"
+        )
+    calibration = load_calibration(file)
+    differences = calibration.differences(options.to_dict(), model_version)
+    if differences:
+        warnings.warn(
+            f"the threshold of {os.fspath(file)} was measured with another detector, so it may not"
+            f" hold here: {'; '.join(differences)}",
+            stacklevel=3,
+        )
+    return replace(options, confidence=calibration.threshold)
 
 
 _Boxes = TypeVar("_Boxes", Candidates, Found)

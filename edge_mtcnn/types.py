@@ -90,8 +90,8 @@ class Timings:
     """Where the time of one detection went and how much work it was.
 
     Attributes:
-        pyramid_ms, pnet_ms, rnet_ms, onet_ms: wall time of the stages, milliseconds. A stage
-            includes the cropping of its windows, NMS and regression.
+        pyramid_ms, pnet_ms, rnet_ms, onet_ms, mirror_ms: wall time of the stages, milliseconds.
+            A stage includes the cropping of its windows, NMS and regression.
         total_ms: wall time of the whole call, milliseconds.
         levels: heights and widths of the pyramid's levels, pixels.
         rnet_windows, onet_windows: windows that went through the network.
@@ -102,6 +102,7 @@ class Timings:
     pnet_ms: float
     rnet_ms: float
     onet_ms: float
+    mirror_ms: float
     total_ms: float
     levels: tuple[tuple[int, int], ...]
     rnet_windows: int

@@ -78,6 +78,7 @@ class Manifest:
     version: str
     forms: tuple[str, ...]
     _networks: Mapping[str, Any]
+    _score: Mapping[str, Any] | None = None
 
     def models(self, form: str) -> dict[str, Path]:
         """The checked model file of each network.
@@ -102,9 +103,24 @@ class Manifest:
             paths[name] = model.path
         return paths
 
+    def score_model(self) -> Path:
+        """The checked file of the score model, see ``scoring``.
+
+        Raises:
+            ModelFileError: it is missing, truncated or altered, or these models come without one.
+        """
+        if self._score is None:
+            raise ModelFileError(
+                f"the models in {self.folder} come without a score model; use mirror=False"
+            )
+        file = self._file(self._score)
+        file.check()
+        return file.path
+
     def files(self) -> list[ModelFile]:
         """Every file of every form, each once."""
-        return list(
+        score = [self._file(self._score)] if self._score is not None else []
+        return score + list(
             dict.fromkeys(
                 file
                 for form in self.forms
@@ -116,7 +132,10 @@ class Manifest:
     def _files_of(self, network: str, form: str) -> Iterator[ModelFile]:
         entry = self._networks[network]["forms"][form]
         for item in (entry, *entry.get("data", ())):
-            yield ModelFile(self.folder / item["file"], item["sha256"], item["bytes"])
+            yield self._file(item)
+
+    def _file(self, entry: Mapping[str, Any]) -> ModelFile:
+        return ModelFile(self.folder / entry["file"], entry["sha256"], entry["bytes"])
 
 
 def default_folder() -> Path:
@@ -158,7 +177,9 @@ def load_manifest(folder: str | os.PathLike[str] | None = None) -> Manifest:
             raise ModelFileError(
                 f"model manifest {file} has no form that every network comes in; {_REPAIR}"
             )
-        manifest = Manifest(file.parent, str(content["model_version"]), forms, networks)
+        manifest = Manifest(
+            file.parent, str(content["model_version"]), forms, networks, content.get("score")
+        )
         manifest.files()  # so that a missing entry shows here
     except KeyError as error:
         raise ModelFileError(f"model manifest {file} lacks {error}; {_REPAIR}") from None

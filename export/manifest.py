@@ -64,6 +64,7 @@ def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
         "license": LICENCE,
         "source": {"description": SOURCE, "sha256": WEIGHTS_SHA256},
         "networks": entries,
+        "score": _entry(folder / "score.json"),  # of benchmarks/fit_score.py, not made here
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_bytes(text.encode())
@@ -116,4 +117,9 @@ def _metadata(network: Network, form: str) -> dict[str, str]:
 
 def _write(path: Path, content: bytes) -> dict[str, object]:
     path.write_bytes(content)
+    return _entry(path)
+
+
+def _entry(path: Path) -> dict[str, object]:
+    content = path.read_bytes()
     return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

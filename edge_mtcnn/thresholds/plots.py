@@ -57,9 +57,9 @@ _STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "legend.frameon": False,
 }
-_SIZE = (4.8, 3.4)  # inches; as wide as a phone, so that text keeps its size there
+_SIZE = (4.2, 3.2)  # inches; as wide as a phone, so that text keeps its size there
 _PAPER = ("#1f2933", "#c4ccd4", "#00698f", "#b3400f")  # the same four for files
-_NEAREST_TO_ONE = 1e-6
+_NEAREST_TO_ONE = 1e-5
 
 
 def require_plots(path: str | None = None) -> None:
@@ -91,14 +91,12 @@ def rates_plot(lines: Curve, threshold: float) -> str:
         axes.axvline(
             _nines(np.array([threshold]))[0], color=_INK, linestyle="--", label="threshold"
         )
-        low, high = math.floor(places.min() * 2) / 2, math.ceil(places.max())
-        ticks = [0.0, 0.5, 0.7, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999]
-        shown = [tick for tick in ticks if low <= _nines(np.array([tick]))[0] <= high]
+        low = min(threshold, float(lines.thresholds.min()))
+        shown = [tick for tick in (0.0, 0.7, 0.9, 0.99, 0.999, 0.9999, 1.0) if tick >= low]
         axes.set_xticks(_nines(np.array(shown)), [f"{tick:g}" for tick in shown])
         axes.set_xlabel("threshold (spread out towards 1)")
         axes.set_ylabel("share, %")
         axes.set_ylim(-2, 102)
-        axes.legend(loc="center left")
 
     return _svg("rates", "Faces kept and non-faces shown, over the threshold", draw)
 
@@ -113,7 +111,7 @@ def roc_plot(lines: Curve, point: tuple[float, float]) -> str:
         axes.plot([point[0] * 100], [point[1] * 100], "o", color=_OTHERS, label="threshold")
         axes.set_xlabel("false-positive rate, % of images")
         axes.set_ylabel("recall, % of faces")
-        axes.legend(loc="lower right")
+        axes.set_ylim(_start(lines), 101)
 
     return _svg("roc", "Recall over the false-positive rate (ROC)", draw)
 
@@ -126,7 +124,7 @@ def precision_plot(lines: Curve, point: tuple[float, float]) -> str:
         axes.plot([point[0] * 100], [point[1] * 100], "o", color=_OTHERS, label="threshold")
         axes.set_xlabel("recall, % of faces")
         axes.set_ylabel("precision, %")
-        axes.legend(loc="lower left")
+        axes.set_xlim(_start(lines), 101)
 
     return _svg("precision", "Precision over recall", draw)
 
@@ -148,7 +146,6 @@ def reliability_plot(bins: Sequence[Bin]) -> str:
         axes.set_ylabel("share that are faces")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
-        axes.legend(loc="upper left")
 
     return _svg("reliability", "Share of faces over the score", draw)
 
@@ -190,6 +187,12 @@ def _false_positive_curve(axes: Any, verdicts: Verdicts, color: str) -> None:
     axes.set_title("recall at false positives per image")
 
 
+def _start(lines: Curve) -> float:
+    """Where an axis of recall starts, in %: a little before the first non-face is shown."""
+    clean = lines.recall[lines.false_positive_rate == 0]
+    return max(0.0, math.floor(float(clean.max(initial=0.0)) * 10 - 0.5) * 10)
+
+
 def _nines(thresholds: FloatArray) -> FloatArray:
     """0 for 0, 1 for 0.9, 2 for 0.99: scores of good detections crowd below 1."""
     places: FloatArray = -np.log10(1 - thresholds.astype(np.float64) + _NEAREST_TO_ONE)
@@ -205,6 +208,7 @@ def _svg(name: str, title: str, draw: Callable[[Any], None]) -> str:
         figure = Figure(figsize=_SIZE, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
+        figure.legend(loc="outside upper left", ncols=3, columnspacing=1, handlelength=1.2)
         buffer = io.StringIO()
         figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}

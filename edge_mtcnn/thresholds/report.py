@@ -131,8 +131,8 @@ def _plots(result: CalibrationResult) -> Iterator[str]:
     )
     yield _plot(
         roc_plot(lines, (shown.value, kept.value)),
-        f"ROC: the area under the curve is {lines.area:.4f}. The axes show the part that the"
-        " detections reach.",
+        f"ROC: the area under the curve is {lines.area:.4f}. The axes show only the part where"
+        " it bends.",
     )
     yield _plot(
         precision_plot(lines, (kept.value, precision)),
@@ -195,7 +195,7 @@ def _pictures(
         what = f"{name}: {score}, {verdict}"
         picture = thumbnail(found)
         shown = (
-            f'<img src="{picture}" alt="{what}" loading="lazy">'
+            f'<img src="{picture}" alt="{what}">'
             if picture
             else '<p class="gone">The image can no longer be read.</p>'
         )
@@ -213,7 +213,7 @@ def _origin(result: CalibrationResult) -> Iterator[str]:
         "date": result.date,
         "images": len(measured.done),
         "images that failed": len(measured.failures),
-        "least overlap with an annotated face (IoU)": result.iou,
+        "IoU of a match": result.iou,
         **{name.replace("_", " "): value for name, value in made.items()},
         **{f"option {name}": value for name, value in options.items()},
     }

@@ -1,0 +1,218 @@
+"""How well a preset finds faces and landmarks.
+
+Average precision by the protocol of WIDER FACE, for easy, medium and hard faces, and the landmark
+error: mean over the five points / distance between the annotated eyes; a failure is over 10 %.
+
+    python -m benchmarks.accuracy --preset reference default --wider-settings
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.arguments import add_threads, detector_options, runtime_options
+from benchmarks.images import DATA, BenchmarkError, read_rgb
+from benchmarks.results import Result, Target, add_output, document, save, table, target_table
+from edge_mtcnn import DetectorOptions, EdgeMTCNNError, FaceDetector
+from edge_mtcnn.thresholds.matching import overlaps
+from edge_mtcnn.thresholds.precision import average_precision
+from edge_mtcnn.types import Faces, FloatArray
+
+LEVELS = ("easy", "medium", "hard")
+WIDER_SETTINGS: dict[str, Any] = {
+    "min_face_size": 10,
+    "scale_factor": 0.79,
+    "thresholds": (0.5, 0.5, 0.3),
+}
+"""What the authors of MTCNN used for this benchmark."""
+WIDER_TARGETS = {"easy": 0.85, "medium": 0.83, "hard": 0.62}
+MOST_LOSS = 0.003
+FAILURE = 0.10
+LEAST_OVERLAP = 0.2
+"""Annotated boxes reach from brow to chin only, so that a right one may overlap little."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print and save; the exit code."""
+    options = _parser().parse_args(arguments)
+    results: list[Result] = []
+    try:
+        for preset in options.preset:
+            chosen = detector_options(preset, options.changes)
+            if "wider" in options.sets:
+                wider = replace(chosen, **WIDER_SETTINGS) if options.wider_settings else chosen
+                results += wider_results(preset, wider, options)
+            if "landmarks" in options.sets:
+                results += landmark_results(preset, chosen, options)
+    except (BenchmarkError, EdgeMTCNNError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(
+        table(
+            (
+                (r.name, r.value, r.unit, r.detail["images"], r.detail.get("seconds"))
+                for r in results
+            ),
+            ("figure", "value", "", "images", "s"),
+        )
+    )
+    targets = _targets({r.name: r.value for r in results}) if options.wider_settings else []
+    if targets:
+        print("\n" + target_table(targets))
+    settings = {
+        "presets": options.preset,
+        "changes": options.changes,
+        "wider_settings": WIDER_SETTINGS if options.wider_settings else None,
+        "sets": options.sets,
+        "limit": options.limit,
+    }
+    save(document("accuracy", results, settings=settings, targets=targets), options.output)
+    return 0
+
+
+def wider_results(
+    preset: str, chosen: DetectorOptions, options: argparse.Namespace
+) -> list[Result]:
+    """Average precision of one preset on the annotated images of WIDER FACE."""
+    images = _annotations(options.data / "wider", options.limit)
+    start = time.perf_counter()
+    found = _detect(images, options.data / "wider" / "images", chosen, options.threads)
+    seconds = round(time.perf_counter() - start)
+    detections = [(faces.boxes, faces.scores) for faces in found]
+    truth = [corners(image["boxes_xywh"]) for image in images]
+    return [
+        Result(
+            name=f"accuracy/{preset}/wider/{level}",
+            unit="AP",
+            value=average_precision(detections, truth, [image[level] for image in images]),
+            better="higher",
+            detail={
+                "images": len(images),
+                "detections": sum(len(faces) for faces in found),
+                "options": chosen.to_dict(),
+                "seconds": seconds,
+            },
+        )
+        for level in LEVELS
+    ]
+
+
+def landmark_results(
+    preset: str, chosen: DetectorOptions, options: argparse.Namespace
+) -> list[Result]:
+    """Landmark error of one preset, over the annotated faces that it finds."""
+    images = _annotations(options.data / "landmarks", options.limit)
+    start = time.perf_counter()
+    found = _detect(images, options.data / "landmarks", chosen, options.threads)
+    seconds = round(time.perf_counter() - start)
+    errors = [
+        landmark_error(faces, np.array(image["box_xyxy"]), np.array(image["points"]))
+        for faces, image in zip(found, images, strict=True)
+    ]
+    known = np.array([error for error in errors if error is not None])
+    if not len(known):
+        raise BenchmarkError("no annotated face was found; there is no landmark error")
+    detail = {"images": len(images), "options": chosen.to_dict(), "seconds": seconds}
+    figures = {
+        "landmark error": (100 * known.mean(), "%"),
+        "landmark failures": (100 * (known > FAILURE).mean(), "%"),
+        "faces missed": (100 * (1 - len(known) / len(errors)), "%"),
+    }
+    return [
+        Result(name=f"accuracy/{preset}/{name}", unit=unit, value=float(value), detail=detail)
+        for name, (value, unit) in figures.items()
+    ]
+
+
+def landmark_error(faces: Faces, box: FloatArray, points: FloatArray) -> float | None:
+    """Mean distance of the five points / distance between the eyes; ``None`` for a missed face.
+
+    The face is the one that overlaps the annotated box most; others may be in the photo.
+    """
+    if not len(faces):
+        return None
+    shared = overlaps(faces.boxes, box[None])[:, 0]
+    best = int(shared.argmax())
+    if shared[best] < LEAST_OVERLAP:
+        return None
+    distances = np.linalg.norm(faces.landmarks[best] - points, axis=1)
+    return float(distances.mean() / np.linalg.norm(points[0] - points[1]))
+
+
+def corners(boxes: Sequence[Sequence[float]]) -> FloatArray:
+    """``x, y, width, height`` to ``x1, y1, x2, y2``; WIDER counts ``x2 = x + width``."""
+    given = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    return np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], axis=1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--preset", nargs="+", default=["reference", "default"], help="presets")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="changes",
+        help="change an option of every preset, as in min_face_size=10; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wider-settings", action="store_true",
+        help="the authors' settings for WIDER FACE: min face 10, factor 0.79, 0.5/0.5/0.3",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sets", nargs="+", choices=["wider", "landmarks"], default=["wider", "landmarks"],
+        help="what to measure (both)",
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of wider/ and landmarks/")
+    parser.add_argument("--limit", type=int, help="only so many images of each set")
+    add_threads(parser)
+    add_output(parser)
+    return parser
+
+
+def _annotations(folder: Path, limit: int | None) -> list[dict[str, Any]]:
+    try:
+        content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BenchmarkError(
+            f"there is no annotated set in {folder} ({error.strerror}); name its folder by --data"
+        ) from None
+    return list(content)[:limit]
+
+
+def _detect(
+    images: Sequence[dict[str, Any]], folder: Path, chosen: DetectorOptions, threads: int | None
+) -> list[Faces]:
+    found = []
+    with FaceDetector(chosen, runtime_options(threads)) as detector:
+        for count, image in enumerate(images, 1):
+            found.append(detector.detect(read_rgb(folder / image["image"])))
+            if sys.stderr.isatty() or count % 100 == 0:
+                end = "\r" if sys.stderr.isatty() else "\n"
+                print(f"{folder.name}: {count} of {len(images)}", end=end, file=sys.stderr)
+    return found
+
+
+def _targets(values: dict[str, float]) -> list[Target]:
+    """What is promised of preset ``default`` at the authors' settings."""
+    targets = []
+    for level, limit in WIDER_TARGETS.items():
+        value = values.get(f"accuracy/default/wider/{level}")
+        exact = values.get(f"accuracy/reference/wider/{level}")
+        name = f"default: WIDER AP {level}"
+        targets.append(Target(name=name, limit=limit, at_least=True, value=value))
+        gain = None if value is None or exact is None else value - exact
+        name = f"default - reference: WIDER AP {level}"
+        targets.append(Target(name=name, limit=-MOST_LOSS, at_least=True, value=gain))
+    return targets
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Compare two result files of the same benchmark; exit 1 when something became worse.
+
+Figures with a ratio to the reference job of their own run are compared by that ratio, because
+machines and moments differ; others, such as memory, by their value.
+
+    python -m benchmarks.compare OLD NEW --max-ratio 1.15
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.results import Result, ResultsError, read, table
+
+DONE, REGRESSED, UNUSABLE = 0, 1, 2
+
+
+class Change(NamedTuple):
+    """One figure in both files. ``ratio`` is above 1 when it became worse."""
+
+    name: str
+    old: float
+    new: float
+    by: str
+    ratio: float
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """The figures that both documents have and that can be better or worse."""
+    before = {entry["name"]: Result(**entry) for entry in old["results"]}
+    found = []
+    for entry in new["results"]:
+        result = Result(**entry)
+        base = before.get(result.name)
+        if base is None or result.better == "none":
+            continue
+        first, second, by = base.value, result.value, base.unit or "value"
+        if base.relative is not None and result.relative is not None:
+            first, second, by = base.relative, result.relative, "x reference job"
+        worse = (first, second) if result.better == "higher" else (second, first)
+        found.append(Change(result.name, first, second, by, _ratio(*worse)))
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("old", type=Path, metavar="OLD", help="results of the base")
+    parser.add_argument("new", type=Path, metavar="NEW", help="results of the change")
+    parser.add_argument(
+        "--max-ratio", type=float, default=1.15, help="how much worse a figure may become (1.15)"
+    )
+    options = parser.parse_args(arguments)
+    if not options.max_ratio >= 1:
+        parser.error(f"--max-ratio must be at least 1; got {options.max_ratio:g}")
+    try:
+        old, new = read(options.old), read(options.new)
+    except ResultsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNUSABLE
+    if old["benchmark"] != new["benchmark"]:
+        print(
+            f"error: {options.old} is of {old['benchmark']}, {options.new} of {new['benchmark']}",
+            file=sys.stderr,
+        )
+        return UNUSABLE
+    found = changes(old, new)
+    if not found:
+        print("error: the two files share no figure", file=sys.stderr)
+        return UNUSABLE
+    _print_differences(old, new)
+    print(
+        table(
+            (
+                (
+                    c.name,
+                    c.old,
+                    c.new,
+                    c.by,
+                    c.ratio,
+                    "WORSE" if c.ratio > options.max_ratio else "",
+                )
+                for c in found
+            ),
+            ("figure", "old", "new", "unit", "ratio", ""),
+        )
+    )
+    worse = [change for change in found if change.ratio > options.max_ratio]
+    print(
+        f"\n{len(worse)} of {len(found)} figures are worse by more than {options.max_ratio:g}"
+        if worse
+        else f"\nnone of {len(found)} figures is worse by more than {options.max_ratio:g}"
+    )
+    return REGRESSED if worse else DONE
+
+
+def _ratio(worse: float, better: float) -> float:
+    if better > 0:
+        return worse / better
+    return 1.0 if worse <= 0 else math.inf
+
+
+def _print_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Say what makes the two files less comparable."""
+    for part in ("machine", "settings", "images", "versions"):
+        if old[part] != new[part] and part != "versions":
+            print(f"note: {part} of the two files differ; ratios may mean little")
+    gone = {r["name"] for r in old["results"]} - {r["name"] for r in new["results"]}
+    for name in sorted(gone):
+        print(f"note: {name} is only in the old file")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

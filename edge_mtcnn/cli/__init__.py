@@ -1,0 +1,137 @@
+"""The command ``edge-mtcnn``: one module of this folder per command, listed in ``COMMANDS``.
+
+Such a module has ``add_parser(commands)``, which sets ``run`` as the default of its parser, and
+``run(args) -> int``, the exit code. It imports what it needs inside ``run``, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from types import FrameType
+
+from edge_mtcnn._version import __version__
+from edge_mtcnn.cli.common import UsageError, complain
+from edge_mtcnn.errors import (
+    MissingRuntimeError,
+    ModelFileError,
+    OptionsError,
+    ProviderError,
+    SourceError,
+)
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = (
+    "detect",
+    "doctor",
+)
+"""Names of the commands and of their modules, as ``--help`` lists them."""
+
+_DESCRIPTION = "Find faces with MTCNN on ONNX Runtime."
+_EPILOG = """\
+example:
+  edge-mtcnn detect holiday/ --recursive --json faces.jsonl --annotate marked/
+
+exit codes: 0 done; 1 some inputs failed, all others are done; 2 wrong usage or installation;
+130 interrupted with Ctrl-C. 'edge-mtcnn COMMAND --help' explains a command.
+"""
+
+# What main tells in one line: the user can mend it, and a traceback would only hide how.
+_WRONG_USAGE = (
+    UsageError,
+    OptionsError,
+    ModelFileError,
+    MissingRuntimeError,
+    ProviderError,
+    SourceError,
+)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command the way Ctrl-C does."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; those of the process when left out.
+
+    Returns:
+        The exit code: 0 done, 1 some inputs failed, 2 wrong usage, 130 interrupted, 141 the
+        reader of the output went away, 143 terminated.
+    """
+    try:
+        with _terminable():
+            code = _run(argv)
+            sys.stdout.flush()  # here, so that a closed pipe shows below and not at exit
+        return code
+    except _Terminated:
+        return 128 + signal.SIGTERM
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        _abandon_output()
+        return 141  # what a shell reports of a program that SIGPIPE (13) ended
+    except _WRONG_USAGE as error:
+        complain(f"error: {error}")
+        return 2
+    except OSError as error:  # a full disk under the report, say; inputs' own are told by each
+        complain(f"error: {error}")
+        return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has already written help, version or what is wrong
+        return stop.code if isinstance(stop.code, int) else 2
+    code: int = args.run(args)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-mtcnn",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-mtcnn {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        import_module(f"{__name__}.{name}").add_parser(commands)
+    return parser
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, how services are stopped, leave the files that Ctrl-C leaves."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signal handlers
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise _Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _abandon_output() -> None:
+    """Let the interpreter's last flush of a closed standard output go nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # a test's stand-in has no file number
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,249 @@
+"""What several commands share: arguments that become options, lines of output, the progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions, load_options
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Commands = _SubParsersAction[argparse.ArgumentParser]
+
+__all__ = [
+    "Progress",
+    "UsageError",
+    "add_command",
+    "add_config_argument",
+    "add_detector_arguments",
+    "add_runtime_arguments",
+    "complain",
+    "counted",
+    "native_messages_muted",
+    "options_from",
+    "sample_photo",
+    "shown",
+    "write_line",
+]
+
+_DETECTOR_OPTIONS = ("min_face_size", "max_face_size", "scale_factor", "confidence")
+_STDERR = 2
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class UsageError(Exception):
+    """A command cannot do what its arguments ask for; the message says what to change."""
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, *, example: str, notes: str = ""
+) -> argparse.ArgumentParser:
+    """Add the parser of one command, with an example at the end of its help."""
+    lines = "\n".join(f"  {line}" for line in example.splitlines())
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n{lines}\n" + (f"\n{notes}" if notes else ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="read options from a JSON or TOML file; the other flags win over it",
+    )
+
+
+def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``DetectorOptions``."""
+    group = parser.add_argument_group("what to find")
+    default = DetectorOptions()
+    group.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        help="a named set of options, in place of all detector options of --config",
+    )
+    group.add_argument(
+        "--min-face-size",
+        type=int,
+        metavar="PIXELS",
+        help=f"side of the smallest face looked for (default: {default.min_face_size})",
+    )
+    group.add_argument(
+        "--max-face-size", type=int, metavar="PIXELS", help="side of the largest face looked for"
+    )
+    group.add_argument(
+        "--confidence", type=float, metavar="0..1", help="lowest score of a face that is reported"
+    )
+    group.add_argument(
+        "--scale-factor",
+        type=float,
+        metavar="RATIO",
+        help="ratio of two neighbouring levels of the image pyramid, 0.1..0.95"
+        f" (default: {default.scale_factor})",
+    )
+
+
+def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``RuntimeOptions``."""
+    group = parser.add_argument_group("how to run")
+    group.add_argument(
+        "--device",
+        help="cpu, cuda, auto, or names of ONNX Runtime execution providers with commas between",
+    )
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="threads that share one image; all when left out"
+    )
+
+
+def options_from(args: argparse.Namespace) -> tuple[DetectorOptions, RuntimeOptions]:
+    """The options that the flags ask for, over those of ``--config``, over the defaults.
+
+    Raises:
+        OptionsError: a value is out of range, or the file cannot be read.
+    """
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    detector, runtime = DetectorOptions(), RuntimeOptions()
+    if "config" in given:
+        detector, runtime = load_options(given["config"])
+    if "preset" in given:
+        detector = DetectorOptions.from_preset(given["preset"])
+    changes = {name: given[name] for name in _DETECTOR_OPTIONS if name in given}
+    running: dict[str, Any] = {}
+    if "threads" in given:
+        running["threads"] = given["threads"]
+    if "device" in given:
+        device = given["device"]
+        named = device in ("cpu", "cuda", "auto")
+        running["device"] = device if named else tuple(device.split(","))
+    return replace(detector, **changes), replace(runtime, **running)
+
+
+def sample_photo() -> Path:
+    """The photo that comes with the package: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    packed = package / "samples" / "astronaut.jpg"
+    return packed if packed.is_file() else package.parent / "samples" / "astronaut.jpg"
+
+
+def write_line(text: str, stream: TextIO | None = None) -> None:
+    """Write one line, to standard output unless told, and pass it on at once."""
+    target: TextIO = sys.stdout if stream is None else stream
+    encoding = target.encoding or "utf-8"
+    target.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    target.flush()
+
+
+def complain(text: str) -> None:
+    """Write one line to standard error."""
+    write_line(text, sys.stderr)
+
+
+@contextlib.contextmanager
+def native_messages_muted() -> Iterator[None]:
+    """Keep what image decoders in C write to standard error away; Python's own lines still come.
+
+    libpng and libjpeg remark on every odd file; what matters is an ``ImageError`` anyway.
+    """
+    try:
+        saved = os.dup(_STDERR)
+    except OSError:  # closed: nothing to keep clean
+        yield
+        return
+    before = sys.stderr
+    if _is_native(before):
+        before.flush()
+        sys.stderr = open(  # noqa: SIM115 - a descriptor, closed below
+            saved, "w", encoding=before.encoding, errors=before.errors, buffering=1, closefd=False
+        )
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, _STDERR)
+        sys.stderr = before
+        os.close(nowhere)
+        os.close(saved)
+
+
+def _is_native(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == _STDERR
+    except (OSError, ValueError):  # a stand-in, or closed
+        return False
+
+
+def shown(text: str | os.PathLike[str]) -> str:
+    """A path or message as one harmless line: file names may hold newlines and escape codes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in os.fspath(text)
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 face``, ``2 faces``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+class Progress:
+    """How far long work is, on standard error, where that is a terminal; otherwise nothing.
+
+    A bar when ``tqdm`` is installed, a plain line now and then without it. Lines of output go
+    through ``writing``, which keeps them apart from the bar; ``mixed=False`` when all of them go
+    into files.
+    """
+
+    def __init__(self, total: int, noun: str, *, mixed: bool = True) -> None:
+        self._total = total
+        self._mixed = mixed
+        self._noun = noun
+        self._done = 0
+        self._bar: Any = None
+        self._plain = False
+        self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+        if total > 1 and sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                self._plain = True
+            else:
+                self._bar = tqdm(total=total, unit=noun, dynamic_ncols=True, leave=False)
+
+    def close(self) -> None:
+        """Take the bar away for good."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update()
+        elif self._plain and time.monotonic() >= self._next_line:
+            complain(f"{self._done} of {counted(self._total, self._noun)}")
+            self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Take the bar away while lines are written."""
+        if self._bar is None or not self._mixed:
+            yield
+        else:
+            with self._bar.external_write_mode():
+                yield

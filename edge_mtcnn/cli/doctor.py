@@ -1,0 +1,134 @@
+"""``edge-mtcnn doctor``: what is installed, what it runs on, and whether it works."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from edge_mtcnn.cli.common import (
+    add_command,
+    add_config_argument,
+    add_runtime_arguments,
+    counted,
+    options_from,
+    sample_photo,
+    write_line,
+)
+
+if TYPE_CHECKING:
+    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.doctor import Machine, Report, SelfTest
+
+_LABEL_WIDTH = 14
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the arguments of ``doctor``."""
+    parser = add_command(
+        commands,
+        "doctor",
+        "check the installation: packages, machine, model files and one detection",
+        example="edge-mtcnn doctor\nedge-mtcnn doctor --device cuda --json > report.json",
+        notes="The exit code is 1 when a problem was found; a warning alone leaves it 0.",
+    )
+    parser.add_argument("--json", action="store_true", help="write one JSON object instead")
+    add_config_argument(parser)
+    add_runtime_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine the installation; 1 when there is a problem."""
+    from edge_mtcnn.doctor import examine
+
+    _, runtime = options_from(args)
+    report = examine(sample_photo(), runtime)
+    lines = [json.dumps(report.to_dict(), indent=2)] if args.json else _lines(report)
+    for line in lines:
+        write_line(line)
+    return 0 if report.well else 1
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield from _section("packages", _package_rows(report))
+    yield from _section("machine", _machine_rows(report.machine))
+    version = report.model_version or "unknown"
+    yield from _section(
+        f"models {version} in {report.model_folder}",
+        [(check.file, check.state) for check in report.models] or [("manifest", "unreadable")],
+    )
+    yield from _section("self-test on the sample photo", _test_rows(report.self_test))
+    for finding in report.findings:
+        yield f"{finding.level}: {finding.what}"
+        yield f"  {finding.advice}"
+    problems = sum(finding.level == "problem" for finding in report.findings)
+    warnings = len(report.findings) - problems
+    told = counted(problems, "problem") if problems else "no problem"
+    yield f"{told} found" + (f", {counted(warnings, 'warning')}" if warnings else "")
+
+
+def _section(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
+    width = max(_LABEL_WIDTH, *(len(label) for label, _ in rows))
+    yield title
+    for label, value in rows:
+        yield f"  {label:<{width}}  {value}"
+    yield ""
+
+
+def _package_rows(report: Report) -> list[tuple[str, str]]:
+    rows = []
+    sources = {"OpenCV": report.opencvs, "ONNX Runtime": report.runtimes}
+    for name, version in report.versions.items():
+        value = version or "cannot be loaded"
+        if name in sources:
+            value += f" ({', '.join(map(str, sources[name])) or 'no distribution known to pip'})"
+        elif name == "Python":
+            value += f", {report.machine.python_bits} bits, {sys.executable}"
+        rows.append((name, value))
+    providers = report.self_test.told.get("providers", ())
+    rows.append(("providers", ", ".join(providers) or "none"))
+    return rows
+
+
+def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
+    rows = [
+        ("board", machine.board),
+        ("Jetson", machine.jetson_release),
+        ("system", f"{machine.system}, {machine.architecture}"),
+        ("processor", machine.processor),
+        ("features", " ".join(machine.features)),
+        ("cores", f"{machine.cores}, of which {machine.threads} for this process"),
+        ("memory", _memory(machine)),
+    ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _memory(machine: Machine) -> str | None:
+    if machine.memory is None:
+        return None
+    free = machine.memory_available
+    rest = "" if free is None else f", {free / 2**20:,.0f} available"
+    return f"{machine.memory / 2**20:,.0f} MiB{rest}"
+
+
+def _test_rows(test: SelfTest) -> list[tuple[str, str]]:
+    told = test.told
+    if test.error is not None:
+        return [("failed", test.error)]
+    faces = told["faces"]
+    where = "; ".join("{2}x{3} at ({0}, {1})".format(*face["box"]) for face in faces)
+    return [
+        ("face", f"{'as expected' if test.passed else 'not as expected'}: {where or 'none'}"),
+        ("load", f"{told['load_ms']:.0f} ms"),
+        ("detect", f"{told['median_ms']:.1f} ms, the first time {told['first_ms']:.1f} ms"),
+        ("runs on", _running(told["runs"])),
+    ]
+
+
+def _running(info: dict[str, Any]) -> str:
+    """What ``FaceDetector.info`` says, for people."""
+    providers = ", ".join(info["providers"])
+    return f"{providers}; {counted(info['threads'], 'thread')}, form {info['form']}"

@@ -1,0 +1,191 @@
+"""Where a command writes: JSON Lines that appear whole, and names of pictures that never collide.
+
+A JSON Lines file grows as ``NAME.part`` beside its place and is moved there when the command ends,
+also by Ctrl-C: what is in the place then are whole lines, one for each input that was done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from edge_mtcnn.cli.common import UsageError, write_line
+
+if TYPE_CHECKING:
+    from edge_mtcnn.types import Face
+
+__all__ = ["JsonLines", "face_entry", "outside", "picture_folder", "unique_names"]
+
+# Pictures keep these types; from any other file a PNG is made.
+_KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class JsonLines:
+    """A JSON Lines output: a file, standard output for ``-``, or a pipe or device by its path.
+
+    Args:
+        target: path or ``-``.
+        inputs: files that must not be overwritten.
+
+    Raises:
+        UsageError: the file cannot be made there, or is one of the inputs.
+    """
+
+    def __init__(self, target: str, inputs: Iterable[Path] = ()) -> None:
+        self._stream: IO[bytes] | None = None
+        self._part: Path | None = None
+        if target == "-":
+            return
+        self._place = Path(os.path.realpath(target))  # through a link, which then stays one
+        if os.fspath(self._place) in {os.path.realpath(path) for path in inputs}:
+            raise UsageError(f"--json {target} is one of the inputs; name another file")
+        try:
+            if _is_regular(self._place):
+                self._part = self._place.with_name(f"{self._place.name}.part")
+                self._stream = self._part.open("wb")
+            else:
+                self._stream = self._place.open("wb")
+        except OSError as error:
+            raise UsageError(f"cannot write --json {target}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Move the file to its place."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.close()
+        finally:
+            if self._part is not None:
+                self._part.replace(self._place)
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Write one object as one line and pass it on at once.
+
+        Raises:
+            OSError: the file cannot grow; it keeps the lines before this one.
+        """
+        line = json.dumps(entry, separators=(", ", ": "))
+        if self._stream is None:
+            write_line(line, sys.stdout)
+            return
+        whole = self._stream.tell() if self._part is not None else 0
+        try:
+            self._stream.write(line.encode("ascii") + b"\n")
+            self._stream.flush()
+        except OSError:
+            if self._part is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(self._part, whole)
+            raise
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether a file is there or can be made there, as opposed to a pipe, a device or a folder."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def face_entry(face: Face) -> dict[str, Any]:
+    """A face for JSON: as ``Face.to_dict``, and ``score`` where it differs from ``confidence``."""
+    entry = face.to_dict()
+    entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
+    if face.score != face.confidence:
+        entry["score"] = face.score
+    return entry
+
+
+def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:
+    """Make a folder for pictures.
+
+    Raises:
+        UsageError: it cannot be made, or holds inputs, which could be overwritten.
+    """
+    real = os.path.realpath(folder)
+    for path in inputs:
+        if os.path.dirname(os.path.realpath(path)) == real:  # noqa: PTH120 - text beside text
+            raise UsageError(
+                f"{flag} {folder} is the folder of the input {path}, which could be overwritten;"
+                " name another folder"
+            )
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {flag} {folder}: {error.strerror}") from None
+    return Path(folder)
+
+
+def outside(folders: Iterable[str], arguments: Sequence[str], inputs: Sequence[Path]) -> list[Path]:
+    """The inputs without the pictures of an earlier run, when those lie within the inputs."""
+    roots = [os.path.realpath(_folder_of(text)) for text in arguments]
+    own = [
+        real + os.sep
+        for real in map(os.path.realpath, folders)
+        if any(real.startswith(os.path.join(root, "")) and real != root for root in roots)  # noqa: PTH118
+    ]
+    return [path for path in inputs if not os.path.realpath(path).startswith(tuple(own))]
+
+
+def unique_names(
+    arguments: Sequence[str], inputs: Sequence[Path], *, stems: bool = False
+) -> list[Path]:
+    """For each input a relative path for its picture, all different.
+
+    The folders are those of the inputs, below the deepest folder that all arguments share; so
+    files of the same name in different folders stay apart.
+
+    Args:
+        arguments: what the inputs were found from.
+        inputs: the files.
+        stems: leave the suffixes out, and be different without them.
+    """
+    base = _shared_folder(arguments)
+    taken: set[str] = set()
+    names = []
+    for path in inputs:
+        below = _below(base, path)
+        suffix = "" if stems else below.suffix
+        stem = below.stem
+        if not stems and suffix.lower() not in _KEPT_SUFFIXES:
+            stem, suffix = below.name, ".png"
+        unique, number = below.with_name(stem + suffix), 1
+        while os.fspath(unique).casefold() in taken:  # as some file systems compare
+            number += 1
+            unique = below.with_name(f"{stem}-{number}{suffix}")
+        taken.add(os.fspath(unique).casefold())
+        names.append(unique)
+    return names
+
+
+def _shared_folder(arguments: Iterable[str]) -> str | None:
+    """The deepest folder that all arguments share; ``None`` on different drives."""
+    try:
+        return os.path.commonpath([os.path.abspath(_folder_of(text)) for text in arguments])  # noqa: PTH100
+    except ValueError:
+        return None
+
+
+def _folder_of(argument: str) -> Path:
+    path = Path(argument)
+    if path.is_dir():
+        return path
+    if path.exists():
+        return path.parent
+    parts = itertools.takewhile(lambda part: not set("*?[") & set(part), path.parent.parts)
+    return Path(*parts)
+
+
+def _below(base: str | None, path: Path) -> Path:
+    if base is not None:
+        relative = Path(os.path.relpath(os.path.abspath(path), base))  # noqa: PTH100
+        if ".." not in relative.parts:
+            return relative
+    return Path(path.name)

@@ -1,0 +1,135 @@
+"""Combinations of packages, machine and settings that are known to fail, and what to do then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_mtcnn.doctor.machine import Machine
+from edge_mtcnn.doctor.packages import Package
+from edge_mtcnn.doctor.selftest import SelfTest
+
+__all__ = ["Finding", "findings", "self_test_findings"]
+
+_INSTALL_ONE = (
+    "install exactly one: pip install 'edge-mtcnn[cpu]' (processors), pip install"
+    " 'edge-mtcnn[gpu]' (NVIDIA cards), or on a Jetson the onnxruntime-gpu wheel for its JetPack"
+)
+
+# What a failed self-test says, and what then helps.
+_SIGNS = (
+    ("SIGILL", "install another version of ONNX Runtime; this one was built for newer processors"),
+    (r"libGL|libgthread", "pip uninstall opencv-python; pip install opencv-python-headless"),
+    (r"numpy.*(1\.x|multiarray|_ARRAY_API)", "pip install 'numpy<2', or a newer ONNX Runtime"),
+    ("did not start|available", "check driver and device, or use --device auto"),
+    ("no answer", "free the processor and try again with --threads 1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        level: ``problem`` for what does not work or will fail, ``warning`` for what works now and
+            surprises later.
+        what: what is wrong.
+        advice: what to do.
+    """
+
+    level: Literal["problem", "warning"]
+    what: str
+    advice: str
+
+
+def findings(
+    machine: Machine, runtimes: Sequence[Package], opencvs: Sequence[Package]
+) -> list[Finding]:
+    """What is wrong with this combination, before anything of it is loaded."""
+    return [*_architecture(machine), *_runtimes(machine, runtimes), *_opencvs(opencvs)]
+
+
+def self_test_findings(test: SelfTest) -> list[Finding]:
+    """What the self-test shows to be wrong."""
+    if test.passed:
+        return []
+    if test.error is None:
+        count = len(test.told.get("faces", ()))
+        return [
+            Finding(
+                "problem",
+                f"the self-test found {count} face(s), and not just the one in the sample photo",
+                "try --device cpu; if it stays, report it with the output of doctor --json",
+            )
+        ]
+    fitting = (advice for sign, advice in _SIGNS if re.search(sign, test.error, re.IGNORECASE))
+    advice = next(fitting, "mend what the message names")
+    return [Finding("problem", f"the self-test failed: {test.error}", advice)]
+
+
+def _architecture(machine: Machine) -> Iterator[Finding]:
+    if machine.is_arm and machine.python_bits == 32:
+        yield Finding(
+            "problem",
+            "this Python is a 32-bit Arm program, for which there are no ONNX Runtime wheels",
+            "install a 64-bit system (on a Raspberry Pi 3 or newer: Raspberry Pi OS, 64-bit)",
+        )
+
+
+def _runtimes(machine: Machine, runtimes: Sequence[Package]) -> Iterator[Finding]:
+    if not runtimes:
+        yield Finding("problem", "no ONNX Runtime is installed", _INSTALL_ONE)
+    if len(runtimes) > 1:
+        yield _two_runtimes(machine, [package.name for package in runtimes])
+    for package in runtimes:
+        version = _numbers(package.version)
+        if version == (1, 21, 0) and "Raspberry Pi 4" in (machine.board or ""):
+            yield Finding(
+                "problem",
+                f"{package} ends with an illegal instruction on a Raspberry Pi 4",
+                f"pip install --upgrade '{package.name}!=1.21.0'",
+            )
+        if package.name == "onnxruntime-gpu" and machine.is_jetson and package.from_index:
+            yield Finding(
+                "problem",
+                f"{package} from the package index is not built for a Jetson's GPU",
+                "pip uninstall onnxruntime-gpu, then install NVIDIA's wheel for this JetPack, or"
+                " 'edge-mtcnn[cpu]', which can be faster for networks this small",
+            )
+        if machine.is_arm and "sme" in machine.features and version < (1, 27):
+            yield Finding(
+                "warning",
+                f"{package} leaks memory in convolutions on Arm processors with SME",
+                "edge-mtcnn switches those kernels off for its own sessions; for others:"
+                f" pip install --upgrade '{package.name}>=1.27'",
+            )
+
+
+def _two_runtimes(machine: Machine, names: list[str]) -> Finding:
+    gpu = [name for name in names if name not in ("onnxruntime", "ort-nightly")]
+    kept = gpu[0] if gpu and not (machine.is_arm and not machine.is_jetson) else names[0]
+    return Finding(
+        "problem",
+        f"{len(names)} distributions of ONNX Runtime overwrite each other's files:"
+        f" {', '.join(names)}",
+        # Removing one takes files of the other along, so the one that stays is installed anew.
+        f"keep one, for example: pip uninstall {' '.join(names)}; then pip install {kept}",
+    )
+
+
+def _opencvs(opencvs: Sequence[Package]) -> Iterator[Finding]:
+    if len(opencvs) > 1:
+        names = [package.name for package in opencvs]
+        yield Finding(
+            "warning",
+            f"{len(names)} distributions of OpenCV overwrite each other's files:"
+            f" {', '.join(names)}",
+            "keep the one you need (opencv-python shows windows, opencv-python-headless cannot):"
+            f" pip uninstall {' '.join(names)}; then install that one",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])

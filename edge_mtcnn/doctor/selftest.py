@@ -1,0 +1,140 @@
+"""One detection from import to face, told in JSON lines, step by step.
+
+Runs in a process of its own: a broken library may end that with a signal, and what was told before
+then says how far it came.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_mtcnn.errors import EdgeMTCNNError
+from edge_mtcnn.options import RuntimeOptions
+
+__all__ = ["SelfTest", "run_self_test", "tell_self_test"]
+
+# The face in the sample photo, as the original program finds it: x1, y1, x2, y2.
+_EXPECTED_BOX = (179.0, 60.0, 267.0, 174.0)
+_SAME_FACE_IOU = 0.7
+_RUNS = 5
+_TIME_LIMIT_S = 180.0  # minutes on a slow board under load are worth waiting for; a hang is not
+# The new process looks for packages exactly where this one does.
+_PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; from edge_mtcnn.doctor.selftest import tell_self_test;"
+    " tell_self_test({photo!r}, {options!r})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """How one detection went.
+
+    Attributes:
+        told: values told on the way: versions, providers, times, what runs, faces.
+        error: why it did not come to its end, ``None`` when it did.
+    """
+
+    told: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the one face of the photo was found where it is."""
+        return self.error is None and self.told.get("expected_face") is True
+
+
+def run_self_test(photo: Path, runtime: RuntimeOptions) -> SelfTest:
+    """Detect in a photo in a new process of this interpreter."""
+    program = _PROGRAM.format(path=sys.path, photo=str(photo), options=runtime.to_dict())
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=_TIME_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return SelfTest(error=f"no answer within {_TIME_LIMIT_S:.0f} s")
+    except OSError as error:
+        return SelfTest(error=f"{sys.executable} does not start: {error}")
+    told: dict[str, Any] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            told.update(json.loads(line))
+    reason = told.pop("error", None)
+    if reason is None and done.returncode:
+        reason = _how_it_ended(done.returncode, done.stderr)
+    return SelfTest(told, reason)
+
+
+def _how_it_ended(code: int, output: str) -> str:
+    last = (output.strip().splitlines() or [""])[-1]
+    if code > 0:
+        return last or f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"the process was ended by {name}" + (f": {last}" if last else "")
+
+
+def tell_self_test(photo: str, options: Mapping[str, Any]) -> None:
+    """Detect in ``photo`` and tell each step on standard output; for the new process only."""
+    try:
+        import cv2
+
+        _tell(opencv=cv2.__version__)
+        from edge_mtcnn import sessions
+
+        _tell(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())
+        from edge_mtcnn.detector import FaceDetector
+        from edge_mtcnn.image import read_image
+
+        started = time.perf_counter()
+        with FaceDetector(runtime=RuntimeOptions.from_dict(options)) as detector:
+            _tell(load_ms=_ms_since(started), runs=detector.info())
+            image = read_image(Path(photo))
+            times = []
+            for _ in range(1 + _RUNS):
+                started = time.perf_counter()
+                faces = detector.detect(image)
+                times.append(_ms_since(started))
+    except (EdgeMTCNNError, ImportError) as error:
+        _tell(error=str(error), error_type=type(error).__name__)
+        return
+    best = faces.best()
+    _tell(
+        first_ms=times[0],
+        median_ms=statistics.median(times[1:]),
+        width=faces.image_size[1],
+        height=faces.image_size[0],
+        faces=faces.to_dicts(),
+        expected_face=len(faces) == 1 and best is not None and _is_expected(best.box),
+    )
+
+
+def _is_expected(box: tuple[float, float, float, float]) -> bool:
+    width = min(box[2], _EXPECTED_BOX[2]) - max(box[0], _EXPECTED_BOX[0])
+    height = min(box[3], _EXPECTED_BOX[3]) - max(box[1], _EXPECTED_BOX[1])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (box, _EXPECTED_BOX))
+    return shared / (areas - shared) >= _SAME_FACE_IOU
+
+
+def _ms_since(start: float) -> float:
+    return round(1000 * (time.perf_counter() - start), 2)
+
+
+def _tell(**values: Any) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()

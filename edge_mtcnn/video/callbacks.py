@@ -1,0 +1,88 @@
+"""Callbacks for events: each in a thread of its own, so that none holds up the watcher or another."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from edge_mtcnn.video.events import Event, EventHub, EventReader
+
+__all__ = ["Callbacks"]
+
+_log = logging.getLogger(__name__)
+
+_QUEUE = 256
+
+
+class Callbacks:
+    """The callbacks of a watcher, over all its starts and stops.
+
+    Attributes:
+        errors: exceptions that callbacks raised, all of which were logged.
+    """
+
+    def __init__(self, hub: EventHub) -> None:
+        self.errors = 0
+        self._hub = hub
+        self._lock = threading.Lock()
+        self._functions: list[Callable[[Event], object]] = []
+        self._running: dict[Callable[[Event], object], tuple[EventReader, threading.Thread]] = {}
+        self._started = False
+
+    def add(self, function: Callable[[Event], object]) -> None:
+        """Call this with every event from now on."""
+        with self._lock:
+            if function not in self._functions:
+                self._functions.append(function)
+                if self._started:
+                    self._run(function)
+
+    def remove(self, function: Callable[[Event], object]) -> None:
+        """Call this no more."""
+        with self._lock:
+            if function in self._functions:
+                self._functions.remove(function)
+            running = self._running.pop(function, None)
+        if running is not None:
+            running[0].close()
+
+    def start(self) -> None:
+        """Begin to call."""
+        with self._lock:
+            self._started = True
+            for function in self._functions:
+                self._run(function)
+
+    def stop(self, seconds: float) -> None:
+        """Let the callbacks have the events that wait, for at most so long."""
+        with self._lock:
+            self._started = False
+            running, self._running = list(self._running.values()), {}
+        for reader, _ in running:
+            reader.close()
+        until = time.monotonic() + seconds
+        for _, thread in running:
+            if thread is not threading.current_thread():  # a callback may stop its watcher
+                thread.join(max(until - time.monotonic(), 0))
+
+    def failed(self, what: str) -> None:
+        """Report the exception that is being handled."""
+        self.errors += 1
+        _log.exception("%s failed; watching goes on", what)
+
+    def _run(self, function: Callable[[Event], object]) -> None:
+        reader = self._hub.reader(_QUEUE, None)
+        thread = threading.Thread(
+            target=self._call, args=(function, reader), name="edge-mtcnn-callback", daemon=True
+        )
+        self._running[function] = (reader, thread)
+        thread.start()
+
+    def _call(self, function: Callable[[Event], object], reader: EventReader) -> None:
+        for event in reader:
+            try:
+                function(event)
+            except Exception:  # noqa: BLE001 - the caller's code; logged and counted
+                self.failed(f"the callback for {type(event).__name__}")

@@ -1,0 +1,204 @@
+"""One run of a watcher, from its start to its stop, in one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.errors import SourceError
+from edge_mtcnn.video.blind import BlindCheck, BlindOptions, BlindReason
+from edge_mtcnn.video.captures import SourceOptions, SourceSpec
+from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, ViewCleared
+from edge_mtcnn.video.motion import thumbnail
+from edge_mtcnn.video.presence import Presence, PresenceOptions
+from edge_mtcnn.video.snapshot import Snapshot, WatcherState
+from edge_mtcnn.video.sources import Frame, Source
+from edge_mtcnn.video.tracker import FaceTracker, TrackerOptions
+
+__all__ = ["WatchLoop", "WatchOptions"]
+
+_log = logging.getLogger(__name__)
+
+_TURN_SECONDS = 0.2
+"""Longest turn of the loop without a frame."""
+_RATE_SHARE = 0.1
+"""Part of the newest interval in the frame rate that is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """All options of a watcher, by what they are about."""
+
+    source: SourceOptions = field(default_factory=SourceOptions)
+    tracker: TrackerOptions = field(default_factory=TrackerOptions)
+    presence: PresenceOptions = field(default_factory=PresenceOptions)
+    blind: BlindOptions = field(default_factory=BlindOptions)
+
+
+class WatchLoop(threading.Thread):
+    """Reads the source, follows the faces, and tells what changed.
+
+    Args:
+        spec: the source.
+        detector: finds the faces.
+        options: all options.
+        first_person: number of the first person to appear.
+        tell: takes the events.
+        show: takes every new snapshot, and its frame where there is one.
+        before: the snapshot before the start.
+    """
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        detector: FaceDetector,
+        options: WatchOptions,
+        *,
+        first_person: int,
+        tell: Callable[[Event], None],
+        show: Callable[[WatchLoop, Snapshot, Frame | None], None],
+        before: Snapshot,
+    ) -> None:
+        super().__init__(name="edge-mtcnn-watcher", daemon=True)
+        self.heartbeat = time.monotonic()
+        self.failure: Exception | None = None
+        self._options = options
+        self._tell = tell
+        self._show = show
+        self._stopping = threading.Event()
+        self._source = Source(spec, options.source)
+        self._tracker = FaceTracker(detector, options.tracker)
+        self._blind = BlindCheck(options.blind)
+        self.presence = Presence(options.presence, first_person)
+        self._lost_since: float | None = None
+        self._blocked_since: float | None = None
+        self._reconnects = 0
+        self._last_turn: float | None = None
+        self._snapshot = Snapshot(turn=before.turn + 1, state="starting")
+        self._publish(None)
+
+    def stop(self) -> None:
+        """End as soon as the frame in work is done; returns in time whatever the source does."""
+        self._stopping.set()
+        self._source.close()
+
+    def run(self) -> None:
+        """Watch until the end, a failure, or ``stop``."""
+        state: WatcherState = "failed"
+        try:
+            self._watch()
+            state = "stopped" if self._stopping.is_set() else "ended"
+        except Exception as error:
+            if self._stopping.is_set():
+                state = "stopped"  # the detector may have been closed under the last frame
+            else:
+                self.failure = error
+                if not isinstance(error, SourceError):
+                    _log.exception("watching %s failed", self._source.name)
+        finally:
+            self._source.close()
+            now = max(self._snapshot.time, self._last_turn or 0.0)
+            self._send(self.presence.end(now))
+            error_text = None if self.failure is None else str(self.failure)
+            self._update(state=state, persons=(), tracks=(), source_error=error_text)
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            if not self._source.stuck:  # a watchdog shall know when only a new process can help
+                self.heartbeat = time.monotonic()
+            frame = self._source.read(_TURN_SECONDS)
+            if frame is not None:
+                self._regained(frame.time)
+                self._look(frame)
+            elif self._source.state == "closed":
+                return
+            elif self._source.state == "lost":
+                self._lost(time.monotonic())
+
+    def _look(self, frame: Frame) -> None:
+        started = time.perf_counter()
+        small = thumbnail(frame.image)
+        reason = self._blind.check(frame.image, small, frame.time, live=frame.live)
+        size = (frame.image.shape[0], frame.image.shape[1])
+        if reason is None:
+            self._cleared(frame.time)
+            tracks = self._tracker.update(frame.image, frame.time, small=small)
+            self._send(self.presence.update(tracks, frame.time, size))
+        else:
+            tracks = ()
+            self._blocked(reason, frame.time)
+            self._send(self.presence.unknown(frame.time))
+        ended = time.perf_counter()
+        self._update(
+            frame,
+            state="watching" if reason is None else "blind",
+            time=frame.time,
+            frame=frame.number,
+            frame_size=size,
+            tracks=tracks,
+            blind_reason=reason,
+            frames=self._snapshot.frames + 1,
+            fps=self._rate(ended),
+            latency_ms=(ended - started) * 1e3,
+        )
+
+    def _lost(self, now: float) -> None:
+        if self._lost_since is None:
+            self._lost_since = now
+            self._tracker.reset()
+            self._send([SourceLost(time=now, reason=self._source.last_loss or "no frames")])
+        self._send(self.presence.unknown(now))
+        self._update(state="lost", time=now, tracks=(), blind_reason=None, fps=0.0)
+        self._last_turn = None
+
+    def _regained(self, now: float) -> None:
+        if self._source.reconnects > self._reconnects and self._lost_since is None:
+            self._lost(now)  # gone and back within one turn
+        self._reconnects = self._source.reconnects
+        if self._lost_since is not None:
+            self._send([SourceBack(time=now, lost_seconds=max(now - self._lost_since, 0.0))])
+            self._lost_since = None
+
+    def _blocked(self, reason: BlindReason, now: float) -> None:
+        if self._blocked_since is None:
+            self._blocked_since = now
+            self._tracker.reset()
+            self._send([ViewBlocked(time=now, reason=reason)])
+
+    def _cleared(self, now: float) -> None:
+        if self._blocked_since is not None:
+            self._send([ViewCleared(time=now, blocked_seconds=now - self._blocked_since)])
+            self._blocked_since = None
+
+    def _send(self, events: list[Event] | list[SourceLost]) -> None:
+        for event in events:
+            self._tell(event)
+
+    def _rate(self, now: float) -> float:
+        last, self._last_turn = self._last_turn, now
+        before = self._snapshot.fps
+        if last is None:
+            return before
+        rate = 1 / max(now - last, 1e-6)
+        # Averaged as intervals: a burst of frames must not count more than it lasts.
+        return rate if before == 0 else 1 / ((1 - _RATE_SHARE) / before + _RATE_SHARE / rate)
+
+    def _update(self, frame: Frame | None = None, /, **changes: object) -> None:
+        changes.setdefault("persons", self.presence.persons())
+        changes.setdefault("source_error", self._source.error)
+        self._snapshot = replace(
+            self._snapshot,
+            turn=self._snapshot.turn + 1,
+            source_state=self._source.state,
+            dropped=self._source.dropped,
+            reconnects=self._source.reconnects,
+            **changes,  # type: ignore[arg-type]
+        )
+        self._publish(frame)
+
+    def _publish(self, frame: Frame | None) -> None:
+        self._show(self, self._snapshot, frame)

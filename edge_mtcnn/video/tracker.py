@@ -1,0 +1,227 @@
+"""``FaceTracker``: faces through a video for a fraction of a full detection per frame.
+
+Known faces are looked for where they are expected, by R-Net and O-Net alone. New faces are found by a
+part of the image pyramid that rotates over the frames, and by a full search whenever the scene asks
+for one.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from edge_mtcnn.checks import check_int, check_number
+from edge_mtcnn.types import Faces, FloatArray, ImageArray
+from edge_mtcnn.video.budget import Budget
+from edge_mtcnn.video.motion import MotionGate, thumbnail
+from edge_mtcnn.video.tracks import Track, TrackBook
+
+if TYPE_CHECKING:
+    from edge_mtcnn.detector import FaceDetector
+
+__all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerOptions:
+    """How faces are followed.
+
+    Attributes:
+        discovery_seconds: time within which every level of the pyramid is searched once, so that a
+            new face is found at the latest, 0.05..60; without a budget this holds always.
+        full_every: frames after which a full search is made in any case, at least 1.
+        search_gap: shortest time between two full searches that motion asks for, seconds, 0..60.
+        confirm_hits: sights after which a track is confirmed, 1..100.
+        keep_seconds: time that a confirmed track is kept without a sight, 0..60.
+        budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for no
+            limit. When it is short, new faces are found later and known ones are looked at in
+            fewer frames; ``discovery_seconds`` is then a wish.
+        budget_share: the same as a share of one core, 0.01..64: what the detector's threads work
+            in a second of video.
+    """
+
+    discovery_seconds: float = 1.0
+    full_every: int = 150
+    search_gap: float = 0.25
+    confirm_hits: int = 2
+    keep_seconds: float = 1.0
+    budget_ms: float | None = None
+    budget_share: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("discovery_seconds", self.discovery_seconds, 0.05, 60)
+        check_int("full_every", self.full_every, 1, None)
+        check_number("search_gap", self.search_gap, 0, 60)
+        check_int("confirm_hits", self.confirm_hits, 1, 100)
+        check_number("keep_seconds", self.keep_seconds, 0, 60)
+        if self.budget_ms is not None:
+            check_number("budget_ms", self.budget_ms, 0.1, 60_000)
+        if self.budget_share is not None:
+            check_number("budget_share", self.budget_share, 0.01, 64)
+
+
+@dataclass(slots=True)
+class TrackerCounts:
+    """What a tracker has done so far, in frames.
+
+    Attributes:
+        frames: all frames.
+        full: with a full search.
+        rotating: with a part of the pyramid.
+        near: with known faces looked for where expected.
+        skipped: in which nothing was looked for.
+    """
+
+    frames: int = 0
+    full: int = 0
+    rotating: int = 0
+    near: int = 0
+    skipped: int = 0
+
+
+class FaceTracker:
+    """Follows the faces of one video; one thread at a time.
+
+    Args:
+        detector: finds the faces; it may be shared with others and is not closed here.
+        options: how they are followed.
+    """
+
+    def __init__(self, detector: FaceDetector, options: TrackerOptions | None = None) -> None:
+        self.options = options or TrackerOptions()
+        self.counts = TrackerCounts()
+        self._detector = detector
+        self._book = TrackBook(self.options.confirm_hits, self.options.keep_seconds)
+        self._gate = MotionGate()
+        threads = int(detector.info()["threads"])
+        self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
+        self._last: float | None = None
+        self._begin((0, 0))
+
+    def reset(self) -> None:
+        """Forget all tracks, as after a cut; ids go on."""
+        self._book.clear()
+        self._begin((0, 0))
+
+    def update(
+        self,
+        image: ImageArray,
+        time: float | None = None,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        small: ImageArray | None = None,
+    ) -> tuple[Track, ...]:
+        """Take in the next frame.
+
+        Args:
+            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all tracks end.
+            time: of the frame, seconds, never falling; now when left out.
+            color: order of the channels.
+            small: ``thumbnail(image)`` when it is at hand.
+
+        Returns:
+            All tracks, confirmed or not, longest known first.
+        """
+        started = clock.perf_counter()
+        now = clock.monotonic() if time is None else time
+        height, width = image.shape[:2]
+        if (height, width) != self._size:
+            self._book.clear()
+            self._begin((height, width))
+        small = thumbnail(image) if small is None else small
+        step = max(now - self._last, 0.0) if self._last is not None else 0.0
+        self._last = now
+        self.counts.frames += 1
+        self._budget.frame(step)
+
+        faces = self._look(image, now, step, color, small)
+        self._budget.spent((clock.perf_counter() - started) * 1e3)
+        if faces is None:
+            self.counts.skipped += 1
+            return self._book.tracks(now)
+        return self._book.update(faces, now)
+
+    def _begin(self, size: tuple[int, int]) -> None:
+        """Start anew with frames of this size."""
+        self._size = size
+        self._levels = self._detector.level_count(*size) if min(size) else 0
+        self._last = None
+        self._turn = 0  # next level of the rotation, and how much of it is due
+        self._due = 0.0
+        self._since_full = self.options.full_every
+        self._full_time = -np.inf
+        self._gate = MotionGate()
+        self._budget.forget()
+
+    def _look(
+        self, image: ImageArray, now: float, step: float, color: Any, small: ImageArray
+    ) -> Faces | None:
+        """The faces found in this frame; ``None`` when nothing was looked for."""
+        boxes = self._book.windows(now)
+        self._since_full += 1
+        self._due += step * self._levels / self.options.discovery_seconds
+        asked = (
+            self._since_full >= self.options.full_every
+            or self._due >= self._levels
+            or (self._moved(small, boxes, now))
+        )
+        if asked and self._budget.allows_search(1.0):
+            return self._full(image, boxes, now, color, small)
+
+        levels = self._rotated()
+        if len(boxes) and not self._budget.allows_near():
+            boxes = boxes[:0]
+        if not len(boxes) and not levels:
+            return None if len(self._book) else Faces.empty(self._size)
+        self.counts.near += bool(len(boxes))
+        self.counts.rotating += bool(levels)
+        started = clock.perf_counter()
+        faces = self._detector.detect_near(image, boxes, levels=levels, color=color)
+        if not levels:
+            self._budget.near_took((clock.perf_counter() - started) * 1e3)
+        if not len(boxes):
+            # Nothing was looked for at the places of the tracks; what was found may still be theirs.
+            return faces if len(faces) or not len(self._book) else None
+        if self._lost(faces, now) and self._budget.allows_search(1.0):
+            return self._full(image, boxes, now, color, small)
+        return faces
+
+    def _full(
+        self, image: ImageArray, boxes: FloatArray, now: float, color: Any, small: ImageArray
+    ) -> Faces:
+        """All levels, and the expected places too."""
+        started = clock.perf_counter()
+        faces = self._detector.detect_near(image, boxes, levels=range(self._levels), color=color)
+        self._budget.full_took((clock.perf_counter() - started) * 1e3)
+        self.counts.full += 1
+        self._since_full, self._full_time = 0, now
+        self._turn, self._due = 0, 0.0
+        self._gate.mark(small)
+        return faces
+
+    def _moved(self, small: ImageArray, boxes: FloatArray, now: float) -> bool:
+        """Whether an empty scene has changed, long enough after the last full search."""
+        if len(boxes) or now - self._full_time < self.options.search_gap:
+            return False
+        return self._gate.changed(small)
+
+    def _lost(self, faces: Faces, now: float) -> bool:
+        """Whether a track that was just there is not; asked less often the longer it is gone."""
+        missed = self._book.missing(faces, now)
+        return any(count in (1, 2, 3, 5, 8, 12, 20) for count in missed)
+
+    def _rotated(self) -> tuple[int, ...]:
+        """The levels whose turn it is."""
+        levels: list[int] = []
+        while self._due >= 1 and self._levels and len(levels) < self._levels:
+            share = 0.5 ** (self._turn + 1)  # of a full search, about: each level is half the last
+            if not self._budget.allows_search(share):
+                self._due = min(self._due, float(self._levels))
+                break
+            levels.append(self._turn)
+            self._turn = (self._turn + 1) % self._levels
+            self._due -= 1
+        return tuple(levels)

@@ -1,0 +1,221 @@
+"""Tracks: the same face from frame to frame under one id.
+
+``TrackBook`` takes the faces found in a frame and its time, and keeps the book of who is who: a pure
+rule without images or detector. Boxes are ``x1, y1, x2, y2``, source pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_mtcnn.types import Face, Faces, FloatArray, Landmarks
+from edge_mtcnn.video.smoothing import Box, FaceFilter
+
+__all__ = ["Track", "TrackBook", "overlap_of"]
+
+# A face goes on as the track that overlaps it or whose centre is this near, in face sizes.
+_LEAST_OVERLAP = 0.15
+_FARTHEST_CENTRE = 0.6
+_LARGEST_SIZE_RATIO = 1.8
+# A track that is not seen and lies this much under one that is seen is most likely the same face.
+_SAME_FACE = 0.45
+_SCALES_OF_A_MISSED_FACE = (1.35, 0.8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One face followed through the frames, as it stands at the newest one.
+
+    Attributes:
+        id: stable number of the face, from 1, never used again.
+        face: smoothed box and landmarks, source pixels; its score is that of the last sight.
+        confirmed: it was found often enough to be no passing mistake.
+        seen: it was found in this very frame; else box and landmarks are predicted.
+        first_seen, last_seen: monotonic times of its first and last sight, seconds.
+        hits: frames in which it was found.
+        mean_score: 0..1, of its recent sights.
+    """
+
+    id: int
+    face: Face
+    confirmed: bool
+    seen: bool
+    first_seen: float
+    last_seen: float
+    hits: int
+    mean_score: float
+
+
+class TrackBook:
+    """Assigns found faces to tracks.
+
+    Args:
+        confirm_hits: sights after which a track is confirmed, at least 1.
+        keep_seconds: time that a confirmed track is kept without a sight.
+    """
+
+    def __init__(self, confirm_hits: int = 2, keep_seconds: float = 1.0) -> None:
+        self._confirm_hits = confirm_hits
+        self._keep_seconds = keep_seconds
+        self._followed: list[_Followed] = []
+        self._next_id = 1
+
+    def __len__(self) -> int:
+        return len(self._followed)
+
+    def clear(self) -> None:
+        """Forget all tracks; ids go on."""
+        self._followed.clear()
+
+    def windows(self, time: float) -> FloatArray:
+        """(N, 4) boxes in which to look for the tracks: several for one that was just missed."""
+        boxes: list[Box] = []
+        for followed in self._followed:
+            box = followed.filter.expected(time).box
+            boxes.append(box)
+            if followed.missed:
+                boxes.extend(_scaled(box, scale) for scale in _SCALES_OF_A_MISSED_FACE)
+        return np.array(boxes).reshape(-1, 4)
+
+    def missing(self, faces: Faces, time: float) -> list[int]:
+        """For each confirmed track without a face in ``faces``: sights missed then in a row."""
+        found = {row for row, _ in self._pairs(faces, time)}
+        return [
+            followed.missed + 1
+            for row, followed in enumerate(self._followed)
+            if row not in found and followed.hits >= self._confirm_hits
+        ]
+
+    def update(self, faces: Faces, time: float) -> tuple[Track, ...]:
+        """Take in the faces of a frame; tracks without a face count as missed.
+
+        Args:
+            faces: all that was found, of which some may be new.
+            time: monotonic time of the frame, seconds.
+
+        Returns:
+            The tracks, longest known first.
+        """
+        pairs = self._pairs(faces, time)
+        for row, column in pairs:
+            self._followed[row].sight(faces[column], time)
+        known = {column for _, column in pairs}
+        paired = {row for row, _ in pairs}
+        for row, followed in enumerate(self._followed):
+            if row not in paired:
+                followed.missed += 1
+        for column, face in enumerate(faces):
+            if column not in known:
+                self._followed.append(_Followed(self._next_id, face, time))
+                self._next_id += 1
+        self._followed = [followed for followed in self._followed if self._kept(followed, time)]
+        return self.tracks(time)
+
+    def tracks(self, time: float) -> tuple[Track, ...]:
+        """The tracks as expected at ``time``, without new faces."""
+        tracks = [followed.track(time, self._confirm_hits) for followed in self._followed]
+        seen = [track.face.box for track in tracks if track.seen]
+        return tuple(
+            track
+            for track in tracks
+            if track.seen or all(overlap_of(track.face.box, box) <= _SAME_FACE for box in seen)
+        )
+
+    def _kept(self, followed: _Followed, time: float) -> bool:
+        if followed.missed == 0:
+            return True
+        if followed.hits < self._confirm_hits:  # a passing mistake gets one more chance
+            return followed.missed < 2
+        return time - followed.last_seen <= self._keep_seconds
+
+    def _pairs(self, faces: Faces, time: float) -> list[tuple[int, int]]:
+        """Rows of tracks and of faces that belong together: greedily, best fit first."""
+        boxes = faces.boxes.tolist()
+        fits = []
+        for row, followed in enumerate(self._followed):
+            expected = followed.filter.expected(time).box
+            for column, box in enumerate(boxes):
+                fit = _fit(expected, box)
+                if fit > 0:  # of two equal fits, the track that was seen more recently
+                    fits.append((fit - 0.02 * min(followed.missed, 10), row, column))
+        fits.sort(reverse=True)
+        rows: set[int] = set()
+        columns: set[int] = set()
+        pairs = []
+        for _, row, column in fits:
+            if row not in rows and column not in columns:
+                pairs.append((row, column))
+                rows.add(row)
+                columns.add(column)
+        return pairs
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    """The box, larger or smaller about its centre."""
+    x1, y1, x2, y2 = box
+    x, y = (x2 - x1) * (scale - 1) / 2, (y2 - y1) * (scale - 1) / 2
+    return (x1 - x, y1 - y, x2 + x, y2 + y)
+
+
+def overlap_of(box: Box, other: Box) -> float:
+    """Intersection over union of two boxes ``x1, y1, x2, y2``."""
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = box, other
+    inner = max(min(ax2, bx2) - max(ax1, bx1), 0) * max(min(ay2, by2) - max(ay1, by1), 0)
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - inner
+    return inner / union if union > 0 else 0.0
+
+
+class _Followed:
+    """A track in the making."""
+
+    def __init__(self, number: int, face: Face, time: float) -> None:
+        self.id = number
+        self.filter = FaceFilter(face.box, face.landmarks, time)
+        self.first_seen = self.last_seen = time
+        self.hits = 1
+        self.missed = 0
+        self._last = face
+        self._mean_score = face.score
+
+    def sight(self, face: Face, time: float) -> None:
+        self.filter.correct(face.box, face.landmarks, time)
+        self.last_seen = time
+        self.hits += 1
+        self.missed = 0
+        self._last = face
+        self._mean_score += (face.score - self._mean_score) / min(self.hits, 10)
+
+    def track(self, time: float, confirm_hits: int) -> Track:
+        expected = self.filter.expected(time)
+        return Track(
+            id=self.id,
+            face=Face(
+                box=expected.box,
+                score=self._last.score,
+                landmarks=Landmarks(*expected.landmarks),
+                confidence=self._last.confidence,
+            ),
+            confirmed=self.hits >= confirm_hits,
+            seen=self.missed == 0,
+            first_seen=self.first_seen,
+            last_seen=self.last_seen,
+            hits=self.hits,
+            mean_score=self._mean_score,
+        )
+
+
+def _fit(track: Box, face: Box) -> float:
+    """How well a face continues a track, 0..1.5; 0 where one cannot be the other."""
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = track, face
+    a_size, b_size = (ax2 - ax1 + ay2 - ay1) / 2, (bx2 - bx1 + by2 - by1) / 2
+    smaller, larger = min(a_size, b_size), max(a_size, b_size, 1e-9)
+    if larger > _LARGEST_SIZE_RATIO * smaller:
+        return 0.0
+    distance = math.hypot(ax1 + ax2 - bx1 - bx2, ay1 + ay2 - by1 - by2) / 2 / larger
+    overlap = overlap_of(track, face)
+    if overlap < _LEAST_OVERLAP and distance > _FARTHEST_CENTRE:
+        return 0.0
+    return overlap + max(1 - distance, 0) * 0.5

@@ -1,0 +1,220 @@
+"""``FaceWatcher``: watches a source in a thread of its own and tells who is here.
+
+Nobody it tells can hold it up: readers of events have bounded queues, and each callback runs in a
+thread of its own. No frame leaves it unless the caller turns that on; events carry no image.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.errors import EdgeMTCNNError, SourceError
+from edge_mtcnn.video.callbacks import Callbacks
+from edge_mtcnn.video.captures import SourceSpec, Spec
+from edge_mtcnn.video.events import Event, EventHub, EventReader
+from edge_mtcnn.video.loop import WatchLoop, WatchOptions
+from edge_mtcnn.video.snapshot import Snapshot
+from edge_mtcnn.video.sources import Frame
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["FaceWatcher"]
+
+_STOP_SECONDS = 0.6
+_CALLBACK_SECONDS = 0.2
+
+
+class FaceWatcher:
+    """Watches one source. Its methods may be called from any thread.
+
+    Args:
+        spec: see ``open_source``; a function that gives frames can be watched again after a stop,
+            an iterator cannot.
+        detector: finds the faces and stays the caller's; preset ``kiosk`` when left out.
+        options: of source, tracker, presence and blindness.
+        on_frame: called in the watching thread with every frame and what is known after it; the
+            frame is the caller's to keep from others. A slow one slows watching down.
+        keep_frame: keep the newest frame for ``frame()``.
+
+    Raises:
+        SourceError: no such file, or no source at all.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        detector: FaceDetector | None = None,
+        options: WatchOptions | None = None,
+        *,
+        on_frame: Callable[[Frame, Snapshot], object] | None = None,
+        keep_frame: bool = False,
+    ) -> None:
+        self._spec = SourceSpec(spec)
+        self._own_detector = FaceDetector(preset="kiosk") if detector is None else None
+        self._detector = detector or self._own_detector
+        self._options = options or WatchOptions()
+        self._on_frame = on_frame
+        self._keep_frame = keep_frame
+        self._hub = EventHub()
+        self._callbacks = Callbacks(self._hub)
+        self._lock = threading.RLock()  # of start and stop
+        self._news = threading.Condition()
+        self._loop: WatchLoop | None = None
+        self._snapshot = Snapshot()
+        self._frame: tuple[Frame, Snapshot] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the source, without user name and password."""
+        return self._spec.name
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest result."""
+        return self._snapshot
+
+    @property
+    def running(self) -> bool:
+        """Whether it watches: started, and neither stopped, failed, nor at the end of the video."""
+        loop = self._loop
+        return loop is not None and loop.is_alive()
+
+    @property
+    def heartbeat(self) -> float:
+        """Monotonic time of the last turn of the loop, for a watchdog.
+
+        It turns several times a second, frames or not. It stands still when the thread hangs, or
+        when so many calls hang in the camera's driver that only a new process can help.
+        """
+        loop = self._loop
+        return 0.0 if loop is None else loop.heartbeat
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the last run, when its state is ``failed``."""
+        loop = self._loop
+        return None if loop is None else loop.failure
+
+    @property
+    def callback_errors(self) -> int:
+        """Exceptions that callbacks and ``on_frame`` raised; all were logged."""
+        return self._callbacks.errors
+
+    def start(self) -> None:
+        """Begin to watch; nothing when it already does.
+
+        Raises:
+            SourceError: the source is an iterator that was watched before.
+        """
+        with self._lock:
+            if self.running:
+                return
+            if self._loop is not None and not self._spec.reopens:
+                raise SourceError(f"{self._spec.name} is used up; give a function that makes more")
+            if self._detector is None:
+                raise EdgeMTCNNError("this FaceWatcher is closed; make a new one")
+            first_person = 1 if self._loop is None else self._loop.presence.next_id
+            self._callbacks.start()
+            self._loop = None
+            self._loop = WatchLoop(
+                self._spec,
+                self._detector,
+                self._options,
+                first_person=first_person,
+                tell=self._hub.send,
+                show=self._take,
+                before=self._snapshot,
+            )
+            self._loop.start()
+
+    def stop(self) -> None:
+        """End watching, in less than a second whatever the source does; may be started again."""
+        with self._lock:
+            loop = self._loop
+            if loop is None:
+                return
+            loop.stop()
+            if loop is not threading.current_thread():  # on_frame may stop its watcher
+                loop.join(_STOP_SECONDS)
+            with self._news:
+                if self._snapshot.state not in ("ended", "failed", "stopped"):
+                    # The thread hangs in a frame: what it says from now on is not heard.
+                    self._snapshot = replace(
+                        self._snapshot, turn=self._snapshot.turn + 1, state="stopped"
+                    )
+                    self._hub.end()
+                    self._news.notify_all()
+            self._frame = None
+            self._callbacks.stop(_CALLBACK_SECONDS)
+
+    def close(self) -> None:
+        """Stop for good, and close the detector unless it is the caller's."""
+        with self._lock:
+            self.stop()
+            self._detector = None
+            if self._own_detector is not None:
+                self._own_detector.close()
+
+    def wait(self, after: int, timeout: float | None = None) -> Snapshot:
+        """The newest result, as soon as its ``turn`` is greater than ``after``, or after a time."""
+        with self._news:
+            self._news.wait_for(lambda: self._snapshot.turn > after, timeout)
+            return self._snapshot
+
+    def frame(self) -> tuple[Frame, Snapshot] | None:
+        """The newest frame and what is known after it; only with ``keep_frame``."""
+        return self._frame
+
+    def events(self, *, size: int = 256, after: int | None = None) -> EventReader:
+        """A reader of all events from now on; it ends when watching does.
+
+        Args:
+            size: events that wait for a slow reader before its oldest are dropped and counted.
+            after: number of the last event that the reader knows, to get those since first.
+        """
+        return self._hub.reader(size, after)
+
+    def add_callback(self, function: Callable[[Event], object]) -> None:
+        """Call a function with every event, in a thread of its own, over all starts and stops."""
+        self._callbacks.add(function)
+
+    def remove_callback(self, function: Callable[[Event], object]) -> None:
+        """Call it no more."""
+        self._callbacks.remove(function)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take(self, loop: WatchLoop, snapshot: Snapshot, frame: Frame | None) -> None:
+        """Called by the loop with every new snapshot."""
+        with self._news:
+            if self._loop is not None and (
+                loop is not self._loop or self._snapshot.state == "stopped"
+            ):
+                return  # of a run that was given up
+            self._snapshot = snapshot
+            if self._keep_frame and frame is not None:
+                self._frame = (frame, snapshot)
+            self._news.notify_all()
+        if snapshot.state in ("ended", "failed", "stopped"):
+            self._hub.end()
+        elif frame is not None and self._on_frame is not None:
+            try:
+                self._on_frame(frame, snapshot)
+            except Exception:  # noqa: BLE001 - the caller's code; logged and counted
+                self._callbacks.failed("on_frame")
