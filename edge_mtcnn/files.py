@@ -1,0 +1,128 @@
+"""Files of the command line: images found in folders and globs, outputs written whole or not at all.
+
+Imports NumPy, OpenCV, ``errors`` and ``types``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+
+from edge_mtcnn.errors import ImageError
+from edge_mtcnn.types import ImageArray
+
+__all__ = ["IMAGE_SUFFIXES", "find_images", "write_image", "write_whole"]
+
+IMAGE_SUFFIXES = frozenset(
+    ".bmp .gif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
+"""What counts as an image inside a folder; a file that is named itself is always taken."""
+
+
+def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
+    """The files that paths, folders and glob patterns stand for.
+
+    Args:
+        paths: files are taken as they are, also missing ones, so that reading them says so;
+            folders give their images; a pattern that names no file is expanded.
+        recursive: look in the folders of folders too.
+
+    Returns:
+        Each file once: in the order of ``paths``, and within a folder or pattern by name, numbers
+        in it by value.
+    """
+    found: dict[str, Path] = {}
+    for text in paths:
+        for path in _expanded(text, recursive):
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _expanded(text: str, recursive: bool) -> Iterable[Path]:
+    path = Path(text)
+    if path.is_dir():
+        return _images_in(path, recursive)
+    if path.exists() or not glob.has_magic(text):
+        return [path]
+    matches = sorted(map(Path, glob.glob(text, recursive=True)), key=_natural)  # noqa: PTH207
+    if not matches:
+        return [path]
+    files: list[Path] = []
+    for match in matches:
+        files.extend(_images_in(match, recursive) if match.is_dir() else [match])
+    return files
+
+
+def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(folders, key=_natural) if recursive else []
+        for name in sorted(names, key=_natural):
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+                yield Path(parent, name)
+
+
+def _natural(path: str | Path) -> list[tuple[int, int, str]]:
+    """A sorting key in which ``img2`` comes before ``img10``."""
+    parts = re.split(r"(\d+)", os.fspath(path))
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in parts]
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file that appears whole or not at all, replacing what is there.
+
+    Raises:
+        OSError: the folder is missing or not writable, or the disk is full; nothing is left.
+    """
+    target = Path(os.path.realpath(path))  # through a link, which then stays one
+    handle, part = tempfile.mkstemp(
+        prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
+    )
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(part, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp keeps others out
+        os.replace(part, target)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)  # noqa: PTH108
+        raise
+
+
+def write_image(path: str | os.PathLike[str], image: ImageArray, *, quality: int = 92) -> None:
+    """Write a picture by its suffix; it appears whole or not at all.
+
+    Args:
+        path: file to write.
+        image: (H, W, 3) uint8 RGB.
+        quality: of JPEG and WebP, 1..100.
+
+    Raises:
+        ImageError: there is no encoder for the suffix, or the picture is too large for it.
+        OSError: the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    flags = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
+    }.get(suffix, [])
+    try:
+        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)
+    except cv2.error as error:
+        raise ImageError(f"cannot write {os.fspath(path)}: {error.err or error}") from None
+    if not done:
+        raise ImageError(f"cannot write {os.fspath(path)}: OpenCV has no encoder for {suffix!r}")
+    write_whole(path, data.tobytes())
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
