@@ -73,6 +73,7 @@ class Cascade:
         self._run = Workers(available_threads()).map
 
     def __call__(self, image: Any, options: DetectorOptions) -> tuple[Found, list[Found]]:
+        """Found faces and their further readings in an (H, W, 3) uint8 RGB image."""
         height, width = image.shape[:2]
         scales = pyramid_scales(height, width, options.min_face_size, options.scale_factor, None)
         sampler = OctaveSampler(image, scales[-1] if scales else 1.0)

@@ -1,4 +1,4 @@
-"""Faces cut out of an image: aligned by their landmarks for recognition, or as the box with a margin.
+"""Faces cut out of an image: aligned by their landmarks for recognition, or as box with margin.
 
 Imports NumPy, OpenCV and the core's types; stands on what the detector returns.
 """

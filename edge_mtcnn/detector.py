@@ -280,7 +280,8 @@ class FaceDetector:
         found = caps.best("onet", found)
         clock.lap("onet_ms")
 
-        scores, landmarks = found.scores.astype(np.float64), found.landmarks
+        scores: FloatArray = found.scores
+        landmarks = found.landmarks
         if options.mirror:
             readings = look_again(found, sampler, networks.onet, run)
             model = self._score_model()

@@ -62,7 +62,7 @@ def draw_faces(
 def _thickness(picture: ImageArray, face_side: int) -> int:
     """Line width in pixels: a few thousandths of the picture, at most a thirtieth of the face."""
     wanted = max(picture.shape[:2]) / 400
-    return max(1, round(min(wanted, max(face_side, 1) / 30)))
+    return max(1, round(min(float(wanted), max(face_side, 1) / 30)))
 
 
 def _score_text(score: float) -> str:

@@ -1,4 +1,4 @@
-"""Files of the command line: images found in folders and globs, outputs written whole or not at all.
+"""Files of the commands: images found in folders and globs, outputs written whole or not at all.
 
 Imports NumPy, OpenCV, ``errors`` and ``types``.
 """
@@ -21,7 +21,8 @@ from edge_mtcnn.types import ImageArray
 __all__ = ["IMAGE_SUFFIXES", "find_images", "write_image", "write_whole"]
 
 IMAGE_SUFFIXES = frozenset(
-    ".bmp .gif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+    {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+    | {".pbm", ".pgm", ".pnm", ".ppm"}
 )
 """What counts as an image inside a folder; a file that is named itself is always taken."""
 

@@ -1,8 +1,8 @@
 """The calibrated score of a face, from O-Net's readings of it.
 
 A logistic model: how sure the readings are on average, how far their landmarks disagree, and the
-size of the face. Its few numbers are in ``score.json`` beside the models, with where they come from;
-``benchmarks/fit_score.py`` fits them again.
+size of the face. Its few numbers are in ``score.json`` beside the models, with where they come
+from; ``benchmarks/fit_score.py`` fits them again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class ScoreModel:
     def landmarks(self, found: Found, readings: Sequence[Found]) -> FloatArray:
         """(N, 5, 2) the landmarks of the further readings averaged, source pixels."""
         average = np.mean([reading.landmarks for reading in readings], axis=0)
-        return average + np.array(self.landmark_offsets) * _sizes(found.boxes)[:, None, None]
+        lacking = np.array(self.landmark_offsets) * _sizes(found.boxes)[:, None, None]
+        landmarks: FloatArray = average + lacking
+        return landmarks
 
 
 def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:

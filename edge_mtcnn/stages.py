@@ -218,7 +218,8 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
     in_mirror = np.arange(len(windows)) >= len(boxes)
     output = _window_outputs(windows, sampler, onet, 48, ONET_CHUNK, run, in_mirror)
     seen = output[in_mirror, 5:].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
-    output[in_mirror, 5:] = (seen * np.float32([-1, 1]) + np.float32([1, 0])).reshape(-1, 10)
+    seen[:, :, 0] = 1 - seen[:, :, 0]
+    output[in_mirror, 5:] = seen.reshape(-1, 10)
     landmarks = _landmarks(windows, output)
     return [
         found._replace(logits=output[rows, 0], landmarks=landmarks[rows])
@@ -300,7 +301,8 @@ def _suppressed_in_levels(
     """Boxes, scores and offsets of the cells that stay after NMS within each level."""
     # Column by column: of equal scores the later cell wins, and the reference lists them so.
     order = np.lexsort((cells.rows, cells.columns, cells.levels))
-    levels, rows, columns, scores, offsets = (values[order] for values in cells)
+    levels, rows, columns = cells.levels[order], cells.rows[order], cells.columns[order]
+    scores, offsets = cells.scores[order], cells.offsets[order]
     corners = STRIDE * np.stack([columns, rows], axis=1)
     scale = scales[levels, None]
     boxes = np.hstack([np.trunc((corners + edge) / scale) for edge in (1, CELL)])

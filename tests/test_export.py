@@ -85,7 +85,8 @@ def run(session: ort.InferenceSession, pixels: FloatArray) -> FloatArray:
 def photo(name: str) -> NDArray[Any]:
     image = cv2.imread(str(ROOT / "samples" / name), cv2.IMREAD_COLOR)
     assert image is not None
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb: NDArray[Any] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def real_batches(window: int, fixed: bool) -> Iterator[FloatArray]:

@@ -6,8 +6,8 @@
         for event in watcher.events():
             ...  # FaceAppeared, FaceLeft, PersonChanged, SourceLost, SourceBack
 
-``sources`` gives frames, ``tracker`` follows faces, ``presence`` tells persons, ``watcher`` does all
-three in a thread. No frame is written or sent unless the caller asks for it.
+``sources`` gives frames, ``tracker`` follows faces, ``presence`` tells persons, ``watcher`` does
+all three in a thread. No frame is written or sent unless the caller asks for it.
 """
 
 from edge_mtcnn.video.blind import BlindOptions

@@ -1,4 +1,4 @@
-"""Callbacks for events: each in a thread of its own, so that none holds up the watcher or another."""
+"""Callbacks for events: each in a thread of its own, so that none holds up the others."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ class Callbacks:
         for event in reader:
             try:
                 function(event)
-            except Exception:  # noqa: BLE001 - the caller's code; logged and counted
+            except Exception:  # noqa: BLE001, PERF203 - the caller's code; logged and counted
                 self.failed(f"the callback for {type(event).__name__}")

@@ -35,8 +35,8 @@ class SourceOptions:
         pace: of files. ``"file"`` plays them like a camera: frames come when they are due, and a
             late reader gets the newest. ``"fast"`` gives every frame as fast as it is read.
         size: width and height to ask a camera for, pixels; ``None`` for what it likes.
-        fps: frames per second to ask a camera for, and the rate of frames from an iterable; ``None``
-            for what it likes, and for the time at which the iterable gives them.
+        fps: frames per second to ask a camera for, and the rate of frames from an iterable;
+            ``None`` for what it likes, and for the time at which the iterable gives them.
         live: whether frames of an iterable come from a camera: then only the newest counts.
         open_timeout: seconds within which the first frame must come, 0.1..600.
         frame_timeout: seconds after which a missing frame counts as a lost source, 0.1..600.

@@ -45,7 +45,7 @@ class Event:
     wall_time: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with the name of the event first: ``{"event": "FaceLeft", ...}``."""
+        """Plain values for JSON, the event's name first: ``{"event": "FaceLeft", ...}``."""
         return {"event": type(self).__name__, **asdict(self)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from edge_mtcnn.detector import FaceDetector
@@ -92,7 +92,7 @@ class WatchLoop(threading.Thread):
         try:
             self._watch()
             state = "stopped" if self._stopping.is_set() else "ended"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - kept as `failure` and reported
             if self._stopping.is_set():
                 state = "stopped"  # the detector may have been closed under the last frame
             else:
@@ -174,7 +174,7 @@ class WatchLoop(threading.Thread):
             self._send([ViewCleared(time=now, blocked_seconds=now - self._blocked_since)])
             self._blocked_since = None
 
-    def _send(self, events: list[Event] | list[SourceLost]) -> None:
+    def _send(self, events: Sequence[Event]) -> None:
         for event in events:
             self._tell(event)
 

@@ -1,6 +1,7 @@
 """A small gray look at a frame, and whether the scene has changed since it was last searched.
 
-The thumbnail samples the green channel on a grid and averages its neighbours: a fraction of the cost
+The thumbnail samples the green channel on a grid and averages its neighbours: a fraction of the
+cost
 of shrinking the whole frame, and enough to see that something moved or that the lens is covered.
 """
 

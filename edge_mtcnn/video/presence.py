@@ -1,8 +1,9 @@
 """Who is here, since when: tracks in, persons and what changed out.
 
-A person appears when a good track has lasted, and leaves when it was not seen for a while; so neither
-a passing mistake nor a missed frame counts. While nothing can be known, nothing changes. A pure rule
-over tracks and times, without threads or images.
+A person appears when a good track has lasted, and leaves when it was not seen for a while; so
+neither
+a passing mistake nor a missed frame counts. While nothing can be known, nothing changes. A pure
+rule over tracks and times, without threads or images.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ class _Here:
 class Presence:
     """The book of who is here.
 
-    ``update`` and the others return what changed, without numbers and times of day: whoever sends the
-    events adds them.
+    ``update`` and the others return what changed, without numbers and times of day: whoever sends
+    the events adds them.
     """
 
     def __init__(self, options: PresenceOptions | None = None, first_id: int = 1) -> None:

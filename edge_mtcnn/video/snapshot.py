@@ -21,7 +21,8 @@ class Snapshot:
 
     Attributes:
         turn: goes up with every change.
-        state: ``starting`` before the first frame; ``watching``; ``blind`` when frames show nothing;
+        state: ``starting`` before the first frame; ``watching``; ``blind`` when frames show
+            nothing;
             ``lost`` when there are none; ``ended`` after the last one; ``stopped``; ``failed``.
         time: of the newest frame, or of the notice that there is none, monotonic seconds.
         frame: number of the newest frame, ``None`` before the first.

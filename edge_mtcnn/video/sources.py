@@ -58,8 +58,8 @@ def open_source(spec: Spec, options: SourceOptions | None = None) -> Source:
     """Begin to open a source of frames; what is missing now is tried again.
 
     Args:
-        spec: camera index or ``/dev`` path, file, RTSP or HTTP address, GStreamer pipeline ending in
-            ``appsink``, ``"picamera2"``, an iterable of frames, or a function that gives one.
+        spec: camera index or ``/dev`` path, file, RTSP or HTTP address, GStreamer pipeline ending
+            in ``appsink``, ``"picamera2"``, an iterable of frames, or a function that gives one.
         options: how it is opened, read and reopened.
 
     Raises:
@@ -145,7 +145,7 @@ class Source:
                     return None
                 now = time.monotonic()
                 wake = self._watch(now)
-                if self._state == "closed" or self._frames:
+                if self.state == "closed" or self._frames:
                     continue
                 if until is not None:
                     if now >= until:

@@ -1,6 +1,7 @@
 """``FaceTracker``: faces through a video for a fraction of a full detection per frame.
 
-Known faces are looked for where they are expected, by R-Net and O-Net alone. New faces are found by a
+Known faces are looked for where they are expected, by R-Net and O-Net alone. New faces are found
+by a
 part of the image pyramid that rotates over the frames, and by a full search whenever the scene asks
 for one.
 """
@@ -36,8 +37,8 @@ class TrackerOptions:
         search_gap: shortest time between two full searches that motion asks for, seconds, 0..60.
         confirm_hits: sights after which a track is confirmed, 1..100.
         keep_seconds: time that a confirmed track is kept without a sight, 0..60.
-        budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for no
-            limit. When it is short, new faces are found later and known ones are looked at in
+        budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for
+            no limit. When it is short, new faces are found later and known ones are looked at in
             fewer frames; ``discovery_seconds`` is then a wish.
         budget_share: the same as a share of one core, 0.01..64: what the detector's threads work
             in a second of video.
@@ -117,8 +118,8 @@ class FaceTracker:
         """Take in the next frame.
 
         Args:
-            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all tracks end.
-            time: of the frame, seconds, never falling; now when left out.
+            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all tracks
+            end. time: of the frame, seconds, never falling; now when left out.
             color: order of the channels.
             small: ``thumbnail(image)`` when it is at hand.
 
@@ -183,7 +184,8 @@ class FaceTracker:
         if not levels:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
         if not len(boxes):
-            # Nothing was looked for at the places of the tracks; what was found may still be theirs.
+            # Nothing was looked for at the places of the tracks; what was found may still be
+            # theirs.
             return faces if len(faces) or not len(self._book) else None
         if self._lost(faces, now) and self._budget.allows_search(1.0):
             return self._full(image, boxes, now, color, small)

@@ -1,7 +1,7 @@
 """Tracks: the same face from frame to frame under one id.
 
-``TrackBook`` takes the faces found in a frame and its time, and keeps the book of who is who: a pure
-rule without images or detector. Boxes are ``x1, y1, x2, y2``, source pixels.
+``TrackBook`` takes the faces found in a frame and its time, and keeps the book of who is who: a
+pure rule without images or detector. Boxes are ``x1, y1, x2, y2``, source pixels.
 """
 
 from __future__ import annotations
