@@ -31,6 +31,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("files",),
     ("pyramid",),
     ("stages", "sessions"),
+    ("scoring",),
     ("detector",),
     ("compat",),
 )
@@ -58,6 +59,7 @@ EXTRA_REQUIREMENTS = {
     "sessions": {"onnxruntime"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
+    "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 
 

@@ -118,8 +118,9 @@ class FaceTracker:
         """Take in the next frame.
 
         Args:
-            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all tracks
-            end. time: of the frame, seconds, never falling; now when left out.
+            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all
+                tracks end.
+            time: of the frame, seconds, never falling; now when left out.
             color: order of the channels.
             small: ``thumbnail(image)`` when it is at hand.
 
