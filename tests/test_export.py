@@ -141,14 +141,15 @@ def protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def test_every_file_of_the_manifest_has_its_size_and_hash() -> None:
+    manifest = json.loads((MODELS / "manifest.json").read_text(encoding="utf-8"))
+    entries = [NETWORKS[name]["forms"][form] for name, form in FORMS]
+    items = [item for entry in entries for item in (entry, *entry["data"])]
     listed = set()
-    for name, form in FORMS:
-        entry = NETWORKS[name]["forms"][form]
-        for item in [entry, *entry["data"]]:
-            content = (MODELS / item["file"]).read_bytes()
-            assert len(content) == item["bytes"], item["file"]
-            assert hashlib.sha256(content).hexdigest() == item["sha256"], item["file"]
-            listed.add(item["file"])
+    for item in [*items, manifest["score"]]:
+        content = (MODELS / item["file"]).read_bytes()
+        assert len(content) == item["bytes"], item["file"]
+        assert hashlib.sha256(content).hexdigest() == item["sha256"], item["file"]
+        listed.add(item["file"])
     present = {path.name for path in MODELS.iterdir()}
     assert present - listed <= {"manifest.json", "MODEL_CARD.md"}
 
