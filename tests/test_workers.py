@@ -221,7 +221,7 @@ def test_a_call_after_close_starts_new_threads(four: Workers) -> None:
 
 def test_idle_threads_use_no_processor_time() -> None:
     # In its own process: other tests' threads are none of its business. A spinning thread would
-    # use about the whole time, three of them more; a tenth is generous to a loaded machine.
+    # use about the whole half second, three of them more; ending the last jobs uses some of it.
     used = float(
         run_python(
             "import time\n"
@@ -233,7 +233,7 @@ def test_idle_threads_use_no_processor_time() -> None:
             "print(time.process_time() - start)\n"
         )
     )
-    assert used < 0.05
+    assert used < 0.2
 
 
 def test_a_process_ends_without_close() -> None:
