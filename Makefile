@@ -34,6 +34,7 @@ format: $(VENV)/.lint ## Apply the formatter and the safe fixes.
 
 models: $(EXPORT_VENV)/.export ## Rebuild models/ from the published weights and verify it.
 	$(EXPORT_BIN)/python -m export
+	$(EXPORT_BIN)/python -m export verify
 
 wheel: $(VENV)/.test ## Build the sdist, and from it the wheel, into dist/.
 	$(BIN)/python -m build --no-isolation --outdir dist
