@@ -151,16 +151,17 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     name = os.fsdecode(path)
     try:
         # A pipe or a device could block or never end.
-        if not stat.S_ISREG(Path(name).stat().st_mode):
-            kind = "a folder" if Path(name).is_dir() else "not a regular file"
-            raise ImageError(f"{name}: {kind}")
-        data = Path(name).read_bytes()
+        regular = stat.S_ISREG(Path(name).stat().st_mode)
+        data = Path(name).read_bytes() if regular else b""
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except OSError as error:
         raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a null character in the path
         raise ImageError(f"{name!r}: {error}") from None
+    if not regular:
+        kind = "a folder" if Path(name).is_dir() else "not a regular file"
+        raise ImageError(f"{name}: {kind}")
     return decode_image(data, name=name, max_pixels=max_pixels)
 
 

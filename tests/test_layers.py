@@ -19,8 +19,9 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 
 # A module imports only from lines above its own; modules on one line never import each other.
 CORE: tuple[tuple[str, ...], ...] = (
-    ("_version", "workers"),
+    ("_version", "workers", "codec_messages"),
     ("errors",),
+    ("image_headers",),
     ("checks",),
     ("calibration",),
     ("types",),
