@@ -57,12 +57,19 @@ class MTCNN:
 
     @property
     def min_face_size(self) -> int:
-        """Side of the smallest face looked for, pixels."""
+        """Side of the smallest face looked for, pixels; of a fraction set here, the whole part.
+
+        ``mtcnn`` cuts fractions off as well; what is no number at all is an ``OptionsError`` here.
+        """
         return self._detector.options.min_face_size
 
     @min_face_size.setter
-    def min_face_size(self, size: int) -> None:
-        self._detector.options = replace(self._detector.options, min_face_size=int(size))
+    def min_face_size(self, size: float) -> None:
+        try:
+            whole = int(size)
+        except (TypeError, ValueError, OverflowError):
+            raise OptionsError(f"min_face_size must be a number; got {size!r}") from None
+        self._detector.options = replace(self._detector.options, min_face_size=whole)
 
     def detect_faces(self, img: Any) -> list[dict[str, Any]]:
         """Find the faces of one image.

@@ -209,7 +209,10 @@ class FaceDetector:
         }
 
     def close(self) -> None:
-        """End the threads and free the sessions; a later call raises."""
+        """End the threads and free the sessions; a later call raises.
+
+        A detection under way in another thread ends well, in that thread alone.
+        """
         self._workers.close()
         self._networks = None
 

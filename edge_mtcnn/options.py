@@ -36,10 +36,11 @@ class DetectorOptions:
     """What to look for. How to run it is ``RuntimeOptions``. The defaults are preset ``default``.
 
     Attributes:
-        min_face_size: side of the smallest face looked for, source pixels, at least 10.
-            Doubling it quarters P-Net's work.
-        max_face_size: side of the largest face looked for, source pixels, at least
-            ``min_face_size``; ``None`` for no limit.
+        min_face_size: side of the smallest window that the image pyramid gives P-Net, source
+            pixels, at least 10. Doubling it quarters P-Net's work. It does not limit the results:
+            regression may make a box smaller or larger than its window.
+        max_face_size: side of the largest such window, source pixels, at least ``min_face_size``;
+            ``None`` for no limit. It does not limit the results either.
         scale_factor: ratio of two neighbouring levels of the image pyramid, 0.1..0.95.
         thresholds: face probability, 0..1, that a candidate of P-Net, R-Net and O-Net must reach.
         nms: IoU, 0..1, above which the worse of two candidates of P-Net, R-Net and O-Net goes

@@ -199,6 +199,14 @@ class Faces(Sequence[Face]):
 
     __hash__ = None  # type: ignore[assignment]  # compares by value, over arrays
 
+    def __setstate__(self, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+        # Arrays come writable out of a pickle or a deep copy.
+        attributes, slots = state
+        for name, value in {**(attributes or {}), **slots}.items():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+            setattr(self, name, value)
+
     def __repr__(self) -> str:
         height, width = self.image_size
         best = f", best score {self.scores.max():.4f}" if len(self) else ""

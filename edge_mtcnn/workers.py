@@ -61,27 +61,32 @@ class Workers:
         self._started: list[threading.Thread] = []
         self._process = os.getpid()
         self._lock = threading.Lock()
+        self._closed = False
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """``[function(item) for item in items]``, shared among the threads in the items' order.
 
         Put the biggest job first. The first exception of a job is raised when all have ended; jobs
-        not yet begun are then left out. A call from inside a job runs in that job's thread.
+        not yet begun are then left out. A call from inside a job runs in that job's thread, and one
+        after ``close`` in the caller's.
         """
         jobs = list(items)
         helpers = min(self.threads, len(jobs)) - 1
         if helpers < 1 or getattr(_inside, "job", False):
             return [function(job) for job in jobs]
-        self._start()
         call = _Call(function, jobs)
-        for _ in range(helpers):
-            self._calls.put(call)
+        with self._lock:  # so that a call never comes after the end that `close` puts
+            if not self._closed:
+                self._start()
+                for _ in range(helpers):
+                    self._calls.put(call)
         call.work()
         return call.results()
 
     def close(self) -> None:
-        """End the threads; jobs under way are finished first. A later ``map`` starts new ones."""
+        """End the threads for good; jobs under way are finished first."""
         with self._lock:
+            self._closed = True
             threads, self._started = self._started, []
         if self._process == os.getpid():
             for _ in threads:
@@ -97,16 +102,16 @@ class Workers:
                 self._calls.put(None)
 
     def _start(self) -> None:
-        with self._lock:
-            if self._process != os.getpid():  # threads do not survive a fork
-                self._started, self._process = [], os.getpid()
-                self._calls = queue.SimpleQueue()
-            while len(self._started) < self.threads - 1:
-                thread = threading.Thread(
-                    target=_serve, args=(self._calls,), name="edge-mtcnn", daemon=True
-                )
-                self._started.append(thread)
-                thread.start()
+        """Have all threads running; the lock is held."""
+        if self._process != os.getpid():  # threads do not survive a fork
+            self._started, self._process = [], os.getpid()
+            self._calls = queue.SimpleQueue()
+        while len(self._started) < self.threads - 1:
+            thread = threading.Thread(
+                target=_serve, args=(self._calls,), name="edge-mtcnn", daemon=True
+            )
+            self._started.append(thread)
+            thread.start()
 
 
 _inside = threading.local()

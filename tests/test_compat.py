@@ -176,6 +176,12 @@ def test_the_smallest_face_can_be_read_and_set(photo: ImageArray) -> None:
     assert len(detector.detect_faces(photo)) == 1
     with pytest.raises(OptionsError, match="at least 10"):
         detector.min_face_size = 3
+    detector.min_face_size = 40.9  # the original cuts the fraction off too
+    assert detector.min_face_size == 40
+    for wrong in ("forty", None, float("nan"), float("inf")):
+        with pytest.raises(OptionsError, match="must be a number"):
+            detector.min_face_size = wrong  # type: ignore[assignment]
+    assert detector.min_face_size == 40
 
 
 def test_a_weights_file_is_refused_with_what_to_do() -> None:

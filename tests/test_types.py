@@ -304,6 +304,8 @@ def test_faces_survive_copying_and_pickling() -> None:
     for twin in (copy.copy(faces), copy.deepcopy(faces), pickle.loads(pickle.dumps(faces))):
         assert twin == faces
         assert twin.timings == TIMINGS
+        for name in ("boxes", "scores", "landmarks", "confidences"):
+            assert not getattr(twin, name).flags.writeable, name
 
 
 def test_timings_are_frozen_and_keyword_only() -> None:

@@ -212,11 +212,39 @@ def test_close_without_a_call_does_nothing() -> None:
     Workers(4).close()
 
 
-def test_a_call_after_close_starts_new_threads(four: Workers) -> None:
+def test_a_call_after_close_runs_in_the_calling_thread(four: Workers) -> None:
     four.map(str, range(10))
     four.close()
-    together = threading.Barrier(4)
-    assert len(four.map(lambda _: together.wait(SECONDS), range(4))) == 4
+    before = own_threads()
+    seen = four.map(lambda _: threading.current_thread(), range(10))
+    assert seen == [threading.current_thread()] * 10
+    assert own_threads() <= before
+
+
+def test_closing_from_another_thread_between_two_calls_starts_no_thread_again() -> None:
+    pool = Workers(4)
+    before = own_threads()
+    under_way, closing = threading.Event(), threading.Event()
+
+    def job(number: int) -> int:
+        under_way.set()
+        assert closing.wait(SECONDS)
+        return number
+
+    results: list[list[int]] = []
+
+    def two_calls() -> None:
+        results.append(pool.map(job, range(8)))
+        results.append(pool.map(job, range(8)))
+
+    caller = threading.Thread(target=two_calls)
+    caller.start()
+    assert under_way.wait(SECONDS)
+    threading.Timer(0.05, closing.set).start()  # close() waits for the jobs that have begun
+    pool.close()
+    caller.join(SECONDS)
+    assert results == [list(range(8))] * 2
+    assert own_threads() <= before
 
 
 def test_idle_threads_use_no_processor_time() -> None:
