@@ -7,6 +7,7 @@ and 0.7 come out the same. Imports NumPy only, so every rule here is testable wi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,9 @@ __all__ = ["IntArray", "nms", "overlap_of", "regress", "square"]
 
 Overlap = Literal["union", "min"]
 IntArray = npt.NDArray[np.integer[Any]]
+
+FEW = 48
+"""Boxes up to which comparing each with each is faster than finding the near ones."""
 
 
 def regress(boxes: FloatArray, offsets: FloatArray, *, inclusive: bool = True) -> FloatArray:
@@ -80,9 +84,10 @@ def nms(
 
     The rule is the plain one: take the best box, drop all that overlap it by more than
     ``threshold``, repeat; a box is dropped by a *kept* box only, and of equal scores the later
-    wins. It is computed on the sparse set of overlapping pairs. Boxes are sorted into horizontal
-    strips as high as two overlapping boxes can be apart and, within a strip, by their left edge,
-    so a binary search finds every box's possible partners. Then whole rounds are decided at once:
+    wins. It is computed on the sparse set of overlapping pairs. A few boxes are compared each with
+    each; many are sorted into horizontal strips as high as two overlapping boxes can be apart and,
+    within a strip, by their left edge, so a binary search finds every box's possible partners. Then
+    whole rounds are decided at once:
     a box without an undecided better partner stays, and its partners go. Rounds are as many as the
     longest chain of boxes that depend on each other, a handful on images.
 
@@ -98,7 +103,13 @@ def nms(
     order = np.argsort(scores, kind="stable")[::-1]
     if len(order) < 2:
         return order
-    better, worse = _overlapping_pairs(boxes[order], threshold, overlap)
+    boxes = boxes[order]
+    if len(order) <= FEW:
+        better, worse = _every_pair(len(order))
+    else:
+        better, worse = _near_pairs(boxes, threshold, overlap)
+    over = overlap_of(boxes[better], boxes[worse], overlap) > threshold
+    better, worse = better[over], worse[over]
     kept = np.ones(len(order), dtype=bool)
     while len(better):
         waiting = np.zeros(len(order), dtype=bool)
@@ -111,10 +122,19 @@ def nms(
     return order[kept]
 
 
-def _overlapping_pairs(
+@lru_cache(maxsize=FEW + 1)
+def _every_pair(count: int) -> tuple[IntArray, IntArray]:
+    """All pairs of ``count`` boxes, as (smaller, larger) index."""
+    return np.triu_indices(count, 1)
+
+
+def _near_pairs(
     boxes: FloatArray, threshold: float, overlap: Overlap
 ) -> tuple[IntArray, IntArray]:
-    """All pairs of boxes that overlap by more than ``threshold``, as (smaller, larger) index."""
+    """The pairs of boxes that can overlap by more than ``threshold``, as (smaller, larger) index.
+
+    A pair may be listed twice.
+    """
     x1, y1 = boxes[:, 0], boxes[:, 1]
     # IoU > t needs an intersection wider than t times the wider box, so left edges are at most
     # (1 - t) widths of the left box apart; the same holds for top edges. The smaller area gives
@@ -127,7 +147,7 @@ def _overlapping_pairs(
     by_key = np.argsort(key)
     key, reach_x = key[by_key], reach_x[by_key]
     # Each pair is found from its left box: in its own strip, and in the two beside it with a little
-    # slack for rounding. A pair found twice does no harm.
+    # slack for rounding.
     above, below = key - stride, key + stride
     slack = 1e-3
     first = np.concatenate(
@@ -139,6 +159,4 @@ def _overlapping_pairs(
     second = np.arange(counts.sum()) + np.repeat(first - before, counts)
     one = by_key[np.repeat(np.tile(np.arange(len(key)), 3), counts)]
     two = by_key[second]
-    over = overlap_of(boxes[one], boxes[two], overlap) > threshold
-    one, two = one[over], two[over]
     return np.minimum(one, two), np.maximum(one, two)

@@ -34,7 +34,10 @@ TILE_ROWS, TILE_COLUMNS = 64, 256
 stays in the cache."""
 RNET_CHUNK, ONET_CHUNK = 32, 8
 """Windows that a network sees at once, for the same reason."""
+RNET_CHUNK_MIN, ONET_CHUNK_MIN = 4, 2
+"""Windows below which a job costs more than sharing them among threads gains."""
 FEWEST_JOBS = 4
+"""A few windows make several small jobs all the same, so that threads can share them."""
 TIGHT, MIRROR_TIGHT = 0.9, 0.8
 """Sides of the mirror check's windows, in sides of the found box; found on annotated photos."""
 _MIRRORED_LANDMARKS = (1, 0, 2, 4, 3)
@@ -153,7 +156,7 @@ def refine(
     Returns:
         Candidates with square boxes of whole numbers.
     """
-    output = _window_outputs(candidates.boxes, sampler, rnet, 24, RNET_CHUNK, run)
+    output = _window_outputs(candidates.boxes, sampler, rnet, 24, (RNET_CHUNK_MIN, RNET_CHUNK), run)
     scores = _probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     boxes, scores, offsets = candidates.boxes[passed], scores[passed], output[passed, 1:5]
@@ -181,7 +184,7 @@ def finish(
         overlap: intersection over the smaller area above which NMS drops a face.
         run: shares chunks of windows among threads.
     """
-    output = _window_outputs(candidates.boxes, sampler, onet, 48, ONET_CHUNK, run)
+    output = _window_outputs(candidates.boxes, sampler, onet, 48, (ONET_CHUNK_MIN, ONET_CHUNK), run)
     scores = _probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     windows, scores, output = candidates.boxes[passed], scores[passed], output[passed]
@@ -216,7 +219,7 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
     boxes = square(found.boxes)
     windows = np.concatenate([_scaled(boxes, TIGHT), _scaled(boxes, MIRROR_TIGHT)])
     in_mirror = np.arange(len(windows)) >= len(boxes)
-    output = _window_outputs(windows, sampler, onet, 48, ONET_CHUNK, run, in_mirror)
+    output = _window_outputs(windows, sampler, onet, 48, (ONET_CHUNK_MIN, ONET_CHUNK), run, in_mirror)
     seen = output[in_mirror, 5:].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
     seen[:, :, 0] = 1 - seen[:, :, 0]
     output[in_mirror, 5:] = seen.reshape(-1, 10)
@@ -318,7 +321,7 @@ def _window_outputs(
     sampler: Sampler,
     network: Network,
     size: int,
-    chunk: int,
+    chunks: tuple[int, int],
     run: Map,
     in_mirror: npt.NDArray[np.bool_] | None = None,
 ) -> Float32Array:
@@ -332,8 +335,8 @@ def _window_outputs(
         return network(_rows_of(pixels))
 
     order = np.argsort(sampler.groups(boxes, size), kind="stable")
-    # A few windows make several small jobs all the same, so that threads can share them.
-    chunk = min(chunk, max(2, math.ceil(len(order) / FEWEST_JOBS)))
+    fewest, most = chunks
+    chunk = min(most, max(fewest, math.ceil(len(order) / FEWEST_JOBS)))
     outputs = run(outputs_of, [order[i : i + chunk] for i in range(0, len(order), chunk)])
     if not outputs:
         return np.zeros((0, 15), dtype=np.float32)
