@@ -39,6 +39,8 @@ CORE: tuple[tuple[str, ...], ...] = (
 FEATURES: tuple[tuple[str, ...], ...] = (
     ("alignment",),
     ("drawing",),
+    ("device",),
+    ("measuring",),
     ("tuning",),
     ("thresholds",),
     ("video",),

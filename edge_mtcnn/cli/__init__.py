@@ -31,7 +31,12 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "detect",
+    "bench",
+    "calibrate",
+    "evaluate",
+    "tune",
     "doctor",
+    "watch",
 )
 """Names of the commands and of their modules, as ``--help`` lists them."""
 
