@@ -65,7 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
             ("figure", "value", "", "images", "s"),
         )
     )
-    targets = _targets({r.name: r.value for r in results}) if options.wider_settings else []
+    # The targets speak of the whole set, at the settings of the authors.
+    whole = options.wider_settings and "wider" in options.sets and options.limit is None
+    targets = _targets({r.name: r.value for r in results}) if whole else []
     if targets:
         print("\n" + target_table(targets))
     settings = {

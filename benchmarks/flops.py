@@ -97,19 +97,30 @@ class Work(NamedTuple):
     pnet: int
     rnet: int
     onet: int
+    mirror: int
 
     @property
     def total(self) -> int:
         """All stages."""
-        return self.pnet + self.rnet + self.onet
+        return sum(self)
 
 
-def cascade_flops(levels: Iterable[tuple[int, int]], rnet_windows: int, onet_windows: int) -> Work:
-    """Operations of one image, from what ``Timings`` says of it."""
+def cascade_flops(
+    levels: Iterable[tuple[int, int]], rnet_windows: int, onet_windows: int, mirror_windows: int = 0
+) -> Work:
+    """Operations of one image, from what ``Timings`` says of it.
+
+    Args:
+        levels: heights and widths that go through P-Net.
+        rnet_windows: windows that go through R-Net.
+        onet_windows: windows that go through O-Net in the cascade.
+        mirror_windows: windows that go through O-Net in the mirror check.
+    """
     return Work(
         sum(network_flops(PNET, height, width) for height, width in levels),
         rnet_windows * network_flops(RNET, RNET_SIDE, RNET_SIDE),
         onet_windows * network_flops(ONET, ONET_SIDE, ONET_SIDE),
+        mirror_windows * network_flops(ONET, ONET_SIDE, ONET_SIDE),
     )
 
 

@@ -83,7 +83,8 @@ def measure(options: argparse.Namespace, *, quick: bool) -> list[Result]:
     results.append(_result("start", one["start_mb"], None, 0))
     thousandth = min(1000, count)
     after = [mb for done, mb in one["samples"] if done <= thousandth][-1]
-    results.append(_result(f"{thousandth} images", after, None, thousandth))
+    if thousandth < count:
+        results.append(_result(f"{thousandth} images", after, None, thousandth))
     results.append(_result(f"{count} images", one["end_mb"], one, count))
     results.append(_growth("growth over the last", one, tail))
     huge = run(options, iter([_image(np.random.default_rng(SEED), HUGE, exact=True)]), 1, 1)
@@ -119,20 +120,20 @@ def run(
         "callers": callers,
         "sample_every": SAMPLE_EVERY,
     }
-    worker = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.memory_worker", json.dumps(settings)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    )
-    assert worker.stdin is not None and worker.stdout is not None  # noqa: PT018 -- for mypy
-    with contextlib.suppress(BrokenPipeError):  # it died; the exit code says so
-        for image in images:
-            _send(worker.stdin, image)
-    with contextlib.suppress(BrokenPipeError):
-        worker.stdin.close()
-    answer = worker.stdout.read()
-    if worker.wait():
+    ) as worker:
+        assert worker.stdin is not None and worker.stdout is not None  # noqa: PT018 -- for mypy
+        with contextlib.suppress(BrokenPipeError):  # it died; the exit code says so
+            for image in images:
+                _send(worker.stdin, image)
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
+        answer = worker.stdout.read()
+    if worker.returncode:
         raise BenchmarkError(f"the measured process ended with exit code {worker.returncode}")
     said: dict[str, Any] = json.loads(answer)
     return said

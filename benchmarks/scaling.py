@@ -1,0 +1,285 @@
+"""How time and memory grow: with the image, the faces in it, the smallest face, the threads.
+
+The image is a wall of small photos made from the project's samples, so that anyone measures the
+same: 1280x960, 24 tiles, in 6 of them a face of about 100 pixels; one thing is varied at a time.
+The values of an axis take turns with a reference job; memory is the most of a fresh process that
+detects three times in that one image.
+
+    python -m benchmarks.scaling --plot scaling.png --output scaling.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks import memory
+from benchmarks.arguments import add_detector, detector_options, runtime_options
+from benchmarks.images import SAMPLES, BenchmarkError, Pixels, cut, read_rgb
+from benchmarks.reference_job import ReferenceJob
+from benchmarks.results import Result, add_output, document, save, table
+from benchmarks.timing import interleaved, pair_ratios, spread
+from edge_mtcnn import EdgeMTCNNError, FaceDetector
+from edge_mtcnn.workers import available_threads
+
+WIDTH, HEIGHT = 1280, 960
+COLUMNS, ROWS = 6, 4
+FACES = 6
+FACE_PHOTO, FACE_PART = "astronaut.jpg", (slice(17, 217), slice(134, 312))
+OTHER_PHOTOS = ("coffee.jpg", "rocket.jpg", "hubble_deep_field.jpg")
+SEED = 5
+AXES: Mapping[str, str] = {
+    "size": "image width, pixels (4:3)",
+    "faces": "faces in 1280x960",
+    "min_face": "smallest face looked for, pixels",
+    "threads": "threads",
+}
+"""What is varied, and how the plot calls it."""
+VALUES: Mapping[str, tuple[int, ...]] = {
+    "size": (160, 320, 640, 1280, 2560, 5120),
+    "faces": (0, 1, 3, 6, 12, 24),
+    "min_face": (10, 20, 40, 80, 160),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of one axis."""
+
+    axis: str
+    value: int
+    pixels: Pixels = field(repr=False)
+    changes: tuple[str, ...] = ()
+    threads: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As in the results."""
+        return f"{self.axis}/{self.value}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, plot and save; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        points = list(_points(options))
+        if not points:
+            raise BenchmarkError("no value is left to measure; give a larger --largest")
+        results = []
+        for axis in options.axes:
+            along = [point for point in points if point.axis == axis]
+            results += _times(along, options)
+            if options.memory:
+                results += [_memory(point, options) for point in along]
+    except (BenchmarkError, EdgeMTCNNError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(_table(points, results))
+    if options.plot is not None:
+        plot(results, options.plot, f"edge-mtcnn, preset {options.preset}")
+        print(f"\nplot: {options.plot}", file=sys.stderr)
+    settings = {
+        "preset": options.preset,
+        "changes": options.changes,
+        "threads": options.threads or available_threads(),
+        "rounds": options.rounds,
+        "axes": options.axes,
+        "memory": options.memory,
+    }
+    wall_size = {"name": "wall of samples", "width": WIDTH, "height": HEIGHT}
+    save(document("scaling", results, settings=settings, images=[wall_size]), options.output)
+    return 0
+
+
+def wall(faces: int) -> Pixels:
+    """``COLUMNS`` x ``ROWS`` tiles, the first of them in a scattered order with a face.
+
+    Args:
+        faces: how many, 0..24.
+
+    Returns:
+        (960, 1280, 3) uint8 RGB.
+    """
+    rng = np.random.default_rng(SEED)
+    tile_width, tile_height = WIDTH // COLUMNS, HEIGHT // ROWS
+    photo = read_rgb(SAMPLES / FACE_PHOTO)[FACE_PART]
+    face = cv2.resize(photo, (tile_width, tile_height), interpolation=cv2.INTER_LINEAR)
+    others = [read_rgb(SAMPLES / name) for name in OTHER_PHOTOS]
+    canvas = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for rank, place in enumerate(rng.permutation(COLUMNS * ROWS).tolist()):
+        row, column = divmod(place, COLUMNS)
+        other = cut(others[place % len(others)], tile_width, tile_height, rng)
+        top, left = row * tile_height, column * tile_width
+        tile = face if rank < faces else other
+        canvas[top : top + tile_height, left : left + tile_width] = tile
+    return canvas
+
+
+def plot(results: Sequence[Result], file: Path, title: str) -> None:
+    """Time above, memory below, one column for each axis that was varied."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    axes = [axis for axis in AXES if any(_place(r)[1] == axis for r in results)]
+    kinds = [kind for kind in ("time", "memory") if any(_place(r)[0] == kind for r in results)]
+    figure, grid = plt.subplots(
+        len(kinds), len(axes), figsize=(3.4 * len(axes), 2.8 * len(kinds)), squeeze=False
+    )
+    for row, kind in enumerate(kinds):
+        for column, axis in enumerate(axes):
+            cell = grid[row][column]
+            shown = [r for r in results if _place(r)[:2] == (kind, axis)]
+            xs = [_place(r)[2] for r in shown]
+            cell.plot(xs, [r.value for r in shown], "o-", color="tab:blue", markersize=4)
+            if kind == "time":
+                quartiles = [spread(r.samples) for r in shown]
+                low, high = [q.low for q in quartiles], [q.high for q in quartiles]
+                cell.fill_between(xs, low, high, color="tab:blue", alpha=0.2, linewidth=0)
+            if axis in ("size", "min_face"):
+                cell.set_xscale("log", base=2)
+                cell.set_xticks(xs, [str(x) for x in xs])
+                cell.minorticks_off()
+            if axis in ("size", "min_face") and kind == "time":
+                cell.set_yscale("log")
+            else:
+                cell.set_ylim(0, 1.1 * max(r.value for r in shown))
+            if axis in ("threads", "faces"):
+                cell.set_xticks(xs)
+            cell.grid(alpha=0.3)
+            if row == len(kinds) - 1:
+                cell.set_xlabel(AXES[axis])
+            if column == 0:
+                cell.set_ylabel("ms for one image" if kind == "time" else "peak RSS, MB")
+    figure.suptitle(title)
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def _points(options: argparse.Namespace) -> Iterator[Point]:
+    """Every value of every axis asked for."""
+    usual = wall(FACES)
+    for axis in options.axes:
+        if axis == "size":
+            for width in VALUES[axis]:
+                if width <= options.largest:
+                    size = (width, width * HEIGHT // WIDTH)
+                    shrinks = width < WIDTH
+                    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+                    yield Point(axis, width, cv2.resize(usual, size, interpolation=how))
+        elif axis == "faces":
+            yield from (Point(axis, faces, wall(faces)) for faces in VALUES[axis])
+        elif axis == "min_face":
+            for pixels in VALUES[axis]:
+                yield Point(axis, pixels, usual, (f"min_face_size={pixels}",))
+        else:
+            most = 2 * available_threads()  # twice, to see that too many do no harm
+            counts = {1, available_threads(), most, *(2**i for i in range(most.bit_length()))}
+            for count in sorted(count for count in counts if count <= most):
+                yield Point(axis, count, usual, threads=count)
+
+
+def _times(points: Sequence[Point], options: argparse.Namespace) -> list[Result]:
+    """Time at each value of one axis."""
+    with ExitStack() as stack:
+        # The job takes what this process may use: on the axis of threads, it is a fixed yardstick.
+        job = ReferenceJob(options.threads or available_threads())
+        stack.callback(job.close)
+        jobs: dict[str, Callable[[], object]] = {"job": job}
+        faces: dict[str, int] = {}
+        for point in points:
+            chosen = detector_options(options.preset, [*options.changes, *point.changes])
+            running = runtime_options(point.threads or options.threads)
+            detector = stack.enter_context(FaceDetector(chosen, running))
+            faces[point.name] = len(detector.detect(point.pixels))
+            jobs[point.name] = partial(detector.detect, point.pixels)
+        times = interleaved(jobs, options.rounds)
+    results = []
+    for point in points:
+        samples = times[point.name]
+        results.append(
+            Result(
+                name=f"scaling/time/{point.name}",
+                unit="ms",
+                value=spread(samples).median,
+                samples=tuple(round(time, 3) for time in samples),
+                relative=spread(pair_ratios(samples, times["job"])).median,
+                detail={"faces": faces[point.name], **_size(point)},
+            )
+        )
+    return results
+
+
+def _memory(point: Point, options: argparse.Namespace) -> Result:
+    """The most memory of a process of its own."""
+    asked = argparse.Namespace(
+        preset=options.preset,
+        changes=[*options.changes, *point.changes],
+        threads=point.threads or options.threads,
+    )
+    said = memory.run(asked, iter([point.pixels] * 3), detectors=1, callers=1)
+    detail = {**_size(point), "start_mb": said["start_mb"], "end_mb": said["end_mb"]}
+    name = f"scaling/memory/{point.name}"
+    return Result(name=name, unit="MB", value=said["peak_mb"], detail=detail)
+
+
+def _size(point: Point) -> dict[str, int]:
+    height, width = point.pixels.shape[:2]
+    return {"width": width, "height": height}
+
+
+def _place(result: Result) -> tuple[str, str, int]:
+    _, kind, axis, value = result.name.split("/")
+    return kind, axis, int(value)
+
+
+def _table(points: Sequence[Point], results: Sequence[Result]) -> str:
+    found = {result.name: result for result in results}
+    rows: list[tuple[Any, ...]] = []
+    for point in points:
+        timed = found[f"scaling/time/{point.name}"]
+        peak = found.get(f"scaling/memory/{point.name}")
+        detail = timed.detail
+        size = f"{detail['width']}x{detail['height']}"
+        rss = None if peak is None else peak.value
+        quartiles = spread(timed.samples)
+        rows.append((point.axis, point.value, size, detail["faces"], *quartiles, rss))
+    return table(
+        rows,
+        ("varied", "value", "image", "faces", "ms low quartile", "ms median", "high", "RSS MB"),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_detector(parser)
+    parser.add_argument(
+        "--axes", nargs="+", choices=list(AXES), default=list(AXES), help="what to vary (all)"
+    )
+    parser.add_argument(
+        "--largest", type=int, default=5120, metavar="WIDTH", help="widest image (5120)"
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="detections of each point (15)")
+    parser.add_argument(
+        "--no-memory", dest="memory", action="store_false", help="measure times only"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as .png or .svg")
+    add_output(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
