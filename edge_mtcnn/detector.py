@@ -128,6 +128,7 @@ class FaceDetector:
         boxes: npt.ArrayLike,
         *,
         levels: Iterable[int] = (),
+        mirror: bool | None = None,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
     ) -> Faces:
@@ -141,6 +142,7 @@ class FaceDetector:
             boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
                 A box beside the image, or more than twice as large, is left out.
             levels: indices of the pyramid's levels to search, 0 the largest; see ``level_count``.
+            mirror: in place of the option of that name, which ``None`` leaves as it is.
             color: as for ``detect``.
             timings: as for ``detect``.
 
@@ -153,7 +155,8 @@ class FaceDetector:
             IndexError: there is no such level.
         """
         pixels = as_rgb(image, color)
-        return self._cascade(pixels, timings, _places(boxes, *pixels.shape[:2]), levels)
+        places = _places(boxes, *pixels.shape[:2])
+        return self._cascade(pixels, timings, places, levels, mirror)
 
     def level_count(self, height: int, width: int) -> int:
         """Levels of the pyramid of an image, see ``detect_near``.
@@ -249,8 +252,9 @@ class FaceDetector:
         timings: bool,
         places: FloatArray | None = None,
         searched: Iterable[int] | None = None,
+        mirror: bool | None = None,
     ) -> Faces:
-        """The stages on an upright RGB image; ``places`` and ``searched`` as in ``detect_near``."""
+        """The stages on an upright RGB image; the rest as in ``detect_near``."""
         options, networks, run = self.options, self._open(), self._workers.map
         rules = dict(zip(NETWORKS, zip(options.thresholds, options.nms, strict=True), strict=True))
         clock = _Clock()
@@ -285,7 +289,7 @@ class FaceDetector:
 
         scores: FloatArray = found.scores
         landmarks = found.landmarks
-        if options.mirror:
+        if options.mirror if mirror is None else mirror:
             readings = look_again(found, sampler, networks.onet, run)
             model = self._score_model()
             scores, landmarks = model.scores(found, readings), model.landmarks(found, readings)

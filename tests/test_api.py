@@ -66,7 +66,7 @@ SIGNATURES = {
     "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
     "FaceDetector.detect": ["self", "image", "*", "color", "timings"],
     "FaceDetector.detect_batch": ["self", "images", "*", "color", "timings"],
-    "FaceDetector.detect_near": ["self", "image", "boxes", "*", "levels", "color", "timings"],
+    "FaceDetector.detect_near": ["self", "image", "boxes", "*", "levels", "mirror", "color", "timings"],
     "FaceDetector.level_count": ["self", "height", "width"],
     "FaceDetector.warm_up": ["self", "height", "width"],
     "FaceDetector.info": ["self"],
