@@ -57,6 +57,15 @@ class BlindCheck:
         self._sample: ImageArray | None = None
         self._same_since = 0.0
 
+    @property
+    def suspects(self) -> bool:
+        """The last frame showed nothing, if not yet for long enough to be called blind."""
+        return self._empty_since is not None
+
+    def reset(self) -> None:
+        """Forget the frames before, as after a lost source."""
+        self._empty_since = self._sample = None
+
     def check(
         self, image: ImageArray, small: ImageArray, time: float, *, live: bool
     ) -> BlindReason | None:

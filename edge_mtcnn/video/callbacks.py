@@ -69,7 +69,8 @@ class Callbacks:
 
     def failed(self, what: str) -> None:
         """Report the exception that is being handled."""
-        self.errors += 1
+        with self._lock:
+            self.errors += 1
         _log.exception("%s failed; watching goes on", what)
 
     def _run(self, function: Callable[[Event], object]) -> None:

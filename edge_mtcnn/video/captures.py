@@ -144,12 +144,15 @@ class SourceSpec:
 
     @property
     def name(self) -> str:
-        """For messages; without user name and password."""
+        """For messages; without user name, password and arguments of an address."""
         if self.kind == "camera":
             return f"camera {self.target}"
         if self.kind == "frames":
             return f"frames of {type(self.target).__name__}"
-        return re.sub(r"//[^/@\s]*@", "//", self.target)
+        text = re.sub(r"//[^/\s]*@", "//", self.target)
+        if self.kind == "stream":  # some cameras take the password as an argument
+            return re.sub(r"\?.*", "", text)
+        return re.sub(r"\b(user-(?:id|pw)\s*=\s*)(\"[^\"]*\"|\S+)", r"\1...", text)
 
     @property
     def reopens(self) -> bool:
@@ -182,14 +185,13 @@ def _kind_of_text(text: str) -> Kind:
         return "gstreamer"
     if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
         return "stream"
+    if text.startswith("/dev/"):
+        return "camera"  # it may be plugged in later
     path = Path(text)
-    if path.is_char_device():
-        return "camera"
-    if path.is_dir() or not path.exists():
-        if text.startswith("/dev/"):
-            return "camera"  # a camera may be plugged in later
-        what = "is a folder" if path.is_dir() else "there is no such file"
-        raise SourceError(f"cannot open the video {text}: {what}")
+    if path.is_dir():
+        raise SourceError(f"cannot open the video {text}: it is a folder")
+    if not os.path.exists(text):  # noqa: PTH110 - false also for names that cannot be
+        raise SourceError(f"cannot open the video {text}: there is no such file")
     return "file"
 
 
@@ -215,7 +217,7 @@ class _OpenCVCapture:
         try:
             self._capture = cv2.VideoCapture(spec.target, backend, settings)
         except cv2.error as error:
-            raise SourceError(f"cannot open {spec.name}: {error.err or error}") from None
+            raise SourceError(f"cannot open {spec.name}: {_reason(error)}") from None
         if not self._capture.isOpened():
             self._capture.release()
             raise SourceError(f"cannot open {spec.name}")
@@ -233,7 +235,7 @@ class _OpenCVCapture:
         try:
             there, image = self._capture.read()
         except cv2.error as error:
-            raise SourceError(f"{self._spec.name}: {error.err or error}") from None
+            raise SourceError(f"{self._spec.name}: {_reason(error)}") from None
         if not there or image is None:
             if self.live:
                 raise SourceError(f"{self._spec.name} gives no more frames")
@@ -344,6 +346,11 @@ class _FramesCapture:
         close = getattr(self._frames, "close", None)
         if close is not None:
             close()
+
+
+def _reason(error: cv2.error) -> str:
+    """What OpenCV says, without the addresses that it may repeat."""
+    return re.sub(r"\S+://\S+", "...", str(error.err or error))
 
 
 def _told(error: BaseException) -> str:

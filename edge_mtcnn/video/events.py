@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -185,12 +186,16 @@ class EventHub:
 
     def __init__(self, remembered: int = 1000) -> None:
         self._lock = threading.Lock()
-        self._readers: list[EventReader] = []
+        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()  # dropped: wants no more
+        self._ended = False
         self._past: deque[Event] = deque(maxlen=remembered)
         self.last_sequence = 0
 
     def reader(self, size: int, after: int | None) -> EventReader:
-        """A new reader; with ``after``, it first gets the remembered events after that number."""
+        """A new reader; with ``after``, it first gets the remembered events after that number.
+
+        After the end, it gets no others.
+        """
         reader = EventReader(self, size)
         with self._lock:
             if after is not None:
@@ -199,14 +204,16 @@ class EventHub:
                 reader.missed = max(0, known_from - after - 1)
                 for event in past:
                     reader.put(event)
-            self._readers.append(reader)
+            if not self._ended:
+                self._readers.add(reader)
+                return reader
+        reader.close()
         return reader
 
     def forget(self, reader: EventReader) -> None:
         """Give a reader no more events."""
         with self._lock:
-            if reader in self._readers:
-                self._readers.remove(reader)
+            self._readers.discard(reader)
 
     def send(self, event: Event) -> None:
         """Number an event, tell its time of day, and give it to all."""
@@ -214,12 +221,18 @@ class EventHub:
             self.last_sequence += 1
             event = replace(event, sequence=self.last_sequence, wall_time=time.time())
             self._past.append(event)
-            for reader in self._readers:
+            for reader in tuple(self._readers):
                 reader.put(event)
+
+    def begin(self) -> None:
+        """Events come again."""
+        with self._lock:
+            self._ended = False
 
     def end(self) -> None:
         """Tell all readers that no more events come."""
         with self._lock:
-            readers = list(self._readers)
+            self._ended = True
+            readers = tuple(self._readers)
         for reader in readers:
             reader.close()

@@ -47,7 +47,7 @@ class WatchLoop(threading.Thread):
         detector: finds the faces.
         options: all options.
         first_person: number of the first person to appear.
-        tell: takes the events.
+        tell: takes the events, each with the loop that sends it.
         show: takes every new snapshot, and its frame where there is one.
         before: the snapshot before the start.
     """
@@ -59,13 +59,14 @@ class WatchLoop(threading.Thread):
         options: WatchOptions,
         *,
         first_person: int,
-        tell: Callable[[Event], None],
+        tell: Callable[[WatchLoop, Event], None],
         show: Callable[[WatchLoop, Snapshot, Frame | None], None],
         before: Snapshot,
     ) -> None:
         super().__init__(name="edge-mtcnn-watcher", daemon=True)
         self.heartbeat = time.monotonic()
         self.failure: Exception | None = None
+        self.given_up = False  # it hung when it was stopped; nobody listens to it any more
         self._options = options
         self._tell = tell
         self._show = show
@@ -124,7 +125,10 @@ class WatchLoop(threading.Thread):
         small = thumbnail(frame.image)
         reason = self._blind.check(frame.image, small, frame.time, live=frame.live)
         size = (frame.image.shape[0], frame.image.shape[1])
-        if reason is None:
+        if reason is None and self._blind.suspects:  # no news about people either
+            tracks = self._snapshot.tracks
+            self._send(self.presence.unknown(frame.time))
+        elif reason is None:
             self._cleared(frame.time)
             tracks = self._tracker.update(frame.image, frame.time, small=small)
             self._send(self.presence.update(tracks, frame.time, size))
@@ -150,6 +154,7 @@ class WatchLoop(threading.Thread):
         if self._lost_since is None:
             self._lost_since = now
             self._tracker.reset()
+            self._blind.reset()
             self._send([SourceLost(time=now, reason=self._source.last_loss or "no frames")])
         self._send(self.presence.unknown(now))
         self._update(state="lost", time=now, tracks=(), blind_reason=None, fps=0.0)
@@ -176,7 +181,7 @@ class WatchLoop(threading.Thread):
 
     def _send(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._tell(event)
+            self._tell(self, event)
 
     def _rate(self, now: float) -> float:
         last, self._last_turn = self._last_turn, now
@@ -194,6 +199,7 @@ class WatchLoop(threading.Thread):
             self._snapshot,
             turn=self._snapshot.turn + 1,
             source_state=self._source.state,
+            source_fps=self._source.fps,
             dropped=self._source.dropped,
             reconnects=self._source.reconnects,
             **changes,  # type: ignore[arg-type]

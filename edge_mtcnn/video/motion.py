@@ -1,8 +1,8 @@
 """A small gray look at a frame, and whether the scene has changed since it was last searched.
 
 The thumbnail samples the green channel on a grid and averages its neighbours: a fraction of the
-cost
-of shrinking the whole frame, and enough to see that something moved or that the lens is covered.
+cost of shrinking the whole frame, and enough to see that something moved or that the lens is
+covered.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edge_mtcnn.types import FloatArray, ImageArray
+from edge_mtcnn.types import ImageArray
 
 __all__ = ["MotionGate", "thumbnail"]
 
@@ -52,20 +52,9 @@ class MotionGate:
         """From here on, changes are counted anew."""
         self._mark = small
 
-    def changed(self, small: ImageArray, known: FloatArray | None = None) -> bool:
-        """Whether the scene differs from the mark; always when there is none of this size.
-
-        Args:
-            small: thumbnail of the frame.
-            known: (N, 4) boxes in fractions of the frame where change is no news.
-        """
+    def changed(self, small: ImageArray) -> bool:
+        """Whether the thumbnail differs from the mark; always when there is none of this size."""
         if self._mark is None or self._mark.shape != small.shape:
             return True
         differs = cv2.absdiff(small, self._mark) > self._threshold
-        if known is not None and len(known):
-            height, width = small.shape
-            for x1, y1, x2, y2 in known * (width, height, width, height):
-                differs[
-                    max(0, int(y1)) : max(0, int(y2) + 1), max(0, int(x1)) : max(0, int(x2) + 1)
-                ] = False
         return bool(np.count_nonzero(differs) > self._area * differs.size)

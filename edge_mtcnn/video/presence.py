@@ -1,9 +1,8 @@
 """Who is here, since when: tracks in, persons and what changed out.
 
 A person appears when a good track has lasted, and leaves when it was not seen for a while; so
-neither
-a passing mistake nor a missed frame counts. While nothing can be known, nothing changes. A pure
-rule over tracks and times, without threads or images.
+neither a passing mistake nor a missed frame counts. While nothing can be known, nothing changes. A
+pure rule over tracks and times, without threads or images.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ _MOVEMENT = 0.06
 """Error, in face sizes, from which on the measurement is believed entirely."""
 _HORIZON = 0.3
 """Longest time that a velocity is believed without a measurement, seconds."""
+_GROWTH_HORIZON = 0.1
+"""The same for growing and shrinking, which is slower and harder to measure."""
 
 
 class Expected(NamedTuple):
@@ -80,7 +82,9 @@ class FaceFilter:
         self._expected = None
 
     def _moved(self, time: float) -> Points:
-        points: Points = self._points + self._velocity * min(max(time - self._time, 0), _HORIZON)
+        step = max(time - self._time, 0.0)
+        points: Points = self._points + self._velocity * min(step, _HORIZON)
+        points[1] = self._points[1] + self._velocity[1] * min(step, _GROWTH_HORIZON)
         np.maximum(points[1], 0.5 * self._points[1], out=points[1])  # never inside out
         return points
 

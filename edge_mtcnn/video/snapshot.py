@@ -22,8 +22,8 @@ class Snapshot:
     Attributes:
         turn: goes up with every change.
         state: ``starting`` before the first frame; ``watching``; ``blind`` when frames show
-            nothing;
-            ``lost`` when there are none; ``ended`` after the last one; ``stopped``; ``failed``.
+            nothing; ``lost`` when there are none; ``ended`` after the last one; ``stopped``;
+            ``failed``.
         time: of the newest frame, or of the notice that there is none, monotonic seconds.
         frame: number of the newest frame, ``None`` before the first.
         frame_size: height and width of the newest frame, pixels.
@@ -31,6 +31,7 @@ class Snapshot:
         persons: who is here, longest first; as last known where the state is blind or lost.
         blind_reason: why nothing can be seen.
         source_state, source_error: of the source.
+        source_fps: frames per second, where the source tells.
         frames, dropped, reconnects: frames looked at, frames that came too fast, returns of the
             source.
         fps: frames looked at per second, lately.
@@ -47,6 +48,7 @@ class Snapshot:
     blind_reason: BlindReason | None = None
     source_state: SourceState = "closed"
     source_error: str | None = None
+    source_fps: float | None = None
     frames: int = 0
     dropped: int = 0
     reconnects: int = 0

@@ -1,9 +1,8 @@
 """``FaceTracker``: faces through a video for a fraction of a full detection per frame.
 
-Known faces are looked for where they are expected, by R-Net and O-Net alone. New faces are found
-by a
-part of the image pyramid that rotates over the frames, and by a full search whenever the scene asks
-for one.
+Known faces are looked for where they are expected, by R-Net and O-Net alone; the mirror check
+scores them again a few times a second. New faces are found by a part of the image pyramid that
+rotates over the frames, and by a full search whenever the scene asks for one.
 """
 
 from __future__ import annotations
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
 
+_ASKED_WHEN_MISSED = (1, 2, 3, 5, 8, 12, 20)
+"""Sights missed in a row after which a track asks for a search: ever less the longer it is gone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerOptions:
@@ -34,7 +36,10 @@ class TrackerOptions:
         discovery_seconds: time within which every level of the pyramid is searched once, so that a
             new face is found at the latest, 0.05..60; without a budget this holds always.
         full_every: frames after which a full search is made in any case, at least 1.
-        search_gap: shortest time between two full searches that motion asks for, seconds, 0..60.
+        search_gap: shortest time between two full searches that motion or a lost track asks for,
+            seconds, 0..60.
+        score_gap: longest time for which a known face keeps its score before it is scored again by
+            the mirror check, seconds, 0..60; it is scored in every frame that is searched anyway.
         confirm_hits: sights after which a track is confirmed, 1..100.
         keep_seconds: time that a confirmed track is kept without a sight, 0..60.
         budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for
@@ -47,6 +52,7 @@ class TrackerOptions:
     discovery_seconds: float = 1.0
     full_every: int = 150
     search_gap: float = 0.25
+    score_gap: float = 0.5
     confirm_hits: int = 2
     keep_seconds: float = 1.0
     budget_ms: float | None = None
@@ -56,6 +62,7 @@ class TrackerOptions:
         check_number("discovery_seconds", self.discovery_seconds, 0.05, 60)
         check_int("full_every", self.full_every, 1, None)
         check_number("search_gap", self.search_gap, 0, 60)
+        check_number("score_gap", self.score_gap, 0, 60)
         check_int("confirm_hits", self.confirm_hits, 1, 100)
         check_number("keep_seconds", self.keep_seconds, 0, 60)
         if self.budget_ms is not None:
@@ -95,6 +102,7 @@ class FaceTracker:
         self.options = options or TrackerOptions()
         self.counts = TrackerCounts()
         self._detector = detector
+        self._mirror = detector.options.mirror
         self._book = TrackBook(self.options.confirm_hits, self.options.keep_seconds)
         self._gate = MotionGate()
         threads = int(detector.info()["threads"])
@@ -144,17 +152,18 @@ class FaceTracker:
         if faces is None:
             self.counts.skipped += 1
             return self._book.tracks(now)
-        return self._book.update(faces, now)
+        return self._book.update(faces, now, scored=self._scored == now)
 
     def _begin(self, size: tuple[int, int]) -> None:
         """Start anew with frames of this size."""
         self._size = size
         self._levels = self._detector.level_count(*size) if min(size) else 0
+        self._parts = _parts(self._levels)
         self._last = None
-        self._turn = 0  # next level of the rotation, and how much of it is due
+        self._turn = 0  # next part of the rotation, and how many are due
         self._due = 0.0
         self._since_full = self.options.full_every
-        self._full_time = -np.inf
+        self._full_time = self._scored = -np.inf
         self._gate = MotionGate()
         self._budget.forget()
 
@@ -164,11 +173,11 @@ class FaceTracker:
         """The faces found in this frame; ``None`` when nothing was looked for."""
         boxes = self._book.windows(now)
         self._since_full += 1
-        self._due += step * self._levels / self.options.discovery_seconds
+        self._due += step * len(self._parts) / self.options.discovery_seconds
         asked = (
             self._since_full >= self.options.full_every
-            or self._due >= self._levels
-            or (self._moved(small, boxes, now))
+            or self._due >= max(len(self._parts), 1)
+            or self._moved(small, boxes, now)
         )
         if asked and self._budget.allows_search(1.0):
             return self._full(image, boxes, now, color, small)
@@ -181,7 +190,12 @@ class FaceTracker:
         self.counts.near += bool(len(boxes))
         self.counts.rotating += bool(levels)
         started = clock.perf_counter()
-        faces = self._detector.detect_near(image, boxes, levels=levels, color=color)
+        # What is new needs a score at once; so does every face when the options are without mirror.
+        scored = bool(levels) or not self._book.settled
+        if scored or not self._mirror or now - self._scored >= self.options.score_gap:
+            self._scored = now
+        mirror = None if self._scored == now else False
+        faces = self._detector.detect_near(image, boxes, levels=levels, mirror=mirror, color=color)
         if not levels:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
         if not len(boxes):
@@ -200,7 +214,7 @@ class FaceTracker:
         faces = self._detector.detect_near(image, boxes, levels=range(self._levels), color=color)
         self._budget.full_took((clock.perf_counter() - started) * 1e3)
         self.counts.full += 1
-        self._since_full, self._full_time = 0, now
+        self._since_full, self._full_time, self._scored = 0, now, now
         self._turn, self._due = 0, 0.0
         self._gate.mark(small)
         return faces
@@ -212,19 +226,30 @@ class FaceTracker:
         return self._gate.changed(small)
 
     def _lost(self, faces: Faces, now: float) -> bool:
-        """Whether a track that was just there is not; asked less often the longer it is gone."""
-        missed = self._book.missing(faces, now)
-        return any(count in (1, 2, 3, 5, 8, 12, 20) for count in missed)
+        """Whether a track that was just there is not, long enough after the last full search."""
+        if now - self._full_time < self.options.search_gap:
+            return False
+        return any(count in _ASKED_WHEN_MISSED for count in self._book.missing(faces, now))
 
     def _rotated(self) -> tuple[int, ...]:
         """The levels whose turn it is."""
         levels: list[int] = []
-        while self._due >= 1 and self._levels and len(levels) < self._levels:
-            share = 0.5 ** (self._turn + 1)  # of a full search, about: each level is half the last
-            if not self._budget.allows_search(share):
-                self._due = min(self._due, float(self._levels))
+        for _ in self._parts:
+            if self._due < 1:
                 break
-            levels.append(self._turn)
-            self._turn = (self._turn + 1) % self._levels
+            part = self._parts[self._turn]
+            # Of a full search, about: with the usual scale factor each level is half the last.
+            if not self._budget.allows_search(0.5 ** min(self._turn + 1, len(self._parts) - 1)):
+                self._due = min(self._due, float(len(self._parts)))
+                break
+            levels.extend(part)
+            self._turn = (self._turn + 1) % len(self._parts)
             self._due -= 1
         return tuple(levels)
+
+
+def _parts(levels: int) -> list[tuple[int, ...]]:
+    """The pyramid in parts that cost about as much: the large levels alone, the rest together."""
+    alone = min(levels, 2)
+    parts: list[tuple[int, ...]] = [(level,) for level in range(alone)]
+    return parts + [tuple(range(alone, levels))] * (levels > alone)

@@ -23,6 +23,9 @@ _LARGEST_SIZE_RATIO = 1.8
 # A track that is not seen and lies this much under one that is seen is most likely the same face.
 _SAME_FACE = 0.45
 _SCALES_OF_A_MISSED_FACE = (1.35, 0.8)
+# Of a face seen once no movement is known: it is looked for a little to both sides, in face sizes.
+_SIDESTEP = 0.35
+_SCORES_OF_A_MEAN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,8 @@ class Track:
 
     Attributes:
         id: stable number of the face, from 1, never used again.
-        face: smoothed box and landmarks, source pixels; its score is that of the last sight.
+        face: smoothed box and landmarks, source pixels; its score is that of the last sight that
+            was scored, some tenths of a second ago at most.
         confirmed: it was found often enough to be no passing mistake.
         seen: it was found in this very frame; else box and landmarks are predicted.
         first_seen, last_seen: monotonic times of its first and last sight, seconds.
@@ -71,11 +75,14 @@ class TrackBook:
         self._followed.clear()
 
     def windows(self, time: float) -> FloatArray:
-        """(N, 4) boxes in which to look for the tracks: several for one that was just missed."""
+        """(N, 4) boxes in which to look for the tracks: several for one just found or missed."""
         boxes: list[Box] = []
         for followed in self._followed:
             box = followed.filter.expected(time).box
             boxes.append(box)
+            if followed.hits == 1:
+                step = _SIDESTEP * (followed.missed + 1) * (box[2] - box[0])
+                boxes.extend((box[0] + x, box[1], box[2] + x, box[3]) for x in (-step, step))
             if followed.missed:
                 boxes.extend(_scaled(box, scale) for scale in _SCALES_OF_A_MISSED_FACE)
         return np.array(boxes).reshape(-1, 4)
@@ -89,19 +96,25 @@ class TrackBook:
             if row not in found and followed.hits >= self._confirm_hits
         ]
 
-    def update(self, faces: Faces, time: float) -> tuple[Track, ...]:
+    @property
+    def settled(self) -> bool:
+        """Whether the scores of all tracks are means of several sights."""
+        return all(followed.scored >= _SCORES_OF_A_MEAN for followed in self._followed)
+
+    def update(self, faces: Faces, time: float, *, scored: bool = True) -> tuple[Track, ...]:
         """Take in the faces of a frame; tracks without a face count as missed.
 
         Args:
             faces: all that was found, of which some may be new.
             time: monotonic time of the frame, seconds.
+            scored: their scores count; else known tracks keep theirs.
 
         Returns:
             The tracks, longest known first.
         """
         pairs = self._pairs(faces, time)
         for row, column in pairs:
-            self._followed[row].sight(faces[column], time)
+            self._followed[row].sight(faces[column], time, scored)
         known = {column for _, column in pairs}
         paired = {row for row, _ in pairs}
         for row, followed in enumerate(self._followed):
@@ -137,8 +150,9 @@ class TrackBook:
         fits = []
         for row, followed in enumerate(self._followed):
             expected = followed.filter.expected(time).box
+            reach = _FARTHEST_CENTRE * (followed.missed + 1 if followed.hits == 1 else 1)
             for column, box in enumerate(boxes):
-                fit = _fit(expected, box)
+                fit = _fit(expected, box, reach)
                 if fit > 0:  # of two equal fits, the track that was seen more recently
                     fits.append((fit - 0.02 * min(followed.missed, 10), row, column))
         fits.sort(reverse=True)
@@ -175,18 +189,20 @@ class _Followed:
         self.id = number
         self.filter = FaceFilter(face.box, face.landmarks, time)
         self.first_seen = self.last_seen = time
-        self.hits = 1
+        self.hits = self.scored = 1
         self.missed = 0
         self._last = face
         self._mean_score = face.score
 
-    def sight(self, face: Face, time: float) -> None:
+    def sight(self, face: Face, time: float, scored: bool) -> None:
         self.filter.correct(face.box, face.landmarks, time)
         self.last_seen = time
         self.hits += 1
         self.missed = 0
-        self._last = face
-        self._mean_score += (face.score - self._mean_score) / min(self.hits, 10)
+        if scored:
+            self.scored += 1
+            self._last = face
+            self._mean_score += (face.score - self._mean_score) / min(self.scored, 10)
 
     def track(self, time: float, confirm_hits: int) -> Track:
         expected = self.filter.expected(time)
@@ -207,7 +223,7 @@ class _Followed:
         )
 
 
-def _fit(track: Box, face: Box) -> float:
+def _fit(track: Box, face: Box, reach: float) -> float:
     """How well a face continues a track, 0..1.5; 0 where one cannot be the other."""
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = track, face
     a_size, b_size = (ax2 - ax1 + ay2 - ay1) / 2, (bx2 - bx1 + by2 - by1) / 2
@@ -216,6 +232,6 @@ def _fit(track: Box, face: Box) -> float:
         return 0.0
     distance = math.hypot(ax1 + ax2 - bx1 - bx2, ay1 + ay2 - by1 - by2) / 2 / larger
     overlap = overlap_of(track, face)
-    if overlap < _LEAST_OVERLAP and distance > _FARTHEST_CENTRE:
+    if overlap < _LEAST_OVERLAP and distance > reach:
         return 0.0
-    return overlap + max(1 - distance, 0) * 0.5
+    return overlap + max(1 - distance, 0.01) * 0.5

@@ -7,6 +7,7 @@ thread of its own. No frame leaves it unless the caller turns that on; events ca
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -16,7 +17,7 @@ from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError, SourceError
 from edge_mtcnn.video.callbacks import Callbacks
 from edge_mtcnn.video.captures import SourceSpec, Spec
-from edge_mtcnn.video.events import Event, EventHub, EventReader
+from edge_mtcnn.video.events import Event, EventHub, EventReader, FaceLeft, PersonChanged
 from edge_mtcnn.video.loop import WatchLoop, WatchOptions
 from edge_mtcnn.video.snapshot import Snapshot
 from edge_mtcnn.video.sources import Frame
@@ -120,6 +121,7 @@ class FaceWatcher:
             if self._detector is None:
                 raise EdgeMTCNNError("this FaceWatcher is closed; make a new one")
             first_person = 1 if self._loop is None else self._loop.presence.next_id
+            self._hub.begin()
             self._callbacks.start()
             self._loop = None
             self._loop = WatchLoop(
@@ -127,7 +129,7 @@ class FaceWatcher:
                 self._detector,
                 self._options,
                 first_person=first_person,
-                tell=self._hub.send,
+                tell=self._tell,
                 show=self._take,
                 before=self._snapshot,
             )
@@ -144,12 +146,7 @@ class FaceWatcher:
                 loop.join(_STOP_SECONDS)
             with self._news:
                 if self._snapshot.state not in ("ended", "failed", "stopped"):
-                    # The thread hangs in a frame: what it says from now on is not heard.
-                    self._snapshot = replace(
-                        self._snapshot, turn=self._snapshot.turn + 1, state="stopped"
-                    )
-                    self._hub.end()
-                    self._news.notify_all()
+                    self._give_up(loop)
             self._frame = None
             self._callbacks.stop(_CALLBACK_SECONDS)
 
@@ -172,7 +169,7 @@ class FaceWatcher:
         return self._frame
 
     def events(self, *, size: int = 256, after: int | None = None) -> EventReader:
-        """A reader of all events from now on; it ends when watching does.
+        """A reader of all events from now on; it ends when watching does, and at once if it has.
 
         Args:
             size: events that wait for a slow reader before its oldest are dropped and counted.
@@ -200,13 +197,34 @@ class FaceWatcher:
     ) -> None:
         self.close()
 
+    def _give_up(self, loop: WatchLoop) -> None:
+        """The thread hangs in a frame: what it says from now on is not heard, so say it here."""
+        loop.given_up = True
+        old = self._snapshot
+        now = max(old.time, time.monotonic())
+        for person in old.persons:
+            self._hub.send(
+                FaceLeft(
+                    time=now, person=person.id, dwell_seconds=person.dwell_seconds, reason="stopped"
+                )
+            )
+        if old.selected is not None:
+            self._hub.send(PersonChanged(time=now, person=None, previous=old.selected.id))
+        self._snapshot = replace(old, turn=old.turn + 1, state="stopped", persons=(), tracks=())
+        self._hub.end()
+        self._news.notify_all()
+
+    def _tell(self, loop: WatchLoop, event: Event) -> None:
+        """Called by the loop with every event."""
+        with self._news:
+            if not loop.given_up:
+                self._hub.send(event)
+
     def _take(self, loop: WatchLoop, snapshot: Snapshot, frame: Frame | None) -> None:
         """Called by the loop with every new snapshot."""
         with self._news:
-            if self._loop is not None and (
-                loop is not self._loop or self._snapshot.state == "stopped"
-            ):
-                return  # of a run that was given up
+            if loop.given_up:
+                return
             self._snapshot = snapshot
             if self._keep_frame and frame is not None:
                 self._frame = (frame, snapshot)

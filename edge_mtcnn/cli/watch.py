@@ -1,0 +1,200 @@
+"""``edge-mtcnn watch``: tell who stands before a camera, in a video or a stream, since when."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from edge_mtcnn.cli.common import (
+    UsageError,
+    add_command,
+    add_config_argument,
+    add_detector_arguments,
+    add_runtime_arguments,
+    complain,
+    counted,
+    options_from,
+    shown,
+)
+from edge_mtcnn.cli.watching import EventLines, LiveLine, Recording, Window
+
+if TYPE_CHECKING:
+    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.video import EventReader, FaceWatcher, WatchOptions
+
+_EXAMPLE = """\
+edge-mtcnn watch 0
+edge-mtcnn watch rtsp://user:password@camera/stream --json events.jsonl
+edge-mtcnn watch lobby.mp4 --fast --annotate marked.mp4
+edge-mtcnn watch 0 --region 0.25,0,0.75,1 --min-height 120 --json - | jq .event"""
+
+_NOTES = """\
+SOURCE is the number of a camera, a /dev path, a video file, an rtsp:// or http:// address, a
+GStreamer pipeline that ends in appsink, or picamera2. A camera or stream that is lost is opened
+again until it is back. Preset kiosk unless --preset or --config say otherwise. With --json FILE
+events are added to FILE as they come. No picture is kept unless --annotate asks for it. Ctrl-C ends
+the watch: the events until then are told, and the video of --annotate is complete."""
+
+_POLL_SECONDS = 0.1
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the arguments of ``watch``."""
+    parser = add_command(
+        commands,
+        "watch",
+        "tell who is before a camera or in a video, since when",
+        example=_EXAMPLE,
+        notes=_NOTES,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="camera, file, address or pipeline")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="write each event as one line of JSON, to standard output or at the end of FILE",
+    )
+    parser.add_argument(
+        "--annotate", metavar="FILE.mp4", help="write the video with boxes and persons drawn in"
+    )
+    parser.add_argument("--show", action="store_true", help="show it in a window; q closes it")
+    parser.add_argument(
+        "--fast", action="store_true", help="read a file as fast as possible, every frame of it"
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="stop after so many seconds")
+    _add_presence_arguments(parser)
+    add_config_argument(parser)
+    add_detector_arguments(parser)
+    add_runtime_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_presence_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who counts")
+    group.add_argument(
+        "--select",
+        choices=("largest", "central", "longest"),
+        help="whose turn it is (default: largest)",
+    )
+    group.add_argument(
+        "--region",
+        metavar="X1,Y1,X2,Y2",
+        help="only faces whose centre is in this part of the frame, 0..1",
+    )
+    group.add_argument(
+        "--min-height", type=float, metavar="PIXELS", help="only faces at least this high"
+    )
+    group.add_argument(
+        "--min-eye-distance", type=float, metavar="PIXELS", help="only with eyes this far apart"
+    )
+    group.add_argument(
+        "--appear-after", type=float, metavar="S", help="time before someone counts as here"
+    )
+    group.add_argument(
+        "--leave-after", type=float, metavar="S", help="time unseen before someone counts as gone"
+    )
+    group.add_argument(
+        "--budget-ms", type=float, metavar="MS", help="time that a frame may take on average"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until the end of the video, a failure, or Ctrl-C; 1 when the source failed for good."""
+    from edge_mtcnn.detector import FaceDetector
+    from edge_mtcnn.video import FaceWatcher
+
+    if args.preset is None and args.config is None:
+        args.preset = "kiosk"
+    detector_options, runtime_options = options_from(args)
+    if args.seconds is not None and not args.seconds > 0:
+        raise UsageError(f"--seconds must be above 0; got {args.seconds:g}")
+    options = _watch_options(args)
+    with ExitStack() as stack:
+        window = stack.enter_context(Window(args.source)) if args.show else None
+        recording = None
+        if args.annotate:
+            recording = stack.enter_context(Recording(args.annotate, args.source))
+        lines = stack.enter_context(EventLines(args.json, args.source))
+        live = stack.enter_context(LiveLine())
+        detector = stack.enter_context(FaceDetector(detector_options, runtime_options))
+        watcher = FaceWatcher(
+            args.source,
+            detector,
+            options,
+            on_frame=None if recording is None else recording.add,
+            keep_frame=window is not None,
+        )
+        summary = _Summary(watcher)
+        reader = watcher.events(size=100_000)
+        watcher.start()
+        try:
+            _follow(args, watcher, reader, lines, live, window)
+        finally:
+            live.clear()
+            watcher.close()
+            lines.write_all(iter(lambda: reader.get(0), None))
+            complain(summary.text())
+    if watcher.failure is not None:
+        complain(f"error: {shown(str(watcher.failure))}")
+    elif watcher.callback_errors:
+        complain("error: frames could not be written; see above")
+    return 1 if watcher.failure is not None or watcher.callback_errors else 0
+
+
+def _follow(
+    args: argparse.Namespace,
+    watcher: FaceWatcher,
+    reader: EventReader,
+    lines: EventLines,
+    live: LiveLine,
+    window: Window | None,
+) -> None:
+    """Tell what happens until the watcher or its time ends."""
+    until = None if args.seconds is None else time.monotonic() + args.seconds
+    while not reader.closed and (until is None or time.monotonic() < until):
+        event = reader.get(0.01 if window is not None else _POLL_SECONDS)
+        if event is not None:
+            live.clear()
+            lines.write_all([event])
+        live.show(watcher.snapshot)
+        if window is not None and not window.show(watcher.frame()):
+            return
+
+
+def _watch_options(args: argparse.Namespace) -> WatchOptions:
+    from edge_mtcnn.video import PresenceOptions, SourceOptions, TrackerOptions, WatchOptions
+
+    names = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.region is not None:
+        try:
+            given["region"] = tuple(float(part) for part in args.region.split(","))
+        except ValueError:
+            raise UsageError(
+                f"--region takes four numbers with commas between, as in 0.25,0,0.75,1; got"
+                f" {args.region!r}"
+            ) from None
+    return WatchOptions(
+        source=SourceOptions(pace="fast" if args.fast else "file"),
+        tracker=TrackerOptions(budget_ms=args.budget_ms),
+        presence=PresenceOptions(**given),
+    )
+
+
+class _Summary:
+    """The last line: how much was watched."""
+
+    def __init__(self, watcher: FaceWatcher) -> None:
+        self._watcher = watcher
+        self._started = time.monotonic()
+
+    def text(self) -> str:
+        last = self._watcher.snapshot
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        return (
+            f"{counted(last.frames, 'frame')} in {seconds:.1f} s ({last.frames / seconds:.1f} per"
+            f" second), {last.dropped} dropped, {counted(last.reconnects, 'reconnect')}"
+        )
