@@ -98,10 +98,11 @@ class FaceDetector:
         self._loaded_score: ScoreModel | None = None
         if self.options.mirror:
             self._score_model()
+        threads = self.runtime.threads or available_threads()
         self._networks: Networks | None = open_networks(
-            manifest.models(self._form), self.runtime.device
+            manifest.models(self._form), self.runtime.device, threads
         )
-        self._workers = Workers(self.runtime.threads or available_threads())
+        self._workers = Workers(threads)
 
     def detect(
         self, image: Any, *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
@@ -267,9 +268,10 @@ class FaceDetector:
         sampler: Sampler
         if options.resampling == "area":
             sampler = AreaSampler(image)
+            levels = run(sampler.level, scales)
         else:
             sampler = OctaveSampler(image, smallest)
-        levels = run(sampler.level, scales)
+            levels = [sampler.level(scale) for scale in scales]  # cheaper than sharing them
         clock.lap("pyramid_ms")
 
         caps = _Caps(options.max_candidates)

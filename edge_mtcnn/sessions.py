@@ -54,6 +54,7 @@ class Network:
 
     def __init__(self, sessions: Sequence[Any]) -> None:
         self._input = sessions[0].get_inputs()[0].name
+        self._outputs = [sessions[0].get_outputs()[0].name]
         self._dealt = itertools.cycle([session.run for session in sessions])
         self._mine = threading.local()
         self.providers: tuple[str, ...] = tuple(sessions[0].get_providers())
@@ -64,7 +65,7 @@ class Network:
             run = self._mine.run
         except AttributeError:
             run = self._mine.run = next(self._dealt)
-        output: Float32Array = run(None, {self._input: pixels})[0]
+        output: Float32Array = run(self._outputs, {self._input: pixels})[0]
         return output
 
 

@@ -34,7 +34,7 @@ TILE_ROWS, TILE_COLUMNS = 64, 256
 stays in the cache."""
 RNET_CHUNK, ONET_CHUNK = 32, 8
 """Windows that a network sees at once, for the same reason."""
-RNET_CHUNK_MIN, ONET_CHUNK_MIN = 4, 2
+RNET_CHUNK_MIN, ONET_CHUNK_MIN = 8, 2
 """Windows below which a job costs more than sharing them among threads gains."""
 FEWEST_JOBS = 4
 """A few windows make several small jobs all the same, so that threads can share them."""
