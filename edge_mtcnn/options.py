@@ -174,7 +174,7 @@ PRESETS: Mapping[str, DetectorOptions] = {
     "default": DetectorOptions(),
     "reference": DetectorOptions(mirror=False, resampling="area", max_candidates=None),
     # Near faces are found again and again: fewer levels and fewer windows lose none of them.
-    "kiosk": DetectorOptions(min_face_size=80, scale_factor=0.5, nms=(0.5, 0.4, 0.7)),
+    "kiosk": DetectorOptions(min_face_size=80, scale_factor=0.6, nms=(0.5, 0.4, 0.7)),
 }
 """Options by preset name."""
 
