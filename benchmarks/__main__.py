@@ -1,7 +1,8 @@
 """``python -m benchmarks``: the short suite, a minute or two, one file for ``compare``.
 
 Latency of the project's samples beside a reference job, memory over a few images, import times.
-Longer answers to one question each: latency, peers, limit, memory, import_time, scaling, accuracy.
+Longer answers to one question each: latency, peers, limit, memory, import_time, scaling, accuracy;
+``compare`` judges two files, ``plots`` draws them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--threads", type=int, help="threads (all that this process may use)")
-    parser.add_argument("--rounds", type=int, default=25, help="detections of each sample (25)")
+    parser.add_argument("--rounds", type=int, default=40, help="detections of each sample (40)")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FILE", help=str(OUTPUT))
     options = parser.parse_args(arguments)
     presets = [name for name in ("default", "reference", "kiosk") if name in PRESETS]

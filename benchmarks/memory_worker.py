@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.arguments import detector_options, runtime_options
-from benchmarks.timing import peak_rss_mb, rss_mb
+from benchmarks.timing import anonymous_mb, peak_rss_mb, rss_mb
 from edge_mtcnn import FaceDetector
 
 
@@ -25,7 +25,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
     options = detector_options(settings["preset"], settings["changes"])
     runtime = runtime_options(settings["threads"])
     detectors = [FaceDetector(options, runtime) for _ in range(settings["detectors"])]
-    start = rss_mb()
+    start, own_start = rss_mb(), anonymous_mb()
     seen = _Seen(settings["sample_every"])
     waiting: queue.Queue[Any] = queue.Queue(maxsize=1)
 
@@ -54,6 +54,8 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
             thread.join()
     return {
         "start_mb": start,
+        "start_anonymous_mb": own_start,
+        "end_anonymous_mb": anonymous_mb(),
         "end_mb": rss_mb(),
         "held_mb": seen.last,
         "peak_mb": peak_rss_mb(),

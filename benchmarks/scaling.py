@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks import memory
 from benchmarks.arguments import add_detector, detector_options, runtime_options
 from benchmarks.images import SAMPLES, BenchmarkError, Pixels, cut, read_rgb
+from benchmarks.plots import AXES, draw
 from benchmarks.reference_job import ReferenceJob
 from benchmarks.results import Result, add_output, document, save, table
 from benchmarks.timing import interleaved, pair_ratios, spread
@@ -37,13 +38,6 @@ FACES = 6
 FACE_PHOTO, FACE_PART = "astronaut.jpg", (slice(17, 217), slice(134, 312))
 OTHER_PHOTOS = ("coffee.jpg", "rocket.jpg", "hubble_deep_field.jpg")
 SEED = 5
-AXES: Mapping[str, str] = {
-    "size": "image width, pixels (4:3)",
-    "faces": "faces in 1280x960",
-    "min_face": "smallest face looked for, pixels",
-    "threads": "threads",
-}
-"""What is varied, and how the plot calls it."""
 VALUES: Mapping[str, tuple[int, ...]] = {
     "size": (160, 320, 640, 1280, 2560, 5120),
     "faces": (0, 1, 3, 6, 12, 24),
@@ -84,9 +78,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(_table(points, results))
-    if options.plot is not None:
-        plot(results, options.plot, f"edge-mtcnn, preset {options.preset}")
-        print(f"\nplot: {options.plot}", file=sys.stderr)
     settings = {
         "preset": options.preset,
         "changes": options.changes,
@@ -96,7 +87,11 @@ def main(arguments: list[str] | None = None) -> int:
         "memory": options.memory,
     }
     wall_size = {"name": "wall of samples", "width": WIDTH, "height": HEIGHT}
-    save(document("scaling", results, settings=settings, images=[wall_size]), options.output)
+    content = document("scaling", results, settings=settings, images=[wall_size])
+    save(content, options.output)
+    if options.plot is not None:
+        draw(content, options.plot)
+        print(f"plot: {options.plot}", file=sys.stderr)
     return 0
 
 
@@ -122,50 +117,6 @@ def wall(faces: int) -> Pixels:
         tile = face if rank < faces else other
         canvas[top : top + tile_height, left : left + tile_width] = tile
     return canvas
-
-
-def plot(results: Sequence[Result], file: Path, title: str) -> None:
-    """Time above, memory below, one column for each axis that was varied."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    axes = [axis for axis in AXES if any(_place(r)[1] == axis for r in results)]
-    kinds = [kind for kind in ("time", "memory") if any(_place(r)[0] == kind for r in results)]
-    figure, grid = plt.subplots(
-        len(kinds), len(axes), figsize=(3.4 * len(axes), 2.8 * len(kinds)), squeeze=False
-    )
-    for row, kind in enumerate(kinds):
-        for column, axis in enumerate(axes):
-            cell = grid[row][column]
-            shown = [r for r in results if _place(r)[:2] == (kind, axis)]
-            xs = [_place(r)[2] for r in shown]
-            cell.plot(xs, [r.value for r in shown], "o-", color="tab:blue", markersize=4)
-            if kind == "time":
-                quartiles = [spread(r.samples) for r in shown]
-                low, high = [q.low for q in quartiles], [q.high for q in quartiles]
-                cell.fill_between(xs, low, high, color="tab:blue", alpha=0.2, linewidth=0)
-            if axis in ("size", "min_face"):
-                cell.set_xscale("log", base=2)
-                cell.set_xticks(xs, [str(x) for x in xs])
-                cell.minorticks_off()
-            if axis in ("size", "min_face") and kind == "time":
-                cell.set_yscale("log")
-            else:
-                cell.set_ylim(0, 1.1 * max(r.value for r in shown))
-            if axis in ("threads", "faces"):
-                cell.set_xticks(xs)
-            cell.grid(alpha=0.3)
-            if row == len(kinds) - 1:
-                cell.set_xlabel(AXES[axis])
-            if column == 0:
-                cell.set_ylabel("ms for one image" if kind == "time" else "peak RSS, MB")
-    figure.suptitle(title)
-    figure.tight_layout()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
 
 
 def _points(options: argparse.Namespace) -> Iterator[Point]:
@@ -238,11 +189,6 @@ def _memory(point: Point, options: argparse.Namespace) -> Result:
 def _size(point: Point) -> dict[str, int]:
     height, width = point.pixels.shape[:2]
     return {"width": width, "height": height}
-
-
-def _place(result: Result) -> tuple[str, str, int]:
-    _, kind, axis, value = result.name.split("/")
-    return kind, axis, int(value)
 
 
 def _table(points: Sequence[Point], results: Sequence[Result]) -> str:

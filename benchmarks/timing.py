@@ -91,6 +91,21 @@ def rss_mb() -> float:
         return float(psutil.Process().memory_info().rss) / 1e6
 
 
+def anonymous_mb() -> float | None:
+    """The part of the resident memory that is the process's own; ``None`` where it is not told.
+
+    The rest are pages of libraries, of which the kernel maps more or fewer at a time as their files
+    happen to lie in its cache.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    return None
+
+
 def peak_rss_mb() -> float:
     """The most resident memory that this process had."""
     try:

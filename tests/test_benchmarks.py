@@ -15,7 +15,17 @@ import numpy as np
 import pytest
 
 import benchmarks.__main__ as suite
-from benchmarks import accuracy, compare, import_time, latency, limit, memory, peers, scaling
+from benchmarks import (
+    accuracy,
+    compare,
+    import_time,
+    latency,
+    limit,
+    memory,
+    peers,
+    plots,
+    scaling,
+)
 from benchmarks.contest import compete, ours, over_images, ratios, running, theirs
 from benchmarks.flops import ONET, PNET, RNET, cascade_flops, network_flops
 from benchmarks.images import SAMPLES, BenchmarkError, cut, find, image_files, read_rgb
@@ -357,7 +367,7 @@ def test_a_measured_process_that_dies_is_an_error(
 
 def test_scaling_varies_one_thing_at_a_time_and_draws_it(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the plot needs matplotlib, dependency group bench")
-    plot = tmp_path / "plots" / "scaling.svg"
+    plot = tmp_path / "pictures" / "scaling.svg"
     found = run(
         scaling.main, tmp_path / "r.json", "--axes", "size", "--largest", "320",
         "--rounds", "2", "--plot", plot,
@@ -384,6 +394,38 @@ def test_accuracy_without_data_says_where_it_looked(
 ) -> None:
     assert accuracy.main(["--data", str(tmp_path)]) == 2
     assert "--data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("benchmark", ["scaling", "memory", "peers"])
+def test_results_are_drawn(benchmark: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib, dependency group bench")
+    samples = (9.0, 10.0, 11.0)
+    results = {
+        "scaling": [result(f"scaling/time/faces/{n}", samples=samples) for n in (0, 24)],
+        "memory": [result("memory/30 images", samples=samples, detail={"images": 30})],
+        "peers": [
+            result("time/ours default/20/astronaut", detail={"faces": 1}),
+            result("time/yunet/20/astronaut", detail={"faces": 2}),
+            result("ratio/yunet/default/20/astronaut", better="higher"),
+            result("video/mediapipe", detail={"frames_with_a_face": 7}),
+        ],
+    }[benchmark]
+    file = saved(tmp_path, f"{benchmark}.json", *results, benchmark=benchmark)
+    assert plots.main([str(file), "--folder", str(tmp_path / "p"), "--suffix", "svg"]) == 0
+    assert "<svg" in (tmp_path / "p" / f"{benchmark}.svg").read_text()
+
+
+def test_results_without_a_picture_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib, dependency group bench")
+    files = [saved(tmp_path, "latency.json", result())]
+    files += [saved(tmp_path, "m.json", result("memory/start"), benchmark="memory")]
+    assert plots.main([str(file) for file in files]) == 1
+    told = capsys.readouterr().err
+    assert "latency.json" in told
+    assert "m.json" in told
+    assert plots.main([str(tmp_path / "absent.json")]) == 2
 
 
 @pytest.mark.slow
