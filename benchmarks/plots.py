@@ -163,6 +163,8 @@ def _peers(plt: Any, results: Sequence[Result]) -> Any:
         colours = [_COLOUR if name.startswith("ours") else _OTHERS for name in names]
         cell.set_xscale("log")
         cell.set_xlim(min(means.values()) / 2, max(means.values()) * 12)  # room for the labels
+        cell.set_ylim(-0.6, most - 0.4)  # bars of one width in all columns
+        cell.minorticks_off()
         bars = cell.barh(names, [means[name] for name in names], color=colours)
         labels = [f"{means[name]:.1f} ms, {_found(programs[name])}" for name in names]
         cell.bar_label(bars, labels, padding=3, fontsize=8)
