@@ -23,8 +23,8 @@ from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scal
 from edge_mtcnn.scoring import ScoreModel, load_score_model
 from edge_mtcnn.sessions import Networks, open_networks, preferred_form, runtime_version
 from edge_mtcnn.stages import (
-    ONET_CHUNK,
-    RNET_CHUNK,
+    ONET_CHUNKS,
+    RNET_CHUNKS,
     Candidates,
     Found,
     finish,
@@ -197,8 +197,8 @@ class FaceDetector:
         """
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()
-        networks.rnet(np.zeros((RNET_CHUNK, 1, 24, 3 * 24), dtype=np.float32))
-        networks.onet(np.zeros((ONET_CHUNK, 1, 48, 3 * 48), dtype=np.float32))
+        networks.rnet(np.zeros((max(RNET_CHUNKS), 1, 24, 3 * 24), dtype=np.float32))
+        networks.onet(np.zeros((max(ONET_CHUNKS), 1, 48, 3 * 48), dtype=np.float32))
 
     def info(self) -> dict[str, Any]:
         """What really runs: versions, execution providers, form of the networks, threads."""

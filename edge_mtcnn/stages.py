@@ -32,10 +32,9 @@ CELL = 12
 TILE_ROWS, TILE_COLUMNS = 64, 256
 """Cells of the largest piece of a level that P-Net sees at once; what it computes then
 stays in the cache."""
-RNET_CHUNK, ONET_CHUNK = 32, 8
-"""Windows that a network sees at once, for the same reason."""
-RNET_CHUNK_MIN, ONET_CHUNK_MIN = 8, 2
-"""Windows below which a job costs more than sharing them among threads gains."""
+RNET_CHUNKS, ONET_CHUNKS = (8, 32), (2, 8)
+"""Fewest and most windows that a network sees at once: with fewer a job costs more than sharing
+gains, with more the cache is too small."""
 FEWEST_JOBS = 4
 """A few windows make several small jobs all the same, so that threads can share them."""
 TIGHT, MIRROR_TIGHT = 0.9, 0.8
@@ -156,7 +155,7 @@ def refine(
     Returns:
         Candidates with square boxes of whole numbers.
     """
-    output = _window_outputs(candidates.boxes, sampler, rnet, 24, (RNET_CHUNK_MIN, RNET_CHUNK), run)
+    output = _window_outputs(candidates.boxes, sampler, rnet, 24, RNET_CHUNKS, run)
     scores = _probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     boxes, scores, offsets = candidates.boxes[passed], scores[passed], output[passed, 1:5]
@@ -184,7 +183,7 @@ def finish(
         overlap: intersection over the smaller area above which NMS drops a face.
         run: shares chunks of windows among threads.
     """
-    output = _window_outputs(candidates.boxes, sampler, onet, 48, (ONET_CHUNK_MIN, ONET_CHUNK), run)
+    output = _window_outputs(candidates.boxes, sampler, onet, 48, ONET_CHUNKS, run)
     scores = _probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     windows, scores, output = candidates.boxes[passed], scores[passed], output[passed]
@@ -219,7 +218,7 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
     boxes = square(found.boxes)
     windows = np.concatenate([_scaled(boxes, TIGHT), _scaled(boxes, MIRROR_TIGHT)])
     in_mirror = np.arange(len(windows)) >= len(boxes)
-    output = _window_outputs(windows, sampler, onet, 48, (ONET_CHUNK_MIN, ONET_CHUNK), run, in_mirror)
+    output = _window_outputs(windows, sampler, onet, 48, ONET_CHUNKS, run, in_mirror)
     seen = output[in_mirror, 5:].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
     seen[:, :, 0] = 1 - seen[:, :, 0]
     output[in_mirror, 5:] = seen.reshape(-1, 10)
