@@ -128,9 +128,7 @@ def _every_pair(count: int) -> tuple[IntArray, IntArray]:
     return np.triu_indices(count, 1)
 
 
-def _near_pairs(
-    boxes: FloatArray, threshold: float, overlap: Overlap
-) -> tuple[IntArray, IntArray]:
+def _near_pairs(boxes: FloatArray, threshold: float, overlap: Overlap) -> tuple[IntArray, IntArray]:
     """The pairs of boxes that can overlap by more than ``threshold``, as (smaller, larger) index.
 
     A pair may be listed twice.

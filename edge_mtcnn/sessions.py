@@ -126,9 +126,7 @@ def open_networks(
     providers = _providers(device)
     count = threads if providers == [_CPU] else 1
     pnet, rnet, onet = (
-        Network(
-            [_open(models[name], providers, fallback=device == "auto") for _ in range(count)]
-        )
+        Network([_open(models[name], providers, fallback=device == "auto") for _ in range(count)])
         for name in ("pnet", "rnet", "onet")
     )
     return Networks(pnet, rnet, onet)
