@@ -52,7 +52,9 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
     template = (TEMPLATE + 0.5) * (size / TEMPLATE_SIZE) - 0.5
     for crop, landmarks in zip(crops, faces.landmarks, strict=True):
         matrix = _similarity(landmarks.astype(np.float64), template)
-        cv2.warpAffine(pixels, matrix, (size, size), dst=crop, flags=cv2.INTER_LINEAR)
+        part, matrix = _part_needed(pixels, matrix, size)
+        if part.size:
+            cv2.warpAffine(part, matrix, (size, size), dst=crop, flags=cv2.INTER_LINEAR)
     return crops
 
 
@@ -78,6 +80,23 @@ def crop_faces(image: Any, faces: Faces, margin: float = 0.2) -> list[ImageArray
     grown = np.hstack([faces.boxes[:, :2] - margin * sides, faces.boxes[:, 2:] + margin * sides])
     grown = np.round(np.clip(grown, 0, [width, height, width, height])).astype(int)
     return [pixels[top:bottom, left:right].copy() for left, top, right, bottom in grown.tolist()]
+
+
+def _part_needed(
+    pixels: ImageArray, matrix: FloatArray, size: int
+) -> tuple[ImageArray, FloatArray]:
+    """The part of an image that a crop shows, and the matrix from there.
+
+    OpenCV warps no picture of 32,767 pixels a side and more.
+    """
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]])
+    sources = (corners - matrix[:, 2]) @ np.linalg.pinv(matrix[:, :2]).T
+    height, width = pixels.shape[:2]
+    # One pixel more on each side, for the interpolation.
+    left, top = np.clip(np.floor(sources.min(axis=0)) - 1, 0, (width, height)).astype(int)
+    right, bottom = np.clip(np.ceil(sources.max(axis=0)) + 2, 0, (width, height)).astype(int)
+    shift = matrix[:, 2] + matrix[:, :2] @ (left, top)
+    return pixels[top:bottom, left:right], np.hstack([matrix[:, :2], shift[:, None]])
 
 
 def _similarity(points: FloatArray, onto: FloatArray) -> FloatArray:

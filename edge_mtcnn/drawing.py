@@ -65,9 +65,9 @@ def _mark(picture: ImageArray, face: Face, color: Color) -> None:
     longest, side = max(picture.shape[:2]), max(1, min(x2 - x1, y2 - y1))
     line = max(1, round(min(longest / 300, side / 30)))
     if line > 1:  # the box shows on a ground of its own colour too
-        cv2.rectangle(picture, (x1, y1), (x2, y2), BLACK, line + 2, cv2.LINE_AA)
-    cv2.rectangle(picture, (x1, y1), (x2, y2), color, line, cv2.LINE_AA)
-    radius = round(min(longest / 150, side / 25))
+        cv2.rectangle(picture, (x1, y1), (x2, y2), BLACK, line + 2)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)
+    radius = int(min(longest / 120, side / 28))
     for x, y in face.landmarks:
         centre = (round(x), round(y))
         if radius == 0:  # a tiny face: one pixel
