@@ -22,6 +22,7 @@ import pytest
 
 from edge_mtcnn import DetectorOptions, RuntimeOptions
 from edge_mtcnn._version import __version__
+from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION
 from edge_mtcnn.cli import COMMANDS, main
 from edge_mtcnn.cli.outputs import JsonLines, unique_names
 from edge_mtcnn.options import save_options
@@ -115,6 +116,7 @@ WRONG = [
     (["detect", "--device", "NoSuchProvider"], "CPUExecutionProvider"),
     (["detect", "--json", "no/such/folder/faces.jsonl"], "No such file or directory"),
     (["detect", "--json", "."], "Is a directory"),
+    (["detect", "--calibration", "nowhere.json"], "nowhere.json"),
 ]
 
 
@@ -237,6 +239,42 @@ def test_a_file_name_cannot_break_the_output(
     assert json.loads(for_programs)["path"] == str(odd)
 
 
+def test_a_folder_without_images_says_so(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_folder / "photos" / "deep").mkdir(parents=True)
+    assert main(["detect", "photos", "--json", "-"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "no image files in photos; --recursive looks" in told.err
+
+
+def write_calibration(file: Path, threshold: float, options: DetectorOptions) -> None:
+    content = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "threshold": threshold,
+        "provenance": {"detector_options": options.to_dict()},
+    }
+    file.write_text(json.dumps(content))
+
+
+def test_a_calibration_gives_the_threshold_and_warns_where_it_may_not_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "camera.json"
+    lines = []
+    for threshold, options in ((0.5, DetectorOptions()), (1.0, DetectorOptions(min_face_size=50))):
+        write_calibration(file, threshold, options)
+        assert main(["detect", "--calibration", str(file), "--json", "-"]) == 0
+        told = capsys.readouterr()
+        (entry,) = lines_of(told.out)
+        lines.append((len(entry["faces"]), "warning: " in told.err, "min_face_size" in told.err))
+    assert lines == [(1, False, False), (0, True, True)]
+    assert main(["detect", "--calibration", str(file), "--confidence", "0.5"]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
 def test_confidence_hides_faces_below_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["detect", "--confidence", "1", "--json", "-"]) == 0
     (entry,) = lines_of(capsys.readouterr().out)
@@ -311,6 +349,60 @@ def test_each_face_is_cut_out_as_a_picture_of_its_own(
         height, width, _ = shapes["astronaut_face1.png"]
         assert 1.2 * 88 < width < 2 * 88
         assert 1.2 * 114 < height < 2 * 114
+
+
+@POSIX
+@pytest.mark.parametrize("flag", ["--annotate", "--crops"])
+def test_a_picture_that_cannot_be_written_is_named_and_fails_alone(
+    flag: str, photos: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A folder stands where the first photo's picture should go.
+    name = ONE_FACE if flag == "--annotate" else "astronaut_face1.png"
+    (in_folder / "out" / name / "in the way").mkdir(parents=True)
+    inputs = [str(photos / ONE_FACE), str(photos / "more" / ONE_FACE)]
+    assert main(["detect", *inputs, flag, "out", "--json", "-"]) == 1
+    failed, done = lines_of(capsys.readouterr().out)
+    assert failed["error"] == f"cannot write out/{name}: Is a directory"
+    assert len(done["faces"]) == 1
+    assert [path for path in (in_folder / "out").rglob("*") if path.suffix == ".part"] == []
+
+
+@POSIX
+def test_a_report_that_cannot_grow_keeps_the_lines_before(tmp_path: Path) -> None:
+    import resource
+
+    place = tmp_path / "faces.jsonl"
+    report = JsonLines(str(place))
+    report.write({"path": "a"})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))  # bytes: half of the second line
+    try:
+        with pytest.raises(OSError, match=r"cannot write --json .*: File too large"):
+            report.write({"path": "b" * 30})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    report.close()
+    assert place.read_text() == '{"path": "a"}\n'
+
+
+@POSIX
+def test_a_full_disk_under_the_report_is_one_clear_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    assert main(["detect", "--json", str(full)]) == 1
+    assert "error: cannot write --json /dev/full: No space left" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_a_folder_without_permission_is_refused_at_the_start(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_folder / "marked").mkdir(mode=0o555)
+    assert main(["detect", "--annotate", "marked"]) == 2
+    assert "cannot write into the folder --annotate marked" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--annotate", "--crops"])

@@ -436,6 +436,36 @@ def test_a_closed_detector_says_so(photo: ImageArray) -> None:
             use()
 
 
+def test_closing_during_detections_of_another_thread_lets_them_end_and_starts_no_thread(
+    photo: ImageArray,
+) -> None:
+    before = set(threading.enumerate())
+    detector = FaceDetector(runtime=RuntimeOptions(threads=4))
+    expected = detector.detect(photo)
+    found: list[Faces] = []
+    said: list[str] = []
+    under_way = threading.Event()
+
+    def detect_on() -> None:
+        try:
+            while True:
+                found.append(detector.detect(photo))
+                under_way.set()
+        except EdgeMTCNNError as error:
+            said.append(str(error))
+
+    callers = [threading.Thread(target=detect_on) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    assert under_way.wait(60)
+    detector.close()
+    for caller in callers:
+        caller.join(60)
+    assert said == ["this FaceDetector is closed; make a new one"] * 3
+    assert found == [expected] * len(found)
+    assert not set(threading.enumerate()) - before
+
+
 def test_the_context_manager_closes_also_after_an_error(photo: ImageArray) -> None:
     with pytest.raises(KeyError, match="mine"), FaceDetector() as detector:  # noqa: PT012
         assert isinstance(detector, FaceDetector)

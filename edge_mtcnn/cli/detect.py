@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -83,6 +84,12 @@ def add_parser(commands: Commands) -> None:
     )
     add_config_argument(parser)
     add_detector_arguments(parser)
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="report the faces that the threshold of this calibration accepts, in place of"
+        " --confidence",
+    )
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -99,7 +106,15 @@ def run(args: argparse.Namespace) -> int:
         complain(f"no path given, so here is the sample photo {arguments[0]}")
     inputs = find_images(arguments, recursive=args.recursive)
     inputs = outside(filter(None, (args.annotate, args.crops)), arguments, inputs)
-    with FaceDetector(detector_options, runtime_options) as detector:
+    if not inputs:
+        places = ", ".join(map(shown, arguments))
+        complain(f"no image files in {places}; --recursive looks in the folders there too")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        detector = FaceDetector(detector_options, runtime_options, calibration=args.calibration)
+    for warning in warned:
+        complain(f"warning: {warning.message}")
+    with detector:
         pictures = _Pictures(args, arguments, inputs)
         with native_messages_muted(), _Report(args.json, inputs) as report:
             _detect_all(detector, inputs, pictures, report)
@@ -178,8 +193,11 @@ def _margin_crops(image: ImageArray, faces: Faces) -> Iterable[ImageArray]:
 def _save(path: Path, image: ImageArray) -> None:
     from edge_mtcnn.files import write_image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, image)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, image)
+    except OSError as error:  # of the photo's own folder, or of a temporary file
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 class _Report:

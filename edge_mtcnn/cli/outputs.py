@@ -13,8 +13,9 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.cli.common import UsageError, write_line
 
@@ -39,8 +40,9 @@ class JsonLines:
     """
 
     def __init__(self, target: str, inputs: Iterable[Path] = ()) -> None:
-        self._stream: IO[bytes] | None = None
+        self._stream: FileIO | None = None
         self._part: Path | None = None
+        self._target = target
         if target == "-":
             return
         self._place = Path(os.path.realpath(target))  # through a link, which then stays one
@@ -49,9 +51,9 @@ class JsonLines:
         try:
             if _is_regular(self._place):
                 self._part = self._place.with_name(f"{self._place.name}.part")
-                self._stream = self._part.open("wb")
+                self._stream = self._part.open("wb", buffering=0)
             else:
-                self._stream = self._place.open("wb")
+                self._stream = self._place.open("wb", buffering=0)
         except OSError as error:
             raise UsageError(f"cannot write --json {target}: {error.strerror}") from None
 
@@ -76,14 +78,17 @@ class JsonLines:
             write_line(line, sys.stdout)
             return
         whole = self._stream.tell() if self._part is not None else 0
+        rest = line.encode("ascii") + b"\n"
         try:
-            self._stream.write(line.encode("ascii") + b"\n")
-            self._stream.flush()
-        except OSError:
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[self._stream.write(rest) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
             if self._part is not None:
                 with contextlib.suppress(OSError):
                     os.truncate(self._part, whole)
-            raise
+            raise OSError(f"cannot write --json {self._target}: {error.strerror}") from None
 
 
 def _is_regular(path: Path) -> bool:
@@ -107,7 +112,7 @@ def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:
     """Make a folder for pictures.
 
     Raises:
-        UsageError: it cannot be made, or holds inputs, which could be overwritten.
+        UsageError: it cannot be made or written into, or holds inputs, which could be overwritten.
     """
     real = os.path.realpath(folder)
     for path in inputs:
@@ -120,6 +125,8 @@ def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the folder {flag} {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write into the folder {flag} {folder}: permission denied")
     return Path(folder)
 
 
