@@ -198,7 +198,13 @@ def versions() -> dict[str, str]:
     import edge_mtcnn
 
     found = {"python": platform.python_version(), "edge-mtcnn": edge_mtcnn.__version__}
-    for name in ("numpy", "opencv-python-headless", "opencv-python", "onnxruntime"):
+    for name in (
+        "numpy",
+        "opencv-python-headless",
+        "opencv-python",
+        "onnxruntime",
+        "onnxruntime-gpu",
+    ):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,6 @@ def measure(
     seconds: float,
     *,
     fewest: int = FEWEST_ROUNDS,
-    progress: Callable[[], None] = lambda: None,
 ) -> list[list[ImageTimes]]:
     """Detect in the images again and again.
 
@@ -97,7 +96,6 @@ def measure(
         images: (H, W, 3) uint8 RGB each, at least one.
         seconds: after which no new round begins, when there have been enough.
         fewest: rounds at least, each one detection of every image by every detector.
-        progress: called after each round.
 
     Returns:
         One list per detector, with the times of each image.
@@ -111,7 +109,6 @@ def measure(
                 start = time.perf_counter()
                 faces = detector.detect(image, timings=True)
                 of_detector[index].add(faces, (time.perf_counter() - start) * 1e3)
-        progress()
     return times
 
 

@@ -1,8 +1,9 @@
 """Which ``RuntimeOptions`` are best on this device: the function behind ``edge-mtcnn tune``.
 
 One setting after the other: device, form of the networks, threads. What is compared detects in
-turn, A B A B, in the same images, and must find the same faces. Memory is measured in a process of
-its own per number of threads, because what one detector took stays with its process.
+turn, A B A B, in the same images, and must find the same faces. Memory goes with the threads, and
+is measured for each number of them in a process of its own. (ONNX Runtime's arena is no setting:
+without it the detector was slower and held more.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = ["Trial", "Tuning", "tell_memory", "tune"]
 SLACK = 0.03
 """Share of time by which a value must win over one that is preferred to it: threads that hardly
 help are better left to the application, and a guess that holds is better kept."""
-_MEMORY_ROUNDS = 3
+_MEMORY_ROUNDS, _MEMORY_IMAGES = 3, 5
 _MEMORY_TIME_LIMIT_S = 300.0
 _PROGRAM = (
     "import sys; sys.path[:] = {path!r}; from edge_mtcnn.tuning import tell_memory;"
@@ -261,10 +262,11 @@ def _told(setting: str, info: Mapping[str, Any]) -> str:
 def _memory(
     images: Sequence[ImageArray], options: DetectorOptions, runtime: RuntimeOptions
 ) -> float | None:
-    """The most resident memory of a new process that detects in the images, MB of 10**6 bytes."""
+    """The most memory of a new process that detects in the largest images, MB of 10**6 bytes."""
+    largest = sorted(images, key=lambda image: -image.size)[:_MEMORY_IMAGES]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npz"
-        np.savez(file, *images)
+        np.savez(file, *largest)
         program = _PROGRAM.format(
             path=sys.path, images=str(file), options=options.to_dict(), runtime=runtime.to_dict()
         )

@@ -40,12 +40,7 @@ def test_every_detector_detects_in_every_image_in_every_round(
     sample_path: Callable[[str], Path],
 ) -> None:
     images = [read_image(sample_path(name)) for name in ("astronaut", "chelsea")]
-    rounds = []
-    times = measure(
-        [default_detector, reference_detector], images, 0.0, fewest=3,
-        progress=lambda: rounds.append(len(rounds)),
-    )  # fmt: skip
-    assert rounds == [0, 1, 2]
+    times = measure([default_detector, reference_detector], images, 0.0, fewest=3)
     assert [[len(t.samples) for t in of_detector] for of_detector in times] == [[3, 3], [3, 3]]
     assert [[len(t.faces) for t in of_detector] for of_detector in times] == [[1, 0], [1, 0]]
     for image in (image for of_detector in times for image in of_detector):
@@ -191,6 +186,24 @@ def test_bench_tells_what_runs_and_how_long_it_takes(capsys: pytest.CaptureFixtu
     assert "ms per stage: pyramid" in told
     assert re.search(r"10 levels through P-Net, \d+ through R-Net, \d+ through O-Net", told)
     assert "detect_batch:" in told
+
+
+def test_bench_tells_heat_and_throttling(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter(
+        [
+            Readings(temperatures={"cpu": 50.2}),
+            Readings(temperatures={"cpu": 81.7}, clock_mhz=1000.0, max_clock_mhz=1800.0,
+                     limits=("throttled",)),
+        ]
+    )  # fmt: skip
+    monkeypatch.setattr("edge_mtcnn.device.read_device", lambda: next(readings))
+    assert main(["bench", "--seconds", FEW_SECONDS, "--preset", "kiosk"]) == 0
+    told = capsys.readouterr().out
+    assert "temperature of cpu: 82 °C, 50 before" in told
+    assert "clock: 1000 MHz of at most 1800" in told
+    assert "warning: the device was slowed down: throttled" in told
 
 
 def test_bench_as_json_is_of_the_schema_of_the_benchmarks(

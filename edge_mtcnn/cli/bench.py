@@ -104,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         load_ms = (time.perf_counter() - start) * 1e3
         memory: dict[str, float | None] = {"start": resident_mb()}
         images, failures = read_images(args)
+        complain(f"measuring {counted(len(images), 'image')} for about {args.seconds:g} s")
         start = time.perf_counter()
         detector.detect(images[0].pixels)
         first_ms = (time.perf_counter() - start) * 1e3
