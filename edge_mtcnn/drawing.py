@@ -63,7 +63,7 @@ def _mark(picture: ImageArray, face: Face, color: Color) -> None:
     """Draw the box and the landmarks of one face."""
     x1, y1, x2, y2 = (round(value) for value in face.box)
     longest, side = max(picture.shape[:2]), max(1, min(x2 - x1, y2 - y1))
-    line = max(1, round(min(longest / 300, side / 30)))
+    line = max(1, round(min(longest / 250, side / 30)))
     if line > 1:  # the box shows on a ground of its own colour too
         cv2.rectangle(picture, (x1, y1), (x2, y2), BLACK, line + 2)
     cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)

@@ -42,7 +42,7 @@ def centred(size: tuple[int, int], part: float) -> Box:
 
 
 def is_color(picture: ImageArray, color: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    near = np.abs(picture.astype(np.int16) - np.int16(color)) < 60
+    near = np.abs(picture.astype(np.int16) - np.array(color, dtype=np.int16)) < 60
     return np.asarray(near.all(axis=2))
 
 
