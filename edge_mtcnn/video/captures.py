@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
@@ -55,7 +54,7 @@ class SourceOptions:
     open_timeout: float = 10.0
     frame_timeout: float = 3.0
     retry_first: float = 0.2
-    retry_longest: float = 1.0
+    retry_longest: float = 0.5
     retry_jitter: float = 0.2
     give_up_after: float | None = None
 
@@ -187,10 +186,10 @@ def _kind_of_text(text: str) -> Kind:
         return "stream"
     if text.startswith("/dev/"):
         return "camera"  # it may be plugged in later
-    path = Path(text)
-    if path.is_dir():
+    # `os.path` says no of names that cannot be, where `pathlib` raises.
+    if os.path.isdir(text):  # noqa: PTH112
         raise SourceError(f"cannot open the video {text}: it is a folder")
-    if not os.path.exists(text):  # noqa: PTH110 - false also for names that cannot be
+    if not os.path.exists(text):  # noqa: PTH110
         raise SourceError(f"cannot open the video {text}: there is no such file")
     return "file"
 

@@ -314,9 +314,12 @@ class _Reader(threading.Thread):
             capture = open_capture(self._spec, self._options)
             self._read_all(capture)
         except SourceError as error:
-            self.failure = error
+            # Without the traceback, which would keep this thread's frames and images alive.
+            self.failure = SourceError(str(error))
+            _log.debug("reading %s failed", self._spec.name, exc_info=True)
         except Exception as error:  # noqa: BLE001 - a driver may raise anything; it is reported
             self.failure = SourceError(f"{self._spec.name}: {type(error).__name__}: {error}")
+            _log.debug("reading %s failed", self._spec.name, exc_info=True)
         finally:
             try:
                 if capture is not None:
