@@ -1,8 +1,9 @@
 """The calibrated score of a face, from O-Net's readings of it.
 
-A logistic model: how sure the readings are on average, how far their landmarks disagree, and the
-size of the face. Its few numbers are in ``score.json`` beside the models, with where they come
-from; ``benchmarks/fit_score.py`` fits them again.
+A logistic model of how sure the readings are and of the face's size. Its few numbers are in
+``score.json`` beside the models, with where they come from; ``benchmarks/fit_score.py`` fits them
+again. How far the landmarks of the readings disagree was tried: it tells no more than these two
+do, and places small faces in crowds too low.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from edge_mtcnn.types import FloatArray
 
 __all__ = ["FEATURES", "ScoreModel", "evidence", "load_score_model"]
 
-FEATURES = ("logit", "log_disagreement", "log_size")
+FEATURES = ("logit", "log_size")
 """Columns of ``evidence``."""
 
 _SCHEMA_VERSION = 1
-_SMALLEST_DISAGREEMENT = 1e-3
+_SIZE_RANGE = (40.0, 150.0)  # pixels; beyond, size says nothing of what is a face
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,14 @@ class ScoreModel:
 
 
 def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:
-    """(N, 3) what the score is made of, see ``FEATURES``.
+    """(N, 2) what the score is made of, see ``FEATURES``.
 
-    The mean of the log odds of all readings; the log of the mean distance of their landmarks from
-    the common mean, in sizes of the face; the log of that size, pixels.
+    The log odds, half of the first reading and half of the mean of the further ones; the log of the
+    face's size, pixels, held between 40 and 150.
     """
-    landmarks = np.stack([found.landmarks, *(reading.landmarks for reading in readings)])
-    sizes = _sizes(found.boxes)
-    distances = np.linalg.norm(landmarks - landmarks.mean(axis=0), axis=3).mean(axis=(0, 2))
-    logits = np.mean([found.logits, *(reading.logits for reading in readings)], axis=0)
-    disagreement = np.log(distances / sizes + _SMALLEST_DISAGREEMENT)
-    return np.stack([logits, disagreement, np.log(sizes)], axis=1)
+    further = np.mean([reading.logits for reading in readings], axis=0, dtype=np.float64)
+    sizes = np.clip(_sizes(found.boxes), *_SIZE_RANGE)
+    return np.stack([(found.logits + further) / 2, np.log(sizes)], axis=1)
 
 
 def load_score_model(path: Path) -> ScoreModel:
@@ -82,18 +80,28 @@ def load_score_model(path: Path) -> ScoreModel:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] != _SCHEMA_VERSION or tuple(content["features"]) != FEATURES:
-            raise ModelFileError(
-                f"score model {path} is not of this version; refit or reinstall it"
-            )
-        offsets = np.array(content["landmark_offsets"], dtype=float).reshape(5, 2).tolist()
-        return ScoreModel(
-            coefficients=tuple(map(float, content["coefficients"])),
-            intercept=float(content["intercept"]),
-            landmark_offsets=tuple((x, y) for x, y in offsets),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version, features = content["schema_version"], tuple(content["features"])
+        coefficients = np.array(content["coefficients"], dtype=float)
+        intercept = float(content["intercept"])
+        offsets = np.array(content["landmark_offsets"], dtype=float)
+    except (OSError, ValueError, TypeError) as error:
         raise ModelFileError(f"score model {path} cannot be read: {error}") from None
+    except KeyError as error:
+        raise ModelFileError(f"score model {path} has no {error}; reinstall it") from None
+    if version != _SCHEMA_VERSION or features != FEATURES:
+        raise ModelFileError(f"score model {path} is not of this version; refit or reinstall it")
+    if coefficients.shape != (len(FEATURES),) or offsets.shape != (5, 2):
+        raise ModelFileError(
+            f"score model {path} must hold {len(FEATURES)} coefficients and 5 x 2 landmark offsets;"
+            f" got {coefficients.shape} and {offsets.shape}; reinstall it"
+        )
+    if not np.isfinite([*coefficients, intercept, *offsets.ravel()]).all():
+        raise ModelFileError(f"score model {path} holds numbers that are not finite; reinstall it")
+    return ScoreModel(
+        coefficients=tuple(coefficients.tolist()),
+        intercept=intercept,
+        landmark_offsets=tuple((x, y) for x, y in offsets.tolist()),
+    )
 
 
 def _sizes(boxes: FloatArray) -> FloatArray:
