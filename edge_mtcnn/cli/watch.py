@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from edge_mtcnn.cli.common import (
     options_from,
     shown,
 )
+from edge_mtcnn.cli.presence import add_presence_arguments, presence_from
 from edge_mtcnn.cli.watching import EventLines, LiveLine, Recording, Window
 
 if TYPE_CHECKING:
@@ -64,45 +67,23 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--fast", action="store_true", help="read a file as fast as possible, every frame of it"
     )
+    parser.add_argument(
+        "--budget-ms", type=float, metavar="MS", help="time that a frame may take on average"
+    )
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after so many seconds")
-    _add_presence_arguments(parser)
+    add_presence_arguments(parser)
     add_config_argument(parser)
     add_detector_arguments(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 
 
-def _add_presence_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("who counts")
-    group.add_argument(
-        "--select",
-        choices=("largest", "central", "longest"),
-        help="whose turn it is (default: largest)",
-    )
-    group.add_argument(
-        "--region",
-        metavar="X1,Y1,X2,Y2",
-        help="only faces whose centre is in this part of the frame, 0..1",
-    )
-    group.add_argument(
-        "--min-height", type=float, metavar="PIXELS", help="only faces at least this high"
-    )
-    group.add_argument(
-        "--min-eye-distance", type=float, metavar="PIXELS", help="only with eyes this far apart"
-    )
-    group.add_argument(
-        "--appear-after", type=float, metavar="S", help="time before someone counts as here"
-    )
-    group.add_argument(
-        "--leave-after", type=float, metavar="S", help="time unseen before someone counts as gone"
-    )
-    group.add_argument(
-        "--budget-ms", type=float, metavar="MS", help="time that a frame may take on average"
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Watch until the end of the video, a failure, or Ctrl-C; 1 when the source failed for good."""
+    # All of them would remark on every try to reopen a camera; what matters is an event.
+    logging.getLogger("edge_mtcnn.video.sources").setLevel(logging.ERROR)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.video import FaceWatcher
 
@@ -165,22 +146,12 @@ def _follow(
 
 
 def _watch_options(args: argparse.Namespace) -> WatchOptions:
-    from edge_mtcnn.video import PresenceOptions, SourceOptions, TrackerOptions, WatchOptions
+    from edge_mtcnn.video import SourceOptions, TrackerOptions, WatchOptions
 
-    names = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.region is not None:
-        try:
-            given["region"] = tuple(float(part) for part in args.region.split(","))
-        except ValueError:
-            raise UsageError(
-                f"--region takes four numbers with commas between, as in 0.25,0,0.75,1; got"
-                f" {args.region!r}"
-            ) from None
     return WatchOptions(
         source=SourceOptions(pace="fast" if args.fast else "file"),
         tracker=TrackerOptions(budget_ms=args.budget_ms),
-        presence=PresenceOptions(**given),
+        presence=presence_from(args),
     )
 
 

@@ -156,7 +156,8 @@ def live_text(snapshot: Snapshot) -> str:
 
 def _terminal_width() -> int:
     try:
-        return max(20, os.get_terminal_size(sys.stderr.fileno()).columns)
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        return max(20, columns) if columns else 80  # 0: it does not know
     except (OSError, ValueError):
         return 80
 

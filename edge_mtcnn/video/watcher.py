@@ -84,7 +84,7 @@ class FaceWatcher:
     def running(self) -> bool:
         """Whether it watches: started, and neither stopped, failed, nor at the end of the video."""
         loop = self._loop
-        return loop is not None and loop.is_alive()
+        return loop is not None and loop.is_alive() and not loop.given_up
 
     @property
     def heartbeat(self) -> float:

@@ -1,0 +1,63 @@
+"""Arguments about who counts as present, for commands that watch a source."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from edge_mtcnn.cli.common import UsageError
+
+if TYPE_CHECKING:
+    from edge_mtcnn.video import PresenceOptions
+
+__all__ = ["add_presence_arguments", "presence_from"]
+
+_NAMES = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
+
+
+def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``PresenceOptions``."""
+    group = parser.add_argument_group("who counts")
+    group.add_argument(
+        "--select",
+        choices=("largest", "central", "longest"),
+        help="whose turn it is (default: largest)",
+    )
+    group.add_argument(
+        "--region",
+        metavar="X1,Y1,X2,Y2",
+        help="only faces whose centre is in this part of the frame, 0..1",
+    )
+    group.add_argument(
+        "--min-height", type=float, metavar="PIXELS", help="only faces at least this high"
+    )
+    group.add_argument(
+        "--min-eye-distance", type=float, metavar="PIXELS", help="only with eyes this far apart"
+    )
+    group.add_argument(
+        "--appear-after", type=float, metavar="S", help="time before someone counts as here"
+    )
+    group.add_argument(
+        "--leave-after", type=float, metavar="S", help="time unseen before someone counts as gone"
+    )
+
+
+def presence_from(args: argparse.Namespace) -> PresenceOptions:
+    """The options that the flags ask for.
+
+    Raises:
+        OptionsError: a value is out of range.
+        UsageError: the region is not four numbers.
+    """
+    from edge_mtcnn.video import PresenceOptions
+
+    given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
+    if args.region is not None:
+        try:
+            given["region"] = tuple(float(part) for part in args.region.split(","))
+        except ValueError:
+            raise UsageError(
+                "--region takes four numbers with commas between, as in 0.25,0,0.75,1; got"
+                f" {args.region!r}"
+            ) from None
+    return PresenceOptions(**given)
