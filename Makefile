@@ -68,7 +68,7 @@ $(VENV)/.package: $(VENV)/.created pyproject.toml edge_mtcnn/_version.py
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.package
-	$(PIP_INSTALL) --group test
+	$(PIP_INSTALL) --editable '.[cpu,cli,serve]' --group test
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

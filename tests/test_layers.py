@@ -25,6 +25,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("checks",),
     ("calibration",),
     ("types",),
+    ("entries",),
     ("options",),
     ("weights",),
     ("boxes",),
@@ -62,6 +63,7 @@ EXTRA_REQUIREMENTS = {
     "sessions": {"onnxruntime"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
+    "serve": {"prometheus_client", "starlette", "uvicorn"},
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 

@@ -37,6 +37,7 @@ COMMANDS = (
     "tune",
     "doctor",
     "watch",
+    "serve",
 )
 """Names of the commands and of their modules, as ``--help`` lists them."""
 

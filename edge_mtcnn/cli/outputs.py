@@ -15,12 +15,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_mtcnn.cli.common import UsageError, write_line
-
-if TYPE_CHECKING:
-    from edge_mtcnn.types import Face
+from edge_mtcnn.entries import face_entry
 
 __all__ = ["JsonLines", "face_entry", "outside", "picture_folder", "unique_names"]
 
@@ -97,15 +95,6 @@ def _is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
         return True
-
-
-def face_entry(face: Face) -> dict[str, Any]:
-    """A face for JSON: as ``Face.to_dict``, and ``score`` where it differs from ``confidence``."""
-    entry = face.to_dict()
-    entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
-    if face.score != face.confidence:
-        entry["score"] = face.score
-    return entry
 
 
 def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:

@@ -1,0 +1,113 @@
+"""What a connection may do to the service: how long it may keep it waiting, and how many there are.
+
+uvicorn sets no limit to the time that a request's head takes, nor to a client that takes no bytes;
+``GuardedProtocol`` looks at each connection once a second and closes those that are over the limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from edge_mtcnn.serve.options import ServeOptions
+
+__all__ = ["GuardedProtocol", "protocol_for"]
+
+_TURN_SECONDS = 1.0
+_BUSY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 33\r\n\r\n"
+    b'{"error":"too many connections"}\n'
+)
+
+
+def protocol_for(options: ServeOptions) -> type[GuardedProtocol]:
+    """The protocol class for uvicorn, with these limits."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"limits": options})
+
+
+class GuardedProtocol(H11Protocol):
+    """HTTP/1.1 by uvicorn, with limits in time and number."""
+
+    limits: ClassVar[ServeOptions]
+
+    _timer: asyncio.TimerHandle | None = None
+    _waiting_since = 0.0
+    _blocked_since: float | None = None
+    _last_cycle: object = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection; when there are too many, one that waits for a request goes."""
+        super().connection_made(transport)
+        self.access_log = False  # uvicorn would write addresses with what follows the ?
+        _notice_dead_peers(transport)
+        self._waiting_since = self.loop.time()
+        if len(self.connections) > self.limits.connections and not self._make_room():
+            transport.write(_BUSY)
+            transport.close()
+        self._timer = self.loop.call_later(_TURN_SECONDS, self._turn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn leaves it after a reset
+
+    def pause_writing(self) -> None:
+        """The client takes no more bytes for now."""
+        self._blocked_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It takes bytes again."""
+        self._blocked_since = None
+        super().resume_writing()
+
+    @property
+    def waiting(self) -> bool:
+        """No request is being answered: none has come whole, or all are answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _make_room(self) -> bool:
+        others = [
+            other
+            for other in self.connections
+            if isinstance(other, GuardedProtocol)
+            and other is not self
+            and other.waiting
+            and not other.transport.is_closing()
+        ]
+        if not others:
+            return False
+        min(others, key=lambda other: other._waiting_since).transport.abort()
+        return True
+
+    def _turn(self) -> None:
+        now, limits = self.loop.time(), self.limits
+        self._timer = self.loop.call_later(_TURN_SECONDS, self._turn)
+        if self.cycle is not self._last_cycle or not self.waiting:
+            self._last_cycle = self.cycle
+            self._waiting_since = now
+        over = self.waiting and now - self._waiting_since > limits.head_seconds
+        blocked = self._blocked_since is not None and (
+            now - self._blocked_since > limits.write_seconds
+        )
+        if blocked or (over and self.transport.is_closing()):
+            self.transport.abort()  # a polite end would wait for the client to take what is left
+        elif over:
+            self.transport.close()
+
+
+def _notice_dead_peers(transport: asyncio.Transport) -> None:
+    """A client that lost power says no farewell; the system shall find out within a minute."""
+    peer = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, AttributeError):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)

@@ -1,0 +1,453 @@
+// The page of the service: what /events tells, drawn. No other file is loaded.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const WINDOW_SECONDS = 180;
+const SILENT_SECONDS = 4;
+
+const view = {
+  state: null, // newest of /state
+  heard: 0, // when, milliseconds
+  mirrored: false,
+  photo: null, // { url, width, height, faces }
+  intervals: [], // who was here: { person, from, to }
+  gaps: [], // times without knowledge: { from, to }
+};
+
+let source = null;
+
+// ---- talking to the service
+
+async function connect() {
+  let answer;
+  try {
+    answer = await fetch("state");
+  } catch {
+    offline("The service does not answer");
+    setTimeout(connect, 2000);
+    return;
+  }
+  if (answer.status === 401) {
+    $("login").showModal();
+    return;
+  }
+  if (!answer.ok) {
+    offline((await answer.json()).error);
+    setTimeout(connect, 2000);
+    return;
+  }
+  take(await answer.json());
+  if (view.state.state === "off") {
+    setTimeout(connect, 2000); // nothing is watched: only health can change
+    return;
+  }
+  listen();
+}
+
+function listen() {
+  if (source) source.close();
+  forget();
+  source = new EventSource("events?after=0&live=1");
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) {
+      setTimeout(connect, 2000);
+    }
+  };
+  source.addEventListener("hello", (message) => {
+    if (!JSON.parse(message.data).resumed) forget();
+  });
+  source.addEventListener("state", (message) => take(JSON.parse(message.data)));
+  for (const name of Object.keys(TOLD)) {
+    source.addEventListener(name, (message) => happened(JSON.parse(message.data)));
+  }
+}
+
+function forget() {
+  view.intervals = [];
+  view.gaps = [];
+  $("events").replaceChildren();
+}
+
+function take(state) {
+  view.state = state;
+  view.heard = Date.now();
+  picture();
+  show();
+}
+
+function offline(why) {
+  view.state = null;
+  show(why);
+}
+
+// ---- events
+
+const TOLD = {
+  FaceAppeared: (event) => `Person ${event.person} is here`,
+  FaceLeft: (event) =>
+    `Person ${event.person} left after ${duration(event.dwell_seconds)}` +
+    (event.reason === "gone" ? "" : ` (${event.reason})`),
+  PersonChanged: (event) =>
+    event.person === null ? "No one is selected" : `Person ${event.person} is selected`,
+  SourceLost: (event) => `Source lost: ${event.reason}`,
+  SourceBack: (event) => `Source back after ${duration(event.lost_seconds)}`,
+  ViewBlocked: (event) => `View blocked: ${event.reason}`,
+  ViewCleared: (event) => `View clear after ${duration(event.blocked_seconds)}`,
+};
+
+function happened(event) {
+  const time = event.wall_time;
+  if (event.event === "FaceAppeared") {
+    view.intervals.push({ person: event.person, from: time, to: null });
+  } else if (event.event === "FaceLeft") {
+    const here = view.intervals.find((one) => one.person === event.person && one.to === null);
+    if (here) here.to = Math.max(here.from, Math.min(time, here.from + event.dwell_seconds));
+  } else if (event.event === "SourceLost" || event.event === "ViewBlocked") {
+    view.gaps.push({ kind: event.event, from: time, to: null });
+  } else if (event.event === "SourceBack" || event.event === "ViewCleared") {
+    const kind = event.event === "SourceBack" ? "SourceLost" : "ViewBlocked";
+    const gap = view.gaps.find((one) => one.kind === kind && one.to === null);
+    if (gap) gap.to = time;
+  }
+  const old = Date.now() / 1000 - 2 * WINDOW_SECONDS;
+  view.intervals = view.intervals.filter((one) => one.to === null || one.to > old);
+  view.gaps = view.gaps.filter((one) => one.to === null || one.to > old);
+  const line = document.createElement("li");
+  const clock = new Date(time * 1000).toLocaleTimeString();
+  line.textContent = `${clock}  ${TOLD[event.event](event)}`;
+  $("events").prepend(line);
+  while ($("events").children.length > 100) $("events").lastChild.remove();
+}
+
+// ---- words
+
+const ANSWERS = { someone: "Someone is here", nobody: "Nobody is here", unknown: "Unknown" };
+const REASONS = {
+  off: "No source is watched; search a photo instead",
+  starting: "Waiting for the first frame",
+  lost: "The source gives no frames",
+  blind: "The picture shows nothing",
+  ended: "The video has ended",
+  stopped: "Watching was stopped",
+  failed: "Watching failed",
+};
+const HEALTH = { ok: "Works", degraded: "Limited", failing: "Needs a restart" };
+
+function show(why) {
+  const state = view.state;
+  const answer = state ? state.answer : "unknown";
+  $("who").dataset.answer = answer;
+  write($("answer"), ANSWERS[answer]);
+  write($("reason"), state ? reasonOf(state) : why || "The service does not answer");
+  const level = state ? state.health : "off";
+  $("health").dataset.level = level;
+  write($("health-text"), state ? HEALTH[level] : "Offline");
+  persons(state ? state.persons : []);
+  rates(state);
+  const lost = state && ["lost", "blind", "failed"].includes(state.state);
+  $("notice").hidden = !lost || Boolean(view.photo);
+  write($("notice"), lost ? reasonOf(state) : "");
+  draw();
+}
+
+function reasonOf(state) {
+  const why = state.state === "blind" ? state.blind_reason : state.source.error;
+  const reason = REASONS[state.state];
+  if (!reason) return "";
+  return why && state.state !== "off" ? `${reason}: ${why}` : reason;
+}
+
+function persons(list) {
+  const items = list.slice(0, 6).map((person) => {
+    const item = document.createElement("li");
+    item.className = (person.selected ? "selected " : "") + (person.seen ? "" : "unseen");
+    const name = document.createElement("span");
+    name.textContent = `Person ${person.person}` + (person.selected ? ", selected" : "");
+    const time = document.createElement("span");
+    time.textContent = duration(person.dwell_seconds);
+    item.append(name, time);
+    return item;
+  });
+  if (list.length > items.length) {
+    const item = document.createElement("li");
+    item.textContent = `and ${list.length - items.length} more`;
+    items.push(item);
+  }
+  $("persons").replaceChildren(...items);
+}
+
+function rates(state) {
+  const rows = [];
+  if (state) {
+    const { rates: numbers, device } = state;
+    if (state.state !== "off") {
+      rows.push(["Frames per second", numbers.fps.toFixed(1)]);
+      rows.push(["Time per frame", `${numbers.latency_ms.toFixed(1)} ms`]);
+      rows.push(["Dropped", numbers.dropped.toLocaleString("en")]);
+      rows.push(["Reconnects", numbers.reconnects.toLocaleString("en")]);
+    }
+    if (device.memory_mb !== null) rows.push(["Memory", `${Math.round(device.memory_mb)} MB`]);
+    if (device.temperature_celsius !== null) {
+      rows.push(["Temperature", `${device.temperature_celsius.toFixed(0)} °C`]);
+    }
+    for (const limit of device.limits) rows.push(["Slowed down", limit]);
+  }
+  const cells = rows.flatMap(([name, value]) => {
+    const term = document.createElement("dt");
+    const told = document.createElement("dd");
+    term.textContent = name;
+    told.textContent = value;
+    return [term, told];
+  });
+  $("rates").replaceChildren(...cells);
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text; // spares screen readers
+}
+
+function duration(seconds) {
+  const whole = Math.floor(Math.max(seconds, 0));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min ${String(whole % 60).padStart(2, "0")} s`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
+
+// ---- pictures
+
+function picture() {
+  const image = $("picture");
+  let wanted = "";
+  if (view.photo) wanted = view.photo.url;
+  else if (view.state && view.state.stream) wanted = "stream?boxes=0";
+  if ((image.getAttribute("src") || "") !== wanted) {
+    if (wanted) image.src = wanted;
+    else image.removeAttribute("src");
+  }
+  image.hidden = !wanted;
+  $("stage").classList.toggle("mirrored", view.mirrored && !view.photo);
+}
+
+$("picture").addEventListener("error", () => {
+  $("picture").removeAttribute("src"); // asked for again with the next state
+});
+
+function fitted(canvas) {
+  const scale = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth;
+  const height = canvas.clientHeight;
+  if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
+    canvas.width = Math.round(width * scale);
+    canvas.height = Math.round(height * scale);
+  }
+  const pen = canvas.getContext("2d");
+  pen.setTransform(scale, 0, 0, scale, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  return { pen, width, height };
+}
+
+function color(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+function draw() {
+  const { pen, width, height } = fitted($("overlay"));
+  const shown = view.photo || view.state;
+  const faces = shown ? shown.faces : [];
+  write_label($("overlay"), faces.length === 1 ? "1 face" : `${faces.length} faces`);
+  if (!shown || !shown.width) return;
+  const scale = Math.min(width / shown.width, height / shown.height);
+  const left = (width - shown.width * scale) / 2;
+  const top = (height - shown.height * scale) / 2;
+  const flip = view.mirrored && !view.photo;
+  const across = (x) => left + (flip ? shown.width - x : x) * scale;
+  const down = (y) => top + y * scale;
+  if ($("picture").hidden) {
+    pen.strokeStyle = color("line");
+    pen.strokeRect(left + 0.5, top + 0.5, shown.width * scale - 1, shown.height * scale - 1);
+  }
+  const byTrack = new Map((shown.persons || []).map((person) => [person.track, person]));
+  for (const face of faces) {
+    const person = byTrack.get(face.track);
+    const selected = view.photo || (person && person.selected);
+    const ink = face.seen === false ? color("unknown") : color(selected ? "here" : "other");
+    const [x, y, wide, high] = face.box;
+    const x1 = Math.min(across(x), across(x + wide));
+    const box = [x1, down(y), wide * scale, high * scale];
+    pen.lineWidth = 4.5;
+    pen.strokeStyle = "rgb(0 0 0 / 55%)";
+    pen.strokeRect(...box);
+    pen.lineWidth = 2.5;
+    pen.strokeStyle = ink;
+    pen.strokeRect(...box);
+    const radius = Math.max(1.5, Math.min(4, (wide * scale) / 30));
+    for (const [px, py] of Object.values(face.keypoints)) {
+      pen.beginPath();
+      pen.arc(across(px), down(py), radius + 1, 0, 2 * Math.PI);
+      pen.fillStyle = "rgb(0 0 0 / 55%)";
+      pen.fill();
+      pen.beginPath();
+      pen.arc(across(px), down(py), radius, 0, 2 * Math.PI);
+      pen.fillStyle = ink;
+      pen.fill();
+    }
+    const text = person
+      ? `${person.person} · ${duration(person.dwell_seconds)}`
+      : (face.score ?? face.confidence).toFixed(3);
+    label(pen, text, box, width, ink);
+  }
+}
+
+function label(pen, text, [x, y, wide], width, ink) {
+  pen.font = "600 13px system-ui, sans-serif";
+  const across = pen.measureText(text).width + 10;
+  const left = Math.min(Math.max(x - 1, 0), width - across);
+  const top = y >= 22 ? y - 22 : y + 2;
+  pen.fillStyle = color("card");
+  pen.fillRect(left, top, across, 20);
+  pen.fillStyle = ink;
+  pen.fillRect(left, top, 3, 20);
+  pen.fillStyle = color("ink");
+  pen.textBaseline = "middle";
+  pen.fillText(text, left + 7, top + 10.5);
+}
+
+function write_label(element, text) {
+  if (element.getAttribute("aria-label") !== text) element.setAttribute("aria-label", text);
+}
+
+function timeline() {
+  const { pen, width, height } = fitted($("timeline"));
+  const now = Date.now() / 1000;
+  const start = now - WINDOW_SECONDS;
+  const at = (time) => ((Math.min(Math.max(time, start), now) - start) / WINDOW_SECONDS) * width;
+  const axis = height - 16;
+  pen.font = "12px system-ui, sans-serif";
+  pen.textBaseline = "alphabetic";
+  const gaps = view.gaps.filter((one) => (one.to ?? now) > start);
+  pen.fillStyle = color("unknown");
+  pen.globalAlpha = 0.45;
+  for (const gap of gaps) pen.fillRect(at(gap.from), 0, at(gap.to ?? now) - at(gap.from), axis);
+  pen.globalAlpha = 1;
+  const rows = view.intervals.filter((one) => (one.to ?? now) > start);
+  const lanes = []; // a bar goes into the first lane that is free
+  const placed = rows.map((one) => {
+    let lane = lanes.findIndex((end) => end <= one.from);
+    if (lane < 0) lane = lanes.length;
+    lanes[lane] = one.to ?? Infinity;
+    return { one, lane };
+  });
+  const step = Math.min(18, axis / Math.max(lanes.length, 1));
+  const selected = new Set(
+    ((view.state && view.state.persons) || []).filter((p) => p.selected).map((p) => p.person),
+  );
+  for (const { one, lane } of placed) {
+    const left = at(one.from);
+    const wide = Math.max(at(one.to ?? now) - left, 2);
+    pen.fillStyle = color(selected.has(one.person) ? "here" : "other");
+    pen.fillRect(left, lane * step + 1, wide, Math.max(step - 3, 1));
+    const name = String(one.person);
+    if (step >= 15 && wide > pen.measureText(name).width + 8) {
+      pen.fillStyle = color("card");
+      pen.fillText(name, left + 4, lane * step + step - 5);
+    }
+  }
+  pen.fillStyle = color("line");
+  pen.fillRect(0, axis, width, 1);
+  pen.fillStyle = color("soft");
+  for (let back = 0; back <= WINDOW_SECONDS; back += 60) {
+    const text = back === 0 ? "now" : `−${back / 60} min`;
+    const wide = pen.measureText(text).width;
+    pen.fillText(text, Math.min(Math.max(at(now - back) - wide / 2, 0), width - wide), height - 2);
+  }
+  write($("window"), `of the last ${WINDOW_SECONDS / 60} minutes`);
+  write_label($("timeline"), `${rows.length} presences in the last ${WINDOW_SECONDS / 60} minutes`);
+}
+
+// ---- what the user does
+
+function mirror() {
+  view.mirrored = !view.mirrored;
+  $("mirror").setAttribute("aria-pressed", String(view.mirrored));
+  picture();
+  draw();
+}
+
+async function search(file) {
+  back();
+  let result;
+  try {
+    const answer = await fetch("detect", { method: "POST", body: file });
+    result = await answer.json();
+  } catch {
+    result = { error: "the service does not answer" };
+  }
+  if (result.error) {
+    $("notice").hidden = false;
+    write($("notice"), result.error);
+    return;
+  }
+  view.photo = { ...result, url: URL.createObjectURL(file) };
+  $("back").hidden = false;
+  $("notice").hidden = false;
+  const count = result.faces.length;
+  write($("notice"), count === 1 ? "1 face in the photo" : `${count} faces in the photo`);
+  picture();
+  draw();
+  $("back").focus();
+}
+
+function back() {
+  if (view.photo) URL.revokeObjectURL(view.photo.url);
+  view.photo = null;
+  $("back").hidden = true;
+  $("notice").hidden = true;
+  picture();
+  draw();
+}
+
+async function login(submit) {
+  submit.preventDefault();
+  const answer = await fetch("session", {
+    method: "POST",
+    headers: { Authorization: `Bearer ${$("token").value}` },
+  }).catch(() => null);
+  if (answer && answer.ok) {
+    $("token").value = "";
+    $("login-error").textContent = "";
+    $("login").close();
+    connect();
+  } else {
+    $("login-error").textContent = answer ? "That is not the token." : "The service does not answer.";
+    $("token").focus();
+  }
+}
+
+$("mirror").addEventListener("click", mirror);
+$("photo").addEventListener("click", () => $("file").click());
+$("back").addEventListener("click", back);
+$("login-form").addEventListener("submit", login);
+$("login").addEventListener("cancel", (event) => event.preventDefault());
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  $("file").value = "";
+  if (file) search(file);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "m") mirror();
+  if (event.key === "p") $("file").click();
+  if (event.key === "Escape") back();
+});
+window.addEventListener("resize", () => {
+  draw();
+  timeline();
+});
+setInterval(() => {
+  const silent = Date.now() - view.heard > SILENT_SECONDS * 1000;
+  if (view.state && silent && source && source.readyState !== EventSource.OPEN) offline();
+  timeline();
+}, 500);
+
+connect();

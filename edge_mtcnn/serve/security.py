@@ -1,0 +1,165 @@
+"""Who may ask: the checks of Host, Origin and token, and the headers of every answer.
+
+A page of another site that is open in the kiosk's browser reaches loopback addresses too. So a
+request must name this service by address or by a known name (against DNS rebinding), must not come
+from another origin, and must bring the token where there is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edge_mtcnn.serve.options import ServeOptions
+
+__all__ = [
+    "COOKIE",
+    "BorderCheck",
+    "TokenCheck",
+    "error_response",
+    "has_token",
+    "session_value",
+    "unauthorized",
+]
+
+COOKIE = "edge_mtcnn_session"
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
+    " img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""What every answer carries; the page itself loads nothing from elsewhere."""
+
+_OPEN_PATHS = frozenset({"/", "/app.js", "/style.css", "/healthz", "/openapi.json", "/session"})
+"""Answered without a token: none of them tells who is here."""
+
+
+def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """An answer that says what was wrong: ``{"error": message}``."""
+    return JSONResponse({"error": message}, status, headers)
+
+
+def session_value(token: str) -> str:
+    """What the browser keeps in place of the token."""
+    return hmac.new(token.encode(), b"edge-mtcnn session", hashlib.sha256).hexdigest()
+
+
+class BorderCheck:
+    """ASGI layer: refuses wrong Hosts and foreign origins, and puts headers on every answer."""
+
+    def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
+        self._app = app
+        self._names = {"localhost", *(name.lower().rstrip(".") for name in options.hosts)}
+        self._origins = frozenset(options.origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if not self._known(headers.get("host", "")):
+            return error_response(
+                421,
+                "unknown Host: call the service by its address, as localhost, or by a name that"
+                " --allow-host gave",
+            )
+        origin = headers.get("origin")
+        if origin in self._origins:
+            return None
+        foreign = origin is not None and not self._own(origin, headers)
+        # A link to the page may be followed; anything else from another site is refused.
+        followed = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and not followed:
+            foreign = True
+        if foreign:
+            return error_response(
+                403, "requests from pages of other origins are refused; see --allow-origin"
+            )
+        return None
+
+    def _known(self, host: str) -> bool:
+        """Rebinding needs a name, so an address is always what it says."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            if name.rstrip(".") in self._names:
+                return True
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def _own(self, origin: str, headers: Headers) -> bool:
+        """Whether the origin is the service itself, also behind a proxy that speaks TLS."""
+        try:
+            return urlsplit(origin).netloc.lower() == headers["host"].lower()
+        except (KeyError, ValueError):
+            return False
+
+
+class TokenCheck:
+    """ASGI layer: lets requests through that bring the token, as header or as session cookie."""
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and self._token is not None and scope["path"] not in _OPEN_PATHS:
+            connection = HTTPConnection(scope)
+            if not (
+                has_token(connection, self._token)
+                or _equal(connection.cookies.get(COOKIE, ""), session_value(self._token))
+            ):
+                await unauthorized()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def has_token(connection: HTTPConnection, token: str) -> bool:
+    """Whether the request carries ``Authorization: Bearer TOKEN``."""
+    scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and _equal(given.strip(), token)
+
+
+def unauthorized() -> Response:
+    """The answer to a request without the token."""
+    return error_response(
+        401,
+        "the token is missing or wrong: send it as Authorization: Bearer TOKEN",
+        {"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _equal(given: str, wanted: str) -> bool:
+    """Compares in constant time, also for other lengths."""
+    digests = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (given, wanted)]
+    return hmac.compare_digest(*digests)

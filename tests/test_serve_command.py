@@ -1,0 +1,95 @@
+"""``edge-mtcnn serve`` as users start it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from edge_mtcnn.cli import main
+
+TOKEN = "correct-horse-battery-staple"
+
+
+def test_it_tells_its_address_serves_and_ends_with_the_signal(
+    tmp_path: Path, project_root: Path
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text(TOKEN + "\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_mtcnn", "serve", "--port", "0", "--token-file", str(secret)],
+        cwd=project_root,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        address = re.fullmatch(r"serving at (http://127\.0\.0\.1:\d+/) until Ctrl-C\n", line)
+        assert address, line
+        url = address[1]
+        assert httpx.get(f"{url}healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}state", trust_env=False).status_code == 401
+        allowed = {"Authorization": f"Bearer {TOKEN}"}
+        assert httpx.get(f"{url}state", headers=allowed, trust_env=False).status_code == 200
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+        assert time.monotonic() - started < 10
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_another_address_without_a_token_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGE_MTCNN_TOKEN", raising=False)
+    assert main(["serve", "--host", "0.0.0.0"]) == 2
+    assert "give a token" in capsys.readouterr().err
+
+
+def test_a_short_token_of_the_environment_is_refused_and_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_MTCNN_TOKEN", "hunter2")
+    assert main(["serve"]) == 2
+    shown = capsys.readouterr().err
+    assert "at least 16 characters" in shown
+    assert "hunter2" not in shown
+
+
+def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    assert f"cannot listen at 127.0.0.1 port {port}" in capsys.readouterr().err
+
+
+def test_a_token_file_that_is_missing_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["serve", "--token-file", str(tmp_path / "none")]) == 2
+    assert "cannot read --token-file" in capsys.readouterr().err
+
+
+def test_a_source_that_is_no_file_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "no-such-video.mp4", "--port", "0"]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_missing_packages_are_told_with_the_way_to_install_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_mtcnn.cli.serve.find_spec", lambda _: None)
+    assert main(["serve"]) == 2
+    assert "pip install 'edge-mtcnn[serve]'" in capsys.readouterr().err
