@@ -73,23 +73,24 @@ def _follow(contestants: list[Contestant], frames: Pixels) -> None:
         for contestant in contestants:
             contestant.faces["frames"] = 0
             contestant.times["frames"] = []
-        for index in (*range(WARM_UP_FRAMES), *range(len(frames))):
+            try:
+                contestant.ask(DETECTING_SECONDS, do="load", path=str(file))
+            except PeerError as error:
+                contestant.drop(error)
+        warm_up = ((index, False) for index in range(WARM_UP_FRAMES))
+        for index, counts in (*warm_up, *((index, True) for index in range(len(frames)))):
             for contestant in contestants:
                 if contestant.error is not None:
                     continue
                 time.sleep(PAUSE_SECONDS)
                 try:
-                    if not contestant.times["frames"] and index == 0:
-                        contestant.ask(DETECTING_SECONDS, do="load", path=str(file))
                     taken, faces = contestant.detect(index, 1)
                 except PeerError as error:
                     contestant.drop(error)
                     continue
-                contestant.times["frames"] += taken
-                contestant.faces["frames"] += faces > 0
-        for contestant in contestants:
-            if contestant.error is None:
-                del contestant.times["frames"][:WARM_UP_FRAMES]
+                if counts:
+                    contestant.times["frames"] += taken
+                    contestant.faces["frames"] += faces > 0
 
 
 def _results(own: list[Contestant], peers: list[Contestant]) -> list[Result]:

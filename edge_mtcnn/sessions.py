@@ -8,6 +8,7 @@ jobs of ``stages``, each thread with sessions of its own.
 from __future__ import annotations
 
 import itertools
+import os
 import platform
 import threading
 from collections.abc import Mapping, Sequence
@@ -177,6 +178,8 @@ def _open(model: Path, providers: list[str], *, fallback: bool) -> Any:
 
 
 def _onnxruntime() -> ModuleType:
+    # From 1.32 on, Linux builds report their use and leave a device id in the home folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         onnxruntime = import_module("onnxruntime")
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -195,6 +196,26 @@ def test_sessions_say_nothing_and_start_no_threads(photo: ImageArray) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_detection_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    code = (
+        "import numpy\n"
+        "from edge_mtcnn import FaceDetector\n"
+        "print(len(FaceDetector().detect(numpy.zeros((60, 60, 3), dtype=numpy.uint8))))\n"
+    )
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    elsewhere = ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in elsewhere} | home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_without_onnxruntime_the_error_names_the_three_choices() -> None:
