@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     files = sorted((DATA / "video").glob("*.*"))
     detector_options = DetectorOptions(min_face_size=options.min_face)
     with FaceDetector(detector_options) as detector:
-        detector.warm_up()
-        before = _sample(0)
+        _run(detector, files, max(1, options.frames // 50))  # libraries start threads once
+        before = _settled(0, (0, 0.0, 0, 0), seconds=1.0)
         samples, reconnects = _run(detector, files, options.frames)
         after = _settled(options.frames, before)
     rows = [samples[i] for i in range(0, len(samples), max(1, len(samples) // 20))]
@@ -121,9 +121,9 @@ def _sample(frames: int) -> Sample:
     return frames, rss, *counts()
 
 
-def _settled(frames: int, before: Sample) -> Sample:
+def _settled(frames: int, before: Sample, seconds: float = 10.0) -> Sample:
     """The counts once the last threads have ended."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + seconds
     while (after := _sample(frames))[2:] > before[2:] and time.monotonic() < until:
         time.sleep(0.2)
     return after

@@ -91,7 +91,7 @@ class Camera:
 
 def live(**other: object) -> WatchOptions:
     source = SourceOptions(
-        live=True, retry_first=0.02, retry_longest=0.05, frame_timeout=0.3, open_timeout=1.0
+        live=True, retry_first=0.02, retry_longest=0.05, frame_timeout=1.0, open_timeout=2.0
     )
     presence = PresenceOptions(appear_after=0.05, leave_after=0.3)
     return WatchOptions(**{"source": source, "presence": presence, **other})  # type: ignore[arg-type]
@@ -145,6 +145,20 @@ def test_a_watcher_starts_stops_and_starts_again_with_new_numbers(
     watcher.close()
     with pytest.raises(EdgeMTCNNError, match="closed"):
         watcher.start()
+
+
+def test_a_watcher_whose_video_has_just_ended_can_be_started_at_once(
+    tmp_path: Path, detector: FaceDetector
+) -> None:
+    short = write_video(tmp_path / "short.avi", itertools.repeat(background(), 3))
+    watcher = FaceWatcher(short, detector, options())
+    for _ in range(30):
+        watcher.start()
+        reader = watcher.events(after=0)
+        assert reader.get(5) is None
+        assert reader.closed
+        assert watcher.snapshot.frames == 3
+    watcher.close()
 
 
 def test_stopping_tells_that_persons_are_no_longer_known(detector: FaceDetector) -> None:
@@ -207,8 +221,8 @@ def test_a_blind_camera_is_unknown_and_not_nobody(picture: int, detector: FaceDe
         camera.picture = scene([(80, 40)])
         assert wait_until(answer_is(watcher, "someone"))
         assert watcher.snapshot.persons[0].id == 1
-    names = [type(event) for event in reader]
-    assert names[2:4] == [ViewBlocked, ViewCleared]
+    views = [type(e) for e in reader if isinstance(e, (ViewBlocked, ViewCleared))]
+    assert views == [ViewBlocked, ViewCleared]
 
 
 def test_darkness_too_short_to_be_called_blind_makes_nobody_leave(detector: FaceDetector) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FaceWatcher"]
 
+_FINAL = ("ended", "failed", "stopped")
 _STOP_SECONDS = 0.6
 _CALLBACK_SECONDS = 0.2
 
@@ -83,8 +84,7 @@ class FaceWatcher:
     @property
     def running(self) -> bool:
         """Whether it watches: started, and neither stopped, failed, nor at the end of the video."""
-        loop = self._loop
-        return loop is not None and loop.is_alive() and not loop.given_up
+        return self._loop is not None and self._snapshot.state not in _FINAL
 
     @property
     def heartbeat(self) -> float:
@@ -145,7 +145,7 @@ class FaceWatcher:
             if loop is not threading.current_thread():  # on_frame may stop its watcher
                 loop.join(_STOP_SECONDS)
             with self._news:
-                if self._snapshot.state not in ("ended", "failed", "stopped"):
+                if self._snapshot.state not in _FINAL:
                     self._give_up(loop)
             self._frame = None
             self._callbacks.stop(_CALLBACK_SECONDS)
@@ -225,13 +225,13 @@ class FaceWatcher:
         with self._news:
             if loop.given_up:
                 return
+            if snapshot.state in _FINAL:
+                self._hub.end()  # before anyone can see that it may be started again
             self._snapshot = snapshot
             if self._keep_frame and frame is not None:
                 self._frame = (frame, snapshot)
             self._news.notify_all()
-        if snapshot.state in ("ended", "failed", "stopped"):
-            self._hub.end()
-        elif frame is not None and self._on_frame is not None:
+        if frame is not None and self._on_frame is not None:
             try:
                 self._on_frame(frame, snapshot)
             except Exception:  # noqa: BLE001 - the caller's code; logged and counted
