@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_mtcnn.thresholds.report import write_report
 
     options, runtime = options_from(args)
-    if args.confidence is not None or getattr(args, "calibration", None) is not None:
+    if args.confidence is not None:
         raise UsageError("calibrate looks for the threshold itself; give --fpr or --recall instead")
     target = Target("fpr", 0.01 if args.fpr is None else args.fpr)
     if args.recall is not None:

@@ -34,7 +34,8 @@ edge-mtcnn evaluate labels/ photos/ --format yolo --confidence 0.99"""
 _NOTES = """\
 Average precision follows WIDER FACE's own evaluation: overlap of 0.5, faces marked invalid or
 crowd count neither way. Landmark errors are fractions of the distance between the eyes.
---confidence sets the threshold of the line "at threshold"; the curves use every detection."""
+--confidence or --calibration sets the threshold of the line "at the threshold"; all other figures
+use every detection."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -66,6 +67,11 @@ def add_parser(commands: Commands) -> None:
         metavar="FILE",
         help="keep the detections there; an interrupted run goes on from it",
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="threshold of 'edge-mtcnn calibrate', in place of --confidence",
+    )
     add_config_argument(parser)
     add_detector_arguments(parser)
     add_runtime_arguments(parser)
@@ -74,12 +80,19 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; 1 when some images failed."""
+    from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.files import write_whole
     from edge_mtcnn.thresholds import AnnotationError, evaluate, read_annotations
     from edge_mtcnn.thresholds.plots import require_plots, write_curves
 
     options, runtime = options_from(args)
+    calibration = None
+    if args.calibration is not None:
+        if args.confidence is not None:
+            raise UsageError("give --confidence or --calibration, not both")
+        calibration = load_calibration(args.calibration)
+        options = replace(options, confidence=calibration.threshold)
     if args.plot is not None:
         require_plots(args.plot)
     try:
@@ -100,6 +113,10 @@ def run(args: argparse.Namespace) -> int:
             FaceDetector(replace(options, confidence=0.0), runtime) as detector,
             Watching(images, places.get("journal")) as (listener, notify),
         ):
+            if calibration is not None:
+                known = detector.info()
+                for text in calibration.differences(known["options"], known["model_version"]):
+                    notify(f"warning: the threshold may not hold here: {text}")
             result = evaluate(
                 detector,
                 images,

@@ -187,6 +187,8 @@ def _pictures(
     if not evidence:
         yield "<p>Nothing was detected in any of them.</p>"
         return
+    if any(found.annotated is not None for found in evidence):
+        text += " Detections are yellow, annotated faces blue."
     yield f'<p>{text}</p><ul class="pictures">'
     for found in evidence:
         reached = found.score >= threshold

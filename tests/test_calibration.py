@@ -1,0 +1,132 @@
+"""The file of a threshold calibration: what the detector takes from it and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_mtcnn import DetectorOptions, FaceDetector, OptionsError, read_image
+from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION, Calibration, load_calibration
+from edge_mtcnn.cli import main
+
+OPTIONS = DetectorOptions(min_face_size=60)
+
+
+def content(detector: FaceDetector, threshold: Any = 0.5) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "threshold": threshold,
+        "warnings": ["too few images"],
+        "provenance": {
+            "model_version": detector.info()["model_version"],
+            "detector_options": replace(OPTIONS, confidence=0.0).to_dict(),
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def entry() -> dict[str, Any]:
+    with FaceDetector(OPTIONS) as detector:
+        return content(detector)
+
+
+@pytest.fixture
+def written(tmp_path: Path, entry: dict[str, Any]) -> Callable[..., Path]:
+    def write(**changes: Any) -> Path:
+        file = tmp_path / "calibration.json"
+        file.write_text(json.dumps({**entry, **changes}))
+        return file
+
+    return write
+
+
+def test_the_threshold_becomes_the_confidence_of_the_detector(
+    written: Callable[..., Path], sample_path: Callable[[str], Path]
+) -> None:
+    image = read_image(sample_path("astronaut"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with FaceDetector(OPTIONS, calibration=written(threshold=0.9)) as detector:
+            assert detector.options == replace(OPTIONS, confidence=0.9)
+            assert len(detector.detect(image)) == 1
+        with FaceDetector(OPTIONS, calibration=written(threshold=1.0)) as detector:
+            assert len(detector.detect(image)) == 0
+
+
+def test_another_detector_than_was_measured_is_a_warning_that_names_the_difference(
+    written: Callable[..., Path],
+) -> None:
+    with (
+        pytest.warns(UserWarning, match=r"min_face_size: calibrated with 60, now 20"),
+        FaceDetector(calibration=written()) as detector,
+    ):
+        assert detector.options.confidence == 0.5
+    provenance = {"model_version": "0.0.1", "detector_options": {}}
+    with pytest.warns(UserWarning, match=r"model version: calibrated with '0\.0\.1'"):
+        FaceDetector(calibration=written(provenance=provenance)).close()
+
+
+def test_a_tuple_is_the_list_that_json_makes_of_it() -> None:
+    calibration = Calibration(threshold=0.5, options={"nms": [0.7, 0.7, 0.7], "confidence": 0.1})
+    assert calibration.differences({"nms": (0.7, 0.7, 0.7), "confidence": 0.9}, "1.0.0") == ()
+
+
+def test_confidence_and_calibration_together_are_refused(written: Callable[..., Path]) -> None:
+    with pytest.raises(OptionsError, match="confidence or calibration, not both"):
+        FaceDetector(replace(OPTIONS, confidence=0.3), calibration=written())
+
+
+def test_what_the_images_could_not_promise_comes_along(written: Callable[..., Path]) -> None:
+    assert load_calibration(written()).warnings == ("too few images",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"schema": "something else"}, "is no calibration; make one with 'edge-mtcnn calibrate'"),
+        ({"schema_version": 2}, "schema_version 2; this version of edge-mtcnn reads 1"),
+        ({"threshold": 1.5}, r"calibration\.json: threshold must be"),
+        ({"threshold": None}, r"calibration\.json: threshold must be"),
+        ({"threshold": True}, r"calibration\.json: threshold must be"),
+        ({"provenance": []}, "provenance must be a table"),
+        ({"warnings": "none"}, "warnings must be a list of texts"),
+    ],
+)
+def test_a_file_that_is_no_calibration_is_told(
+    changes: dict[str, Any], says: str, written: Callable[..., Path]
+) -> None:
+    with pytest.raises(OptionsError, match=says):
+        load_calibration(written(**changes))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_a_file_that_is_no_json_object_is_told(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "calibration.json"
+    file.write_text(text)
+    with pytest.raises(OptionsError, match=r"calibration\.json"):
+        load_calibration(file)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OptionsError, match=r"cannot read the calibration file .*gone\.json"):
+        load_calibration(tmp_path / "gone.json")
+
+
+def test_the_command_detect_reads_it(
+    written: Callable[..., Path],
+    sample_path: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo = str(sample_path("astronaut"))
+    for threshold, count in ((0.5, 1), (1.0, 0)):
+        file = str(written(threshold=threshold))
+        arguments = ["detect", photo, "--json", "-", "--min-face-size", "60"]
+        assert main([*arguments, "--calibration", file]) == 0
+        assert len(json.loads(capsys.readouterr().out)["faces"]) == count
