@@ -129,7 +129,7 @@ class FaceDetector:
         boxes: npt.ArrayLike,
         *,
         levels: Iterable[int] = (),
-        mirror: bool | None = None,
+        quick: bool = False,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
     ) -> Faces:
@@ -143,7 +143,8 @@ class FaceDetector:
             boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
                 A box beside the image, or more than twice as large, is left out.
             levels: indices of the pyramid's levels to search, 0 the largest; see ``level_count``.
-            mirror: in place of the option of that name, which ``None`` leaves as it is.
+            quick: only O-Net looks at the boxes, of faces known from the frame before, and
+                ``Face.score`` is its confidence: no mirror check.
             color: as for ``detect``.
             timings: as for ``detect``.
 
@@ -157,7 +158,7 @@ class FaceDetector:
         """
         pixels = as_rgb(image, color)
         places = _places(boxes, *pixels.shape[:2])
-        return self._cascade(pixels, timings, places, levels, mirror)
+        return self._cascade(pixels, timings, places, levels, quick)
 
     def level_count(self, height: int, width: int) -> int:
         """Levels of the pyramid of an image, see ``detect_near``.
@@ -253,7 +254,7 @@ class FaceDetector:
         timings: bool,
         places: FloatArray | None = None,
         searched: Iterable[int] | None = None,
-        mirror: bool | None = None,
+        quick: bool = False,
     ) -> Faces:
         """The stages on an upright RGB image; the rest as in ``detect_near``."""
         options, networks, run = self.options, self._open(), self._workers.map
@@ -276,13 +277,12 @@ class FaceDetector:
 
         caps = _Caps(options.max_candidates)
         candidates = propose(levels, scales, networks.pnet, *rules["pnet"], run)
-        windows = caps.best("pnet", candidates)
-        if places is not None:
-            windows = windows.after(np.trunc(square(places)))
+        near = np.trunc(square(np.zeros((0, 4)) if places is None else places))
+        windows = caps.best("pnet", candidates).after(near[: 0 if quick else None])
         clock.lap("pnet_ms")
 
         candidates = refine(windows, sampler, networks.rnet, *rules["rnet"], run)
-        finalists = caps.best("rnet", candidates)
+        finalists = caps.best("rnet", candidates).after(near[: None if quick else 0])
         clock.lap("rnet_ms")
 
         found = finish(finalists, sampler, networks.onet, *rules["onet"], run)
@@ -291,7 +291,7 @@ class FaceDetector:
 
         scores: FloatArray = found.scores
         landmarks = found.landmarks
-        if options.mirror if mirror is None else mirror:
+        if options.mirror and not quick:
             readings = look_again(found, sampler, networks.onet, run)
             model = self._score_model()
             scores, landmarks = model.scores(found, readings), model.landmarks(found, readings)

@@ -72,7 +72,7 @@ SIGNATURES = {
         "boxes",
         "*",
         "levels",
-        "mirror",
+        "quick",
         "color",
         "timings",
     ],

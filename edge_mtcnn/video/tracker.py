@@ -1,8 +1,9 @@
 """``FaceTracker``: faces through a video for a fraction of a full detection per frame.
 
-Known faces are looked for where they are expected, by R-Net and O-Net alone; the mirror check
-scores them again a few times a second. New faces are found by a part of the image pyramid that
-rotates over the frames, and by a full search whenever the scene asks for one.
+Known faces are looked for where they are expected, by O-Net alone; where that misses one, and a few
+times a second to score them again, R-Net and the mirror check look too. New faces are found by a
+part of the image pyramid that rotates over the frames, and by a full search whenever the scene asks
+for one.
 """
 
 from __future__ import annotations
@@ -102,7 +103,6 @@ class FaceTracker:
         self.options = options or TrackerOptions()
         self.counts = TrackerCounts()
         self._detector = detector
-        self._mirror = detector.options.mirror
         self._book = TrackBook(self.options.confirm_hits, self.options.keep_seconds)
         self._gate = MotionGate()
         threads = int(detector.info()["threads"])
@@ -141,7 +141,6 @@ class FaceTracker:
         if (height, width) != self._size:
             self._book.clear()
             self._begin((height, width))
-        small = thumbnail(image) if small is None else small
         step = max(now - self._last, 0.0) if self._last is not None else 0.0
         self._last = now
         self.counts.frames += 1
@@ -168,7 +167,7 @@ class FaceTracker:
         self._budget.forget()
 
     def _look(
-        self, image: ImageArray, now: float, step: float, color: Any, small: ImageArray
+        self, image: ImageArray, now: float, step: float, color: Any, small: ImageArray | None
     ) -> Faces | None:
         """The faces found in this frame; ``None`` when nothing was looked for."""
         boxes = self._book.windows(now)
@@ -177,7 +176,7 @@ class FaceTracker:
         asked = (
             self._since_full >= self.options.full_every
             or self._due >= max(len(self._parts), 1)
-            or self._moved(small, boxes, now)
+            or (not len(boxes) and self._moved(image, now, small))
         )
         if asked and self._budget.allows_search(1.0):
             return self._full(image, boxes, now, color, small)
@@ -190,12 +189,12 @@ class FaceTracker:
         self.counts.near += bool(len(boxes))
         self.counts.rotating += bool(levels)
         started = clock.perf_counter()
-        # What is new needs a score at once; so does every face when the options are without mirror.
-        scored = bool(levels) or not self._book.settled
-        if scored or not self._mirror or now - self._scored >= self.options.score_gap:
-            self._scored = now
-        mirror = None if self._scored == now else False
-        faces = self._detector.detect_near(image, boxes, levels=levels, mirror=mirror, color=color)
+        known = self._known(image, boxes, now, color) if not levels and len(boxes) else None
+        if known is not None:
+            self._budget.near_took((clock.perf_counter() - started) * 1e3)
+            return known
+        self._scored = now
+        faces = self._detector.detect_near(image, boxes, levels=levels, color=color)
         if not levels:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
         if not len(boxes):
@@ -206,8 +205,15 @@ class FaceTracker:
             return self._full(image, boxes, now, color, small)
         return faces
 
+    def _known(self, image: ImageArray, boxes: FloatArray, now: float, color: Any) -> Faces | None:
+        """The known faces, all of them, at a quick look; ``None`` when more than that is due."""
+        if not self._book.settled or now - self._scored >= self.options.score_gap:
+            return None
+        faces = self._detector.detect_near(image, boxes, quick=True, color=color)
+        return faces if self._book.all_in(faces, now) else None
+
     def _full(
-        self, image: ImageArray, boxes: FloatArray, now: float, color: Any, small: ImageArray
+        self, image: ImageArray, boxes: FloatArray, now: float, color: Any, small: ImageArray | None
     ) -> Faces:
         """All levels, and the expected places too."""
         started = clock.perf_counter()
@@ -216,14 +222,14 @@ class FaceTracker:
         self.counts.full += 1
         self._since_full, self._full_time, self._scored = 0, now, now
         self._turn, self._due = 0, 0.0
-        self._gate.mark(small)
+        self._gate.mark(thumbnail(image) if small is None else small)
         return faces
 
-    def _moved(self, small: ImageArray, boxes: FloatArray, now: float) -> bool:
+    def _moved(self, image: ImageArray, now: float, small: ImageArray | None) -> bool:
         """Whether an empty scene has changed, long enough after the last full search."""
-        if len(boxes) or now - self._full_time < self.options.search_gap:
+        if now - self._full_time < self.options.search_gap:
             return False
-        return self._gate.changed(small)
+        return self._gate.changed(thumbnail(image) if small is None else small)
 
     def _lost(self, faces: Faces, now: float) -> bool:
         """Whether a track that was just there is not, long enough after the last full search."""

@@ -65,6 +65,7 @@ class TrackBook:
         self._confirm_hits = confirm_hits
         self._keep_seconds = keep_seconds
         self._followed: list[_Followed] = []
+        self._paired: tuple[Faces, float, list[tuple[int, int]]] | None = None  # the last
         self._next_id = 1
 
     def __len__(self) -> int:
@@ -73,6 +74,7 @@ class TrackBook:
     def clear(self) -> None:
         """Forget all tracks; ids go on."""
         self._followed.clear()
+        self._paired = None
 
     def windows(self, time: float) -> FloatArray:
         """(N, 4) boxes in which to look for the tracks: several for one just found or missed."""
@@ -87,6 +89,10 @@ class TrackBook:
                 boxes.extend(_scaled(box, scale) for scale in _SCALES_OF_A_MISSED_FACE)
         return np.array(boxes).reshape(-1, 4)
 
+    def all_in(self, faces: Faces, time: float) -> bool:
+        """Whether every track has a face in ``faces``."""
+        return len(self._pairs(faces, time)) == len(self._followed)
+
     def missing(self, faces: Faces, time: float) -> list[int]:
         """For each confirmed track without a face in ``faces``: sights missed then in a row."""
         found = {row for row, _ in self._pairs(faces, time)}
@@ -98,8 +104,11 @@ class TrackBook:
 
     @property
     def settled(self) -> bool:
-        """Whether the scores of all tracks are means of several sights."""
-        return all(followed.scored >= _SCORES_OF_A_MEAN for followed in self._followed)
+        """Whether all were seen just now, and their scores are means of several sights."""
+        return all(
+            followed.missed == 0 and followed.scored >= _SCORES_OF_A_MEAN
+            for followed in self._followed
+        )
 
     def update(self, faces: Faces, time: float, *, scored: bool = True) -> tuple[Track, ...]:
         """Take in the faces of a frame; tracks without a face count as missed.
@@ -113,6 +122,7 @@ class TrackBook:
             The tracks, longest known first.
         """
         pairs = self._pairs(faces, time)
+        self._paired = None
         for row, column in pairs:
             self._followed[row].sight(faces[column], time, scored)
         known = {column for _, column in pairs}
@@ -146,6 +156,9 @@ class TrackBook:
 
     def _pairs(self, faces: Faces, time: float) -> list[tuple[int, int]]:
         """Rows of tracks and of faces that belong together: greedily, best fit first."""
+        last = self._paired
+        if last is not None and last[0] is faces and last[1] == time:
+            return last[2]
         boxes = faces.boxes.tolist()
         fits = []
         for row, followed in enumerate(self._followed):
@@ -164,6 +177,7 @@ class TrackBook:
                 pairs.append((row, column))
                 rows.add(row)
                 columns.add(column)
+        self._paired = (faces, time, pairs)
         return pairs
 
 
