@@ -113,8 +113,10 @@ def _counted(
 
 
 def counts() -> tuple[int, int]:
-    """Threads of the operating system and open descriptors of this process; Linux only."""
+    """Threads of the operating system and open descriptors of this process."""
     gc.collect()
+    if not Path("/proc/self/task").is_dir():  # elsewhere than on Linux
+        return threading.active_count(), 0
     threads, descriptors = (
         len(tuple(Path("/proc/self", name).iterdir())) for name in ("task", "fd")
     )

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from videos import Image, our_threads, panned, wait_until, write_video
 
-from benchmarks.faults import MjpegServer, counts
-from edge_mtcnn import OptionsError, SourceError
+from benchmarks.faults import MjpegServer, Outcome, counts, rtsp
+from benchmarks.images import BenchmarkError
+from edge_mtcnn import FaceDetector, OptionsError, SourceError
 from edge_mtcnn.video import Frame, SourceOptions, open_source
 from edge_mtcnn.video.captures import SourceSpec
 
@@ -397,3 +398,15 @@ def test_an_http_stream_cut_in_the_middle_of_a_picture_is_back_soon_after_its_se
         assert source.reconnects == 1
     server.stop()
     assert wait_until(lambda: counts() <= before, 5)
+
+
+@pytest.mark.slow
+def test_a_killed_rtsp_server_is_watched_again_within_two_seconds_of_its_return() -> None:
+    outcome = Outcome("rtsp")
+    with FaceDetector(preset="kiosk") as detector:
+        try:
+            rtsp(outcome, detector, 3)
+        except BenchmarkError as error:
+            pytest.skip(str(error))
+    assert len(outcome.back) == 3
+    assert max(outcome.back) < 2.0  # the project's target

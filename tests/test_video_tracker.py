@@ -57,6 +57,20 @@ def test_a_moving_face_keeps_its_id_and_is_found_in_every_frame_with_few_full_se
     assert tracker.counts.near >= 58
 
 
+def test_a_quick_look_is_o_nets_alone_and_finds_a_face_where_it_was(detector: FaceDetector) -> None:
+    frames = list(panned(2, step=3))
+    (before,) = detector.detect(frames[0], color="bgr")
+    near = detector.detect_near(frames[1], [before.box], quick=True, color="bgr", timings=True)
+    (face,) = near
+    (full,) = detector.detect(frames[1], color="bgr")
+    assert overlap_of(face.box, full.box) > 0.8
+    assert face.score == face.confidence  # no mirror check
+    assert near.timings is not None
+    assert (near.timings.rnet_windows, near.timings.onet_windows) == (0, 1)
+    nothing = detector.detect_near(background(), [before.box], quick=True, color="bgr")
+    assert len(nothing) == 0
+
+
 def test_the_mirror_check_scores_a_known_face_only_now_and_then(detector: FaceDetector) -> None:
     tracker = FaceTracker(detector, TrackerOptions(discovery_seconds=60, score_gap=0.5))
     scores = []

@@ -205,7 +205,8 @@ def test_a_reader_that_goes_away_ends_the_watch_quietly(long_video: Path) -> Non
     process.stderr.close()
 
 
-def test_a_terminal_shows_a_live_line_that_is_taken_away(video: Path) -> None:
+def test_a_terminal_shows_a_live_line_that_is_taken_away(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.avi", chain(panned(15), repeat(background(), 25)), fps=20)
     screen, terminal = pty.openpty()
     process = subprocess.Popen([*COMMAND, str(video)], stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)
@@ -221,4 +222,4 @@ def test_a_terminal_shows_a_live_line_that_is_taken_away(video: Path) -> None:
     assert re.search(r"\r\x1b\[Kwatching \| persons \*1 for \d s \| [\d.]+ fps", text)
     assert "watching | nobody" in text
     last_line = text.rsplit("\r\x1b[K", 1)[1]
-    assert re.match(r"70 frames in|\d+ frames in", last_line)
+    assert re.match(r"\d+ frames in", last_line)

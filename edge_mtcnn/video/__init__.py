@@ -24,6 +24,7 @@ from edge_mtcnn.video.events import (
     ViewCleared,
 )
 from edge_mtcnn.video.loop import WatchOptions
+from edge_mtcnn.video.overlay import draw_snapshot
 from edge_mtcnn.video.presence import Person, PresenceOptions
 from edge_mtcnn.video.snapshot import Snapshot
 from edge_mtcnn.video.sources import Frame, Source, open_source
@@ -53,5 +54,6 @@ __all__ = [
     "ViewBlocked",
     "ViewCleared",
     "WatchOptions",
+    "draw_snapshot",
     "open_source",
 ]

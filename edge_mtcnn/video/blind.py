@@ -33,13 +33,13 @@ class BlindOptions:
         hold_seconds: time that a frame must stay dark or covered, seconds, 0..60.
         frozen_seconds: time after which identical frames of a live source count as frozen, 0.2..1e9
             seconds. Noise makes the frames of a working camera differ; a compressed stream of a
-            scene at rest may repeat one for a while.
+            scene at rest may repeat one until its next key frame.
     """
 
     dark_level: float = 16.0
     covered_spread: float = 4.0
     hold_seconds: float = 0.5
-    frozen_seconds: float = 5.0
+    frozen_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         check_number("dark_level", self.dark_level, 0, 255)
