@@ -136,12 +136,8 @@ def test_the_file_says_what_was_measured_and_with_what(detector: FaceDetector, p
     assert content["at_threshold"]["false_positive_rate"]["total"] == 3
     assert content["statistics"]["faces"]["count"] == 2
     assert len(content["lowest_faces"]) == 2
-    assert content["warnings"] == [
-        (
-            "too few images without faces: 3 cannot promise a false-positive rate of 0.01, which takes"
-            " at least 300 (rule of three); read the interval, or add images"
-        )
-    ]
+    (warning,) = content["warnings"]
+    assert warning.startswith("too few images without faces: 3 cannot promise")
     json.dumps(content, allow_nan=False)
 
 
