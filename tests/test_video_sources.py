@@ -85,15 +85,26 @@ def test_a_missing_file_and_a_folder_are_told_at_once(tmp_path: Path) -> None:
         open_source("x" * 5000)
 
 
-def test_a_file_that_is_no_video_fails_after_the_patience_that_was_asked_for(
-    tmp_path: Path,
-) -> None:
+@pytest.mark.parametrize("content", [b"", b"no video at all " * 100])
+def test_a_file_that_is_no_video_fails_at_once(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "text.mp4"
-    path.write_text("no video at all " * 100)
+    path.write_bytes(content)
+    with (
+        open_source(path) as source,
+        pytest.raises(SourceError, match=r"^cannot open .*text\.mp4$"),
+    ):
+        source.read(10)
+
+
+def test_patience_with_a_lost_source_can_end() -> None:
+    def camera() -> Iterator[Image]:
+        raise OSError("no camera")
+        yield
+
     options = SourceOptions(retry_first=0.01, retry_longest=0.02, give_up_after=0.1)
     with (
-        open_source(path, options) as source,
-        pytest.raises(SourceError, match=r"gave up after 0.1 s: cannot open .*text.mp4"),
+        open_source(camera, options) as source,
+        pytest.raises(SourceError, match=r"gave up after 0\.1 s: .*no camera"),
     ):
         source.read(10)
 

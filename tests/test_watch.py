@@ -124,7 +124,7 @@ def test_a_recording_keeps_the_pace_and_the_size_of_its_first_frame(tmp_path: Pa
     [
         (["nothing.mp4"], "there is no such file"),
         (["VIDEO", "--annotate", "out.gif"], r"--annotate writes \.mp4 or \.avi"),
-        (["VIDEO", "--annotate", "nowhere/out.mp4"], "there is no folder"),
+        (["VIDEO", "--annotate", "nowhere/out.mp4"], "cannot write --annotate"),
         (["VIDEO", "--annotate", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "nowhere/events.jsonl"], "cannot write --json"),
@@ -149,6 +149,15 @@ def test_wrong_usage_is_told_in_one_line(
     assert len(errors) == 1
     assert re.search(message, errors[0])
     assert video.read_bytes() == before
+
+
+def test_a_file_that_is_no_video_fails_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    assert main(["watch", str(path)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: cannot open {path}"
 
 
 @pytest.mark.skipif(

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         reader = watcher.events(size=100_000)
         watcher.start()
         try:
-            _follow(args, watcher, reader, lines, live, window)
+            _follow(args, watcher, reader, lines, live, window, recording)
         finally:
             live.clear()
             watcher.close()
@@ -132,6 +132,7 @@ def _follow(
     lines: EventLines,
     live: LiveLine,
     window: Window | None,
+    recording: Recording | None,
 ) -> None:
     """Tell what happens until the watcher or its time ends."""
     until = None if args.seconds is None else time.monotonic() + args.seconds
@@ -143,6 +144,8 @@ def _follow(
         live.show(watcher.snapshot)
         if window is not None and not window.show(watcher.frame()):
             return
+        if recording is not None and recording.failure is not None:
+            raise OSError(recording.failure)
 
 
 def _watch_options(args: argparse.Namespace) -> WatchOptions:

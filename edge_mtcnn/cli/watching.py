@@ -172,8 +172,11 @@ class Recording(_Output):
         target: file, ``.mp4`` or ``.avi``; replaced when it exists.
         source: as the user named it.
 
+    Attributes:
+        failure: why nothing more is written.
+
     Raises:
-        UsageError: another suffix, no such folder, or it is the source itself.
+        UsageError: another suffix, no such folder, not to be written, or it is the source itself.
     """
 
     def __init__(self, target: str, source: str) -> None:
@@ -181,9 +184,13 @@ class Recording(_Output):
         if self._place.suffix.lower() not in _CONTAINERS:
             raise UsageError(f"--annotate writes .mp4 or .avi; got {target}")
         _refuse_source("--annotate", target, source)
-        if not self._place.parent.is_dir():
-            raise UsageError(f"--annotate {target}: there is no folder {self._place.parent}")
         self._part = self._place.with_name(f"{self._place.stem}.part{self._place.suffix}")
+        try:
+            self._part.touch()
+            self._part.unlink()
+        except OSError as error:
+            raise UsageError(f"cannot write --annotate {target}: {error.strerror}") from None
+        self.failure: str | None = None
         self._writer: Any = None
         self._size = (0, 0)
         self._fps = _USUAL_FPS
@@ -194,10 +201,10 @@ class Recording(_Output):
         """Add a frame with what is known after it; called in the watching thread."""
         from edge_mtcnn.video.overlay import draw_snapshot
 
+        if self._writer is None and not self._closed:
+            self._open(frame, snapshot)
         if self._closed:
             return
-        if self._writer is None:
-            self._open(frame, snapshot)
         count = 0
         self._next = max(self._next, frame.time - _LONGEST_STILL)
         while self._next <= frame.time + 0.5 / self._fps:
@@ -214,6 +221,8 @@ class Recording(_Output):
         if self._writer is None:
             return
         self._writer.release()
+        if not self._part.is_file() or not self._part.stat().st_size:
+            raise OSError(f"the video {self._place} could not be written; is the disk full?")
         self._part.replace(self._place)
 
     def _open(self, frame: Frame, snapshot: Snapshot) -> None:
@@ -227,7 +236,8 @@ class Recording(_Output):
         writer = cv2.VideoWriter(str(self._part), codec, self._fps, self._size)
         if not writer.isOpened():
             self._closed = True
-            raise OSError(f"cannot write the video {self._part}")
+            self.failure = f"this OpenCV cannot write the video {self._place}; try .avi or .mp4"
+            return
         self._writer, self._next = writer, frame.time
 
 

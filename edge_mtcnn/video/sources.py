@@ -192,7 +192,8 @@ class Source:
             if reader.ended:
                 self._finish(None)
             elif reader.failure is not None:
-                self._lose(reader.failure, now)
+                # A file that cannot be read will not heal; only a hanging disk may.
+                self._lose(reader.failure, now, final=self._spec.kind == "file")
             elif now >= reader.deadline:
                 what = "no frame came" if reader.opened else "it did not open"
                 limit = reader.limit
@@ -206,7 +207,7 @@ class Source:
             return now
         return max(self._retry_at, now + 0.05)
 
-    def _lose(self, error: SourceError, now: float) -> None:
+    def _lose(self, error: SourceError, now: float, final: bool = False) -> None:
         if self._state != "lost":
             _log.warning("source lost: %s", error)
             self._state = "lost"
@@ -218,7 +219,7 @@ class Source:
             self._left.append(reader)
         self._condition.notify_all()
         patience = self._options.give_up_after
-        if not self._spec.reopens:
+        if final or not self._spec.reopens:
             self._finish(error)
         elif patience is not None and now - self._failing_since >= patience:
             self._finish(SourceError(f"gave up after {patience:g} s: {error}"))
