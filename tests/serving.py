@@ -23,7 +23,7 @@ SECONDS = 20.0
 """What a slow machine may take for anything here; nothing waits this long when all is well."""
 
 QUICK = WatchOptions(
-    source=SourceOptions(fps=20, live=True, retry_first=0.05, retry_longest=0.1),
+    source=SourceOptions(live=True, retry_first=0.05, retry_longest=0.1),
     presence=PresenceOptions(appear_after=0.1, leave_after=0.3),
 )
 
@@ -37,9 +37,11 @@ class Scene:
     def __call__(self) -> Iterator[ImageArray]:
         noise = np.random.default_rng(1)
         while True:
-            if self.image is None:
+            image = self.image
+            if image is None:
                 raise SourceError("the cable is out")
-            yield self.image ^ noise.integers(0, 2, self.image.shape, dtype=np.uint8)
+            time.sleep(0.04)  # as a camera's frames come
+            yield image ^ noise.integers(0, 2, image.shape, dtype=np.uint8)
 
 
 def face_bgr(path: Path) -> ImageArray:

@@ -12,7 +12,7 @@ from edge_mtcnn import FaceDetector
 from edge_mtcnn.serve import ServeOptions, Service
 from edge_mtcnn.serve.openapi import document
 
-PAGES = {"/", "/app.js", "/style.css", "/openapi.json"}
+PAGES = {"/", "/app.js", "/style.css", "/icon.svg", "/openapi.json"}
 
 
 def schema_of(name: str) -> dict[str, Any]:

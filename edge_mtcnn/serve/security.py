@@ -44,7 +44,9 @@ _HEADERS = {
 }
 """What every answer carries; the page itself loads nothing from elsewhere."""
 
-_OPEN_PATHS = frozenset({"/", "/app.js", "/style.css", "/healthz", "/openapi.json", "/session"})
+_OPEN_PATHS = frozenset(
+    {"/", "/app.js", "/style.css", "/icon.svg", "/healthz", "/openapi.json", "/session"}
+)
 """Answered without a token: none of them tells who is here."""
 
 

@@ -1,4 +1,4 @@
-"""The page at ``/``: one document, one style sheet and one script, kept in memory."""
+"""The page at ``/``: one document with its style sheet, script and icon, kept in memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
     "/app.js": ("app.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
 

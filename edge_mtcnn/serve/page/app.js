@@ -10,6 +10,7 @@ const view = {
   heard: 0, // when, milliseconds
   mirrored: false,
   photo: null, // { url, width, height, faces }
+  message: "", // about the photo
   intervals: [], // who was here: { person, from, to }
   gaps: [], // times without knowledge: { from, to }
 };
@@ -144,10 +145,17 @@ function show(why) {
   write($("health-text"), state ? HEALTH[level] : "Offline");
   persons(state ? state.persons : []);
   rates(state);
-  const lost = state && ["lost", "blind", "failed"].includes(state.state);
-  $("notice").hidden = !lost || Boolean(view.photo);
-  write($("notice"), lost ? reasonOf(state) : "");
+  notice();
   draw();
+}
+
+function notice() {
+  const state = view.state;
+  const lost = state && ["lost", "blind", "failed"].includes(state.state);
+  $("stage").classList.toggle("old", Boolean(lost) && !view.photo); // what it shows is long past
+  const text = view.message || (lost ? REASONS[state.state] : "");
+  write($("notice"), text);
+  $("notice").hidden = !text;
 }
 
 function reasonOf(state) {
@@ -275,9 +283,10 @@ function draw() {
     const [x, y, wide, high] = face.box;
     const x1 = Math.min(across(x), across(x + wide));
     const box = [x1, down(y), wide * scale, high * scale];
+    const over = !$("picture").hidden; // on a picture, a dark ground keeps every colour legible
     pen.lineWidth = 4.5;
     pen.strokeStyle = "rgb(0 0 0 / 55%)";
-    pen.strokeRect(...box);
+    if (over) pen.strokeRect(...box);
     pen.lineWidth = 2.5;
     pen.strokeStyle = ink;
     pen.strokeRect(...box);
@@ -286,7 +295,7 @@ function draw() {
       pen.beginPath();
       pen.arc(across(px), down(py), radius + 1, 0, 2 * Math.PI);
       pen.fillStyle = "rgb(0 0 0 / 55%)";
-      pen.fill();
+      if (over) pen.fill();
       pen.beginPath();
       pen.arc(across(px), down(py), radius, 0, 2 * Math.PI);
       pen.fillStyle = ink;
@@ -294,7 +303,7 @@ function draw() {
     }
     const text = person
       ? `${person.person} · ${duration(person.dwell_seconds)}`
-      : (face.score ?? face.confidence).toFixed(3);
+      : (Math.floor((face.score ?? face.confidence) * 1000) / 1000).toFixed(3);
     label(pen, text, box, width, ink);
   }
 }
@@ -384,15 +393,16 @@ async function search(file) {
     result = { error: "the service does not answer" };
   }
   if (result.error) {
-    $("notice").hidden = false;
-    write($("notice"), result.error);
+    view.message = result.error;
+    $("back").hidden = false;
+    notice();
     return;
   }
   view.photo = { ...result, url: URL.createObjectURL(file) };
-  $("back").hidden = false;
-  $("notice").hidden = false;
   const count = result.faces.length;
-  write($("notice"), count === 1 ? "1 face in the photo" : `${count} faces in the photo`);
+  view.message = count === 1 ? "1 face in the photo" : `${count} faces in the photo`;
+  $("back").hidden = false;
+  notice();
   picture();
   draw();
   $("back").focus();
@@ -401,8 +411,9 @@ async function search(file) {
 function back() {
   if (view.photo) URL.revokeObjectURL(view.photo.url);
   view.photo = null;
+  view.message = "";
   $("back").hidden = true;
-  $("notice").hidden = true;
+  notice();
   picture();
   draw();
 }

@@ -1,0 +1,225 @@
+"""The page in a real Chromium: it draws what is there, by touch and keyboard, light and dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import QUICK, TOKEN, Running, Scene, empty_bgr, face_bgr, serving, wait_for
+
+from edge_mtcnn import FaceDetector
+from edge_mtcnn.serve import ServeOptions
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+pytestmark = pytest.mark.slow
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+SCREENS = {"kiosk": (800, 480), "phone": (390, 844), "desk": (1280, 800)}
+LEAST_TOUCH = 44
+"""Side of the smallest thing that a finger hits, CSS pixels."""
+
+MARKED = """(id) => {
+  const canvas = document.getElementById(id);
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let count = 0;
+  for (let at = 3; at < pixels.length; at += 4) count += pixels[at] > 0;
+  return count / (pixels.length / 4);
+}"""
+"""Share of a canvas that is drawn upon."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser here: looked for {', '.join(BROWSERS)}")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def scene(sample_path: Callable[[str], Path]) -> Scene:
+    return Scene(face_bgr(sample_path("astronaut")))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["without pictures", "with pictures"])
+def running(
+    request: pytest.FixtureRequest, scene: Scene, default_detector: FaceDetector
+) -> Iterator[Running]:
+    options = ServeOptions(stream=request.param)
+    with serving(
+        default_detector, options, source=scene, watch_detector=default_detector, watch=QUICK
+    ) as service:
+        yield service
+
+
+class Page:
+    """A page and what went wrong in it."""
+
+    def __init__(self, browser: Any, url: str, **context: Any) -> None:
+        self._context = browser.new_context(**context)
+        self.page = self._context.new_page()
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(url)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.close()
+
+
+@pytest.mark.parametrize(
+    ("screen", "scheme"),
+    [("kiosk", "light"), ("kiosk", "dark"), ("phone", "light"), ("desk", "dark")],
+)
+def test_the_page_fits_the_screen_and_draws_who_is_here(
+    browser: Any, running: Running, scene: Scene, screen: str, scheme: str
+) -> None:
+    width, height = SCREENS[screen]
+    viewport = {"width": width, "height": height}
+    with Page(browser, running.url, viewport=viewport, color_scheme=scheme) as opened:
+        page = opened.page
+        playwright.expect(page.locator("#answer")).to_have_text("Someone is here")
+        playwright.expect(page.locator("#health-text")).to_have_text("Works")
+        playwright.expect(page.locator("#persons li")).to_have_count(1)
+        playwright.expect(page.locator("#overlay")).to_have_attribute("aria-label", "1 face")
+        assert wait_for(lambda: page.evaluate(MARKED, "overlay") > 0.001)
+        assert wait_for(lambda: page.evaluate(MARKED, "timeline") > 0.01)
+        playwright.expect(page.locator("#picture")).to_be_visible(
+            visible=running.service.options.stream
+        )
+        sizes = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+        )
+        assert sizes[0] <= width, "nothing is cut off at the side"
+        if screen != "phone":
+            assert sizes[1] <= height, "a kiosk's screen does not scroll"
+        for button in page.locator("button:visible").all():
+            box = button.bounding_box()
+            assert min(box["width"], box["height"]) >= LEAST_TOUCH
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (int(ground.split("(")[1].split(",")[0]) < 100) == (scheme == "dark")
+        assert opened.errors == []
+        assert all(url.startswith((running.url, "blob:")) for url in opened.requests)
+
+
+def test_the_page_follows_what_happens(browser: Any, running: Running, scene: Scene) -> None:
+    face = scene.image
+    with Page(browser, running.url) as opened:
+        page = opened.page
+        answer = page.locator("#answer")
+        playwright.expect(answer).to_have_text("Someone is here")
+        try:
+            scene.image = empty_bgr()
+            playwright.expect(answer).to_have_text("Nobody is here")
+            playwright.expect(page.locator("#events li").first).to_contain_text(
+                "No one is selected"
+            )
+            scene.image = None
+            playwright.expect(answer).to_have_text("Unknown")
+            playwright.expect(page.locator("#reason")).to_contain_text("the cable is out")
+            playwright.expect(page.locator("#notice")).to_have_text("The source gives no frames")
+            playwright.expect(page.locator("#health-text")).to_have_text("Limited")
+        finally:
+            scene.image = face
+        playwright.expect(answer).to_have_text("Someone is here")
+        assert opened.errors == []
+
+
+def test_all_is_done_by_keyboard(browser: Any, running: Running) -> None:
+    with Page(browser, running.url) as opened:
+        page = opened.page
+        playwright.expect(page.locator("#answer")).to_have_text("Someone is here")
+        focused = []
+        for _ in range(3):
+            page.keyboard.press("Tab")
+            focused.append(
+                page.evaluate("document.activeElement.id || document.activeElement.tagName")
+            )
+        assert focused == ["mirror", "photo", "SUMMARY"]
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#events")).to_be_visible()
+        page.keyboard.press("m")
+        playwright.expect(page.locator("#mirror")).to_have_attribute("aria-pressed", "true")
+        # The system's dialog is none of the page's business.
+        page.evaluate(
+            "document.getElementById('file').addEventListener('click',"
+            " (event) => { event.preventDefault(); document.title = 'asked'; })"
+        )
+        page.keyboard.press("p")
+        playwright.expect(page).to_have_title("asked")
+        assert opened.errors == []
+
+
+def test_a_photo_is_searched_and_shown(
+    browser: Any, running: Running, sample_path: Callable[[str], Path]
+) -> None:
+    with Page(browser, running.url) as opened:
+        page = opened.page
+        page.set_input_files("#file", sample_path("grace_hopper"))
+        playwright.expect(page.locator("#notice")).to_have_text("1 face in the photo")
+        assert page.locator("#picture").get_attribute("src").startswith("blob:")
+        assert wait_for(lambda: page.evaluate(MARKED, "overlay") > 0.001)
+        page.keyboard.press("Escape")
+        playwright.expect(page.locator("#back")).to_be_hidden()
+        assert opened.errors == []
+
+
+def test_without_a_source_the_page_offers_photos(
+    browser: Any, default_detector: FaceDetector
+) -> None:
+    with serving(default_detector) as running, Page(browser, running.url) as opened:
+        playwright.expect(opened.page.locator("#reason")).to_contain_text("photo")
+        playwright.expect(opened.page.locator("#photo")).to_be_visible()
+        assert opened.errors == []
+
+
+def test_the_page_asks_for_the_token_and_keeps_only_the_cookie(
+    browser: Any, scene: Scene, default_detector: FaceDetector
+) -> None:
+    options = ServeOptions(token=TOKEN, stream=True)
+    with (
+        serving(
+            default_detector, options, source=scene, watch_detector=default_detector, watch=QUICK
+        ) as running,
+        Page(browser, running.url) as opened,
+    ):
+        page = opened.page
+        playwright.expect(page.locator("#login")).to_be_visible()
+        page.fill("#token", "wrong")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#login-error")).to_have_text("That is not the token.")
+        page.fill("#token", TOKEN)
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#answer")).to_have_text("Someone is here")
+        playwright.expect(page.locator("#picture")).to_be_visible()
+        kept = page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]")
+        assert kept == ["", 0, 0]
+        page.reload()
+        playwright.expect(page.locator("#answer")).to_have_text("Someone is here")
+        assert all(TOKEN not in url for url in opened.requests)
