@@ -79,7 +79,8 @@ def test_listings_of_the_guide_are_python_with_names_that_exist() -> None:
 
 
 def test_execution_writes_outputs_anew_and_leaves_the_rest() -> None:
-    page = "# A\n\n```python\nx = 2\n```\n\nwords\n\n```python\nprint(x)\n```\n\n```text\n1\n```\n\nend\n"
+    page = "# A\n\n```python\nx = 2\n```\n\nwords\n\n```python\nprint(x)\n```\n\n"
+    page += "```text\n1\n```\n\nend\n"
     once = executed(page, "page")
     assert once == page.replace("```text\n1\n", "```text\n2\n")
     assert executed(once, "page") == once
