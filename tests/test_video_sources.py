@@ -129,7 +129,14 @@ def test_a_rate_gives_the_frames_of_an_iterable_their_times() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [np.zeros((4, 4, 3)), np.zeros(5, np.uint8), np.zeros((0, 4, 3), np.uint8), "text"]
+    "frame",
+    [
+        np.zeros((4, 4, 3)),
+        np.zeros(5, np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
+        "text",
+    ],
 )
 def test_what_is_no_frame_is_refused_by_name(frame: object) -> None:
     options = SourceOptions(retry_first=0.01, retry_longest=0.01, give_up_after=0)

@@ -143,6 +143,15 @@ def test_a_changed_frame_size_begins_anew_with_new_ids(detector: FaceDetector) -
     assert track.id == 2
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (13, 13), (41, 39), (2000, 20)])
+def test_frames_of_any_size_are_taken(size: tuple[int, int], detector: FaceDetector) -> None:
+    tracker = FaceTracker(detector)
+    picture = np.asarray(cv2.resize(scene([(80, 40)]), size[::-1]), dtype=np.uint8)
+    for index in range(6):
+        assert len(tracker.update(picture, index / 3)) <= 1
+    assert tracker.counts.frames == 6
+
+
 def test_gray_frames_are_followed_too(detector: FaceDetector) -> None:
     tracker = FaceTracker(detector)
     for index, frame in enumerate(panned(3)):

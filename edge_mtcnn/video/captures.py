@@ -194,6 +194,10 @@ def _kind_of_text(text: str) -> Kind:
     return "file"
 
 
+_FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
+"""TCP as OpenCV does it, and no second of frames spent on an estimate of their rate."""
+
+
 class _OpenCVCapture:
     """Cameras, files, streams and pipelines through ``cv2.VideoCapture``."""
 
@@ -207,6 +211,8 @@ class _OpenCVCapture:
                 backend = cv2.CAP_V4L2
         elif spec.kind == "stream":
             backend = cv2.CAP_FFMPEG
+            # OpenCV has no other way to tell FFmpeg. Who sets the variable before has it their way.
+            os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
             settings = [
                 cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
                 round(options.open_timeout * 1e3),
@@ -332,7 +338,8 @@ class _FramesCapture:
         if frame is None:
             return None
         image = np.array(frame)
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
+        shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+        if image.dtype != np.uint8 or not shaped or not image.size:
             raise SourceError(
                 f"{self._name}: a frame must be (H, W, 3) or (H, W) uint8; got {image.dtype} of"
                 f" shape {image.shape}"
