@@ -132,7 +132,7 @@ def test_the_file_says_what_was_measured_and_with_what(detector: FaceDetector, p
     assert content["counts"] == {"images": 5, "failed": 0, "faces": 2, "nonfaces": 3}
     assert content["provenance"]["date"] == "2026-01-02"
     assert content["provenance"]["detector_options"]["min_face_size"] == 60
-    assert content["target"] == {"kind": "fpr", "value": 0.01}
+    assert content["target"] == {"kind": "fpr", "value": 0.01, "promised": False}
     assert content["at_threshold"]["false_positive_rate"]["total"] == 3
     assert content["statistics"]["faces"]["count"] == 2
     assert len(content["lowest_faces"]) == 2
@@ -241,6 +241,7 @@ WRONG = [
     (["faces", "others", "--fpr", "0"], "fpr must be between 0 and 1; got 0"),
     (["faces", "others", "--recall", "1.5"], "recall must be above 0"),
     (["faces", "others", "--fpr", "0.1", "--recall", "0.9"], "not allowed with"),
+    (["faces", "others", "--promise", *FAST], "3 images without faces cannot promise"),
     (["faces", "others", "--confidence", "0.5"], "looks for the threshold itself"),
     (["faces", "others", "--labels", "l.csv"], "with --labels there is one folder"),
     (["faces", "--labels", "l.csv"], "cannot read l.csv"),
@@ -256,7 +257,8 @@ def test_wrong_usage_is_one_clear_message_and_leaves_nothing(
 ) -> None:
     assert main(["calibrate", *arguments]) == 2
     assert says in capsys.readouterr().err
-    assert sorted(path.name for path in place.iterdir()) == ["faces", "others"]
+    kept = {"calibration.json.journal"} if "--promise" in arguments else set()
+    assert {path.name for path in place.iterdir()} == {"faces", "others"} | kept
 
 
 # Interrupted and resumed.

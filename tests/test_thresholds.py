@@ -251,6 +251,30 @@ def test_too_few_images_are_told_and_enough_are_not() -> None:
     assert "no number of faces" in choose(scores_of([0.9], [0.1]), Target("recall", 1)).warnings[0]
 
 
+@pytest.mark.parametrize("total", [300, 400, 1000, 4000])
+def test_a_promise_is_kept_by_the_limit_and_the_next_image_would_break_it(total: int) -> None:
+    random = np.random.default_rng(total)
+    values = random.permutation(np.arange(1, total + 1) / (total + 1)).astype(np.float32)
+    for kind, value in (("fpr", 0.02), ("recall", 0.98)):
+        scores = ScoreSet(values, values)
+        choice = choose(scores, Target(kind, value, promised=True))  # type: ignore[arg-type]
+        rate = choice.false_positive_rate if kind == "fpr" else choice.recall
+        more = rate.count + 1 if kind == "fpr" else rate.count - 1
+        if kind == "fpr":
+            assert rate.interval[1] <= value < clopper_pearson(more, total)[1]
+        else:
+            assert rate.interval[0] >= value > clopper_pearson(more, total)[0]
+        assert choice.warnings == ()
+
+
+def test_what_so_few_images_cannot_promise_is_refused_with_the_limit() -> None:
+    scores = scores_of([0.9] * 100, [0.1] * 100)
+    with pytest.raises(OptionsError, match=r"100 images without faces cannot .*still 0\.03622"):
+        choose(scores, Target("fpr", 0.01, promised=True))
+    with pytest.raises(OptionsError, match=r"100 faces cannot promise .*still 0\.9638"):
+        choose(scores, Target("recall", 0.99, promised=True))
+
+
 @pytest.mark.parametrize(
     ("kind", "value"), [("fpr", 0), ("fpr", 1), ("recall", 0), ("recall", 1.01), ("f1", 0.5)]
 )

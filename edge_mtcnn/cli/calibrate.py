@@ -83,6 +83,11 @@ def add_parser(commands: Commands) -> None:
         "--recall", type=float, metavar="RATE", help="share of the faces that must be kept"
     )
     parser.add_argument(
+        "--promise",
+        action="store_true",
+        help="the limit of the interval has to keep the rate, and not only these images",
+    )
+    parser.add_argument(
         "--interval",
         type=float,
         default=0.95,
@@ -141,9 +146,9 @@ def run(args: argparse.Namespace) -> int:
     options, runtime = options_from(args)
     if args.confidence is not None:
         raise UsageError("calibrate looks for the threshold itself; give --fpr or --recall instead")
-    target = Target("fpr", 0.01 if args.fpr is None else args.fpr)
+    target = Target("fpr", 0.01 if args.fpr is None else args.fpr, args.promise)
     if args.recall is not None:
-        target = Target("recall", args.recall)
+        target = Target("recall", args.recall, args.promise)
     if args.report is not None:
         require_plots()
     try:

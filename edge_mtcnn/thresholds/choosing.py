@@ -17,9 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from edge_mtcnn.checks import check_choice
+from edge_mtcnn.checks import check_bool, check_choice
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.thresholds.intervals import Rate, images_to_promise
+from edge_mtcnn.thresholds.intervals import Rate, clopper_pearson, images_to_promise
 from edge_mtcnn.thresholds.scores import ScoreSet
 
 __all__ = ["Choice", "Target", "choose"]
@@ -29,28 +29,32 @@ _ROUNDING = 1e-9  # 0.07 * 100 is a little above 7
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the threshold has to reach on the images given.
+    """What the threshold has to reach.
 
     Attributes:
         kind: ``"fpr"``, at most this share of the non-face images shows a face; or ``"recall"``,
             at least this share of the faces is kept.
         value: the share; 0..1, both outside, for ``fpr``, 1 included for ``recall``.
+        promised: whether the limit of the interval has to keep it, and not only the images given.
     """
 
     kind: Literal["fpr", "recall"]
     value: float
+    promised: bool = False
 
     def __post_init__(self) -> None:
         check_choice("target", self.kind, ("fpr", "recall"))
+        check_bool("promised", self.promised)
         within = 0 < self.value <= 1 if self.kind == "recall" else 0 < self.value < 1
         if not within:
             bound = "above 0 and at most 1" if self.kind == "recall" else "between 0 and 1"
             raise OptionsError(f"{self.kind} must be {bound}; got {self.value}")
 
     def __str__(self) -> str:
+        promised = ", promised by the limit of the interval" if self.promised else ""
         if self.kind == "fpr":
-            return f"a false-positive rate of at most {self.value:.4g}"
-        return f"a recall of at least {self.value:.4g}"
+            return f"a false-positive rate of at most {self.value:.4g}{promised}"
+        return f"a recall of at least {self.value:.4g}{promised}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,11 @@ def choose(scores: ScoreSet, target: Target, confidence: float = 0.95) -> Choice
         confidence: of the intervals, 0..1.
 
     Raises:
-        OptionsError: no threshold reaches it; the message says what can be reached.
+        OptionsError: no threshold reaches it, or these images cannot promise it; the message says
+            what can be reached.
     """
     find = _for_rate if target.kind == "fpr" else _for_recall
-    threshold = find(scores, target.value)
+    threshold = find(scores, target, confidence)
     kept, shown = scores.reached(threshold)
     return Choice(
         threshold,
@@ -92,8 +97,17 @@ def choose(scores: ScoreSet, target: Target, confidence: float = 0.95) -> Choice
     )
 
 
-def _for_rate(scores: ScoreSet, rate: float) -> float:
-    allowed = math.floor(rate * len(scores.nonfaces) + _ROUNDING)
+def _for_rate(scores: ScoreSet, target: Target, confidence: float) -> float:
+    rate, total = target.value, len(scores.nonfaces)
+    allowed = math.floor(rate * total + _ROUNDING)
+    while target.promised and clopper_pearson(allowed, total, confidence)[1] > rate:
+        allowed -= 1
+        if allowed < 0:
+            least = clopper_pearson(0, total, confidence)[1]
+            raise OptionsError(
+                f"{total} images without faces cannot promise a false-positive rate of {rate:.4g}:"
+                f" without a single mistake its limit is still {least:.4g}; add images"
+            )
     shown = np.sort(scores.nonfaces[~np.isnan(scores.nonfaces)])[::-1]
     if len(shown) <= allowed:
         return 0.0
@@ -111,14 +125,23 @@ def _for_rate(scores: ScoreSet, rate: float) -> float:
     return float(middle if middle > cut else upper)
 
 
-def _for_recall(scores: ScoreSet, recall: float) -> float:
-    needed = math.ceil(recall * len(scores.faces) - _ROUNDING)
+def _for_recall(scores: ScoreSet, target: Target, confidence: float) -> float:
+    recall, total = target.value, len(scores.faces)
+    needed = math.ceil(recall * total - _ROUNDING)
+    while target.promised and clopper_pearson(needed, total, confidence)[0] < recall:
+        needed += 1
+        if needed > total:
+            most = clopper_pearson(total, total, confidence)[0]
+            raise OptionsError(
+                f"{total} faces cannot promise a recall of {recall:.4g}: without a single miss its"
+                f" limit is still {most:.4g}; add images"
+            )
     kept = np.sort(scores.faces[~np.isnan(scores.faces)])[::-1]
     if len(kept) < needed:
         most = len(kept) / len(scores.faces)
         raise OptionsError(
-            f"no threshold keeps {recall:.4g} of the faces: only {most:.4g} are detected at all;"
-            " look at those missed, or lower min_face_size or the detector's thresholds"
+            f"no threshold keeps {needed / total:.4g} of the faces: only {most:.4g} are detected"
+            " at all; look at those missed, or lower min_face_size or the detector's thresholds"
         )
     lowest = np.float32(kept[needed - 1])
     everything = np.concatenate([scores.faces, scores.nonfaces])
@@ -131,6 +154,8 @@ def _for_recall(scores: ScoreSet, recall: float) -> float:
 
 def _warnings(scores: ScoreSet, target: Target) -> tuple[str, ...]:
     """Rule of three: fewer images than that promise nothing, even without a single mistake."""
+    if target.promised:
+        return ()
     if target.kind == "fpr":
         wanted, given, what = target.value, len(scores.nonfaces), "images without faces"
         promise = f"a false-positive rate of {target.value:.4g}"
