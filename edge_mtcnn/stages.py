@@ -67,6 +67,8 @@ class Candidates(NamedTuple):
 
     def after(self, boxes: FloatArray) -> Candidates:
         """The same, after boxes that are certain (score 1): (M, 4), square, whole numbers."""
+        if not len(boxes):
+            return self
         certain = np.ones(len(boxes), dtype=np.float32)
         return Candidates(
             np.concatenate([boxes, self.boxes]), np.concatenate([certain, self.scores])
@@ -155,6 +157,8 @@ def refine(
     Returns:
         Candidates with square boxes of whole numbers.
     """
+    if not len(candidates.boxes):
+        return candidates
     output = _window_outputs(candidates.boxes, sampler, rnet, 24, RNET_CHUNKS, run)
     scores = _probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)

@@ -102,7 +102,8 @@ def test_two_faces_that_pass_out_of_view_and_come_back_are_told_apart(
 def test_a_new_face_is_found_within_the_stated_time_while_another_is_followed(
     detector: FaceDetector,
 ) -> None:
-    options = TrackerOptions(discovery_seconds=0.5, full_every=10_000)
+    # The rotating part of the pyramid alone: no full search is allowed for a minute.
+    options = TrackerOptions(discovery_seconds=0.5, full_every=10_000, search_gap=60)
     tracker = FaceTracker(detector, options)
     for index in range(20):
         tracker.update(scene([(0, 30)], (240, 400)), index / FPS)
@@ -110,6 +111,27 @@ def test_a_new_face_is_found_within_the_stated_time_while_another_is_followed(
         tracks = tracker.update(scene([(0, 30), (240, 30)], (240, 400)), index / FPS)
     assert len(tracks) == 2
     assert tracker.counts.full == 1
+
+
+def test_a_new_face_asks_once_whether_there_are_more(detector: FaceDetector) -> None:
+    tracker = FaceTracker(detector, TrackerOptions(discovery_seconds=60, search_gap=0.25))
+    for index in range(20):
+        tracks = tracker.update(scene([(0, 30)], (240, 400)), index / FPS)
+    assert len(tracks) == 1
+    assert tracker.counts.full == 2  # the first, and a quarter of a second after it
+
+
+def test_a_lost_face_is_looked_for_around_its_place_and_keeps_its_id() -> None:
+    book = TrackBook(keep_seconds=2)
+    for step in range(6):  # walking to the right, then hidden, and standing where it was
+        book.update(faces_at((20.0 * step, 0)), step * 0.05)
+    for step in range(6, 10):
+        book.update(faces_at(), step * 0.05)
+    windows = book.windows(0.5)
+    assert len(windows) == 8
+    assert windows[:, 0].min() == pytest.approx(100, abs=5)  # where it was seen last
+    (track,) = book.update(faces_at((100, 0)), 0.5)
+    assert (track.id, track.seen) == (1, True)
 
 
 def test_an_empty_scene_costs_less_than_full_detection_and_a_face_in_it_is_found_at_once(

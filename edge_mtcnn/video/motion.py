@@ -21,7 +21,8 @@ _SAMPLES = 160
 def thumbnail(image: ImageArray) -> ImageArray:
     """A small gray picture of a frame, (H, W, C) or (H, W) uint8, at most 80 pixels long."""
     step = max(1, max(image.shape[:2]) // _SAMPLES)
-    samples = image[step // 2 :: step, step // 2 :: step]
+    top, left = (min(step // 2, side - 1) for side in image.shape[:2])
+    samples = image[top::step, left::step]
     if samples.ndim == 3:
         samples = samples[..., min(1, samples.shape[2] - 1)]
     height, width = samples.shape

@@ -37,8 +37,8 @@ class TrackerOptions:
         discovery_seconds: time within which every level of the pyramid is searched once, so that a
             new face is found at the latest, 0.05..60; without a budget this holds always.
         full_every: frames after which a full search is made in any case, at least 1.
-        search_gap: shortest time between two full searches that motion or a lost track asks for,
-            seconds, 0..60.
+        search_gap: shortest time between two full searches that motion, a new or a lost track asks
+            for, seconds, 0..60.
         score_gap: longest time for which a known face keeps its score before it is scored again by
             the mirror check, seconds, 0..60; it is scored in every frame that is searched anyway.
         confirm_hits: sights after which a track is confirmed, 1..100.
@@ -176,7 +176,9 @@ class FaceTracker:
         asked = (
             self._since_full >= self.options.full_every
             or self._due >= max(len(self._parts), 1)
-            or (not len(boxes) and self._moved(image, now, small))
+            or (
+                now - self._full_time >= self.options.search_gap and self._news(image, boxes, small)
+            )
         )
         if asked and self._budget.allows_search(1.0):
             return self._full(image, boxes, now, color, small)
@@ -225,10 +227,10 @@ class FaceTracker:
         self._gate.mark(thumbnail(image) if small is None else small)
         return faces
 
-    def _moved(self, image: ImageArray, now: float, small: ImageArray | None) -> bool:
-        """Whether an empty scene has changed, long enough after the last full search."""
-        if now - self._full_time < self.options.search_gap:
-            return False
+    def _news(self, image: ImageArray, boxes: FloatArray, small: ImageArray | None) -> bool:
+        """Whether someone new has come, who may not be alone, or an empty scene has changed."""
+        if len(boxes):
+            return self._book.born_since(self._full_time)
         return self._gate.changed(thumbnail(image) if small is None else small)
 
     def _lost(self, faces: Faces, now: float) -> bool:

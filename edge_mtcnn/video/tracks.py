@@ -23,7 +23,7 @@ _LARGEST_SIZE_RATIO = 1.8
 # A track that is not seen and lies this much under one that is seen is most likely the same face.
 _SAME_FACE = 0.45
 _SCALES_OF_A_MISSED_FACE = (1.35, 0.8)
-# Of a face seen once no movement is known: it is looked for a little to both sides, in face sizes.
+# Where no movement is known or it was mistaken, the face is looked for to the sides, in face sizes.
 _SIDESTEP = 0.35
 _SCORES_OF_A_MEAN = 4
 
@@ -84,10 +84,21 @@ class TrackBook:
             boxes.append(box)
             if followed.hits == 1:
                 step = _SIDESTEP * (followed.missed + 1) * (box[2] - box[0])
-                boxes.extend((box[0] + x, box[1], box[2] + x, box[3]) for x in (-step, step))
+                boxes.extend(_beside(box, step, 0.0))
             if followed.missed:
+                step = _SIDESTEP * (box[2] - box[0])
+                boxes.extend(
+                    (followed.last_box, *_beside(box, step, 0.0), *_beside(box, 0.0, step))
+                )
                 boxes.extend(_scaled(box, scale) for scale in _SCALES_OF_A_MISSED_FACE)
         return np.array(boxes).reshape(-1, 4)
+
+    def born_since(self, time: float) -> bool:
+        """Whether a confirmed track was first seen at this time or later."""
+        return any(
+            followed.first_seen >= time and followed.hits >= self._confirm_hits
+            for followed in self._followed
+        )
 
     def all_in(self, faces: Faces, time: float) -> bool:
         """Whether every track has a face in ``faces``."""
@@ -166,6 +177,8 @@ class TrackBook:
             reach = _FARTHEST_CENTRE * (followed.missed + 1 if followed.hits == 1 else 1)
             for column, box in enumerate(boxes):
                 fit = _fit(expected, box, reach)
+                if followed.missed:  # it may have stopped where it was
+                    fit = max(fit, _fit(followed.last_box, box, reach))
                 if fit > 0:  # of two equal fits, the track that was seen more recently
                     fits.append((fit - 0.02 * min(followed.missed, 10), row, column))
         fits.sort(reverse=True)
@@ -179,6 +192,12 @@ class TrackBook:
                 columns.add(column)
         self._paired = (faces, time, pairs)
         return pairs
+
+
+def _beside(box: Box, x: float, y: float) -> tuple[Box, Box]:
+    """The box moved one way and the other, pixels."""
+    x1, y1, x2, y2 = box
+    return (x1 - x, y1 - y, x2 - x, y2 - y), (x1 + x, y1 + y, x2 + x, y2 + y)
 
 
 def _scaled(box: Box, scale: float) -> Box:
@@ -217,6 +236,11 @@ class _Followed:
             self.scored += 1
             self._last = face
             self._mean_score += (face.score - self._mean_score) / min(self.scored, 10)
+
+    @property
+    def last_box(self) -> Box:
+        """Where it was seen last."""
+        return self.filter.expected(self.last_seen).box
 
     def track(self, time: float, confirm_hits: int) -> Track:
         expected = self.filter.expected(time)
