@@ -199,7 +199,19 @@ def test_the_wheel_has_nothing_of_development(built: Built) -> None:
     tops = {name.split("/")[0] for name in files}
     assert tops == {"edge_mtcnn", next(top for top in tops if top.endswith(".dist-info"))}
     suffixes = {Path(name).suffix for name in files if name.startswith("edge_mtcnn/")}
-    assert suffixes <= {".py", ".typed", ".json", ".md", ".onnx", ".weights", ".jpg", ".css"}
+    assert suffixes <= {
+        ".py",
+        ".typed",
+        ".json",
+        ".md",
+        ".onnx",
+        ".weights",
+        ".jpg",
+        ".css",
+        ".html",
+        ".js",
+        ".svg",
+    }
 
 
 def test_the_metadata_names_version_licence_and_needs(built: Built) -> None:
