@@ -87,6 +87,14 @@ def test_a_source_that_is_no_file_is_told(capsys: pytest.CaptureFixture[str]) ->
     assert "no such file" in capsys.readouterr().err
 
 
+def test_the_source_may_come_from_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_MTCNN_SOURCE", "no-such-video.mp4")
+    assert main(["serve", "--port", "0"]) == 2
+    assert "no-such-video.mp4: there is no such file" in capsys.readouterr().err
+
+
 def test_missing_packages_are_told_with_the_way_to_install_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,8 +110,8 @@ def test_a_live_reader_gets_the_state_as_it_changes(running: Running) -> None:
 
 
 def test_pictures_are_jpeg_with_or_without_the_faces(running: Running, face: ImageArray) -> None:
-    wait_for(lambda: running.service.health == "ok")
     with running.client() as client:
+        wait_for(lambda: client.get("/state").json()["persons"])
         pictures = {}
         for boxes in "01":
             with client.stream("GET", f"/stream?boxes={boxes}") as response:

@@ -40,6 +40,10 @@ Without SOURCE it only searches images that are sent to /detect. The page at / s
 then need the token. No picture leaves the service unless --stream asks for it."""
 
 _PACKAGES = ("starlette", "uvicorn", "prometheus_client")
+_SWITCH_SECONDS = 0.0005
+"""How long a thread at work may keep the others from theirs. Answering a request takes the
+interpreter's lock again after each call of the system, and Python's own 5 ms would add up."""
+_SOURCE_VARIABLE = "EDGE_MTCNN_SOURCE"
 _TOKEN_VARIABLE = "EDGE_MTCNN_TOKEN"
 
 
@@ -55,8 +59,10 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "source",
         nargs="?",
+        default=os.environ.get(_SOURCE_VARIABLE) or None,
         metavar="SOURCE",
-        help="camera, file, address or pipeline, as for watch",
+        help="camera, file, address or pipeline, as for watch; or"
+        f" {_SOURCE_VARIABLE} in the environment, where no other user reads a password",
     )
     parser.add_argument(
         "--stream", action="store_true", help="offer the camera's picture at /stream"
@@ -125,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
     options = _serve_options(args)
     watch = WatchOptions(presence=presence_from(args))
     _log_to_stderr()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(options))
         detector = stack.enter_context(FaceDetector(detector_options, runtime_options))

@@ -2,6 +2,8 @@
 
 uvicorn sets no limit to the time that a request's head takes, nor to a client that takes no bytes;
 ``GuardedProtocol`` looks at each connection once a second and closes those that are over the limit.
+When more is asked than can be answered, a client that just had its answer waits before it is read
+again, so one that asks for the health is not behind all the others.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Collection
 from typing import ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,6 +21,11 @@ from edge_mtcnn.serve.options import ServeOptions
 __all__ = ["GuardedProtocol", "protocol_for"]
 
 _TURN_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
+_ON_TIME = 0.005
+"""Lag of an event loop that has nothing to catch up on, seconds."""
+_PAUSE_PER_LAG = 16.0
+_LONGEST_PAUSE = 0.5
 _BUSY = (
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\nContent-Length: 33\r\n\r\n"
@@ -27,14 +35,44 @@ _BUSY = (
 
 def protocol_for(options: ServeOptions) -> type[GuardedProtocol]:
     """The protocol class for uvicorn, with these limits."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": options})
+    return type("GuardedProtocol", (GuardedProtocol,), {"limits": options, "pace": _Pace()})
+
+
+class _Pace:
+    """How late the event loop is, and how long a client that had its answer waits for that."""
+
+    def __init__(self) -> None:
+        self._lag = 0.0
+        self._running = False
+
+    def start(self, loop: asyncio.AbstractEventLoop, connections: Collection[object]) -> None:
+        """Look at the loop for as long as there are connections."""
+        if not self._running:
+            self._running = True
+            loop.call_later(_LOOK_SECONDS, self._look, loop, connections, loop.time())
+
+    @property
+    def pause(self) -> float:
+        """Seconds; none while the loop is on time."""
+        return min(_PAUSE_PER_LAG * self._lag, _LONGEST_PAUSE) if self._lag > _ON_TIME else 0.0
+
+    def _look(
+        self, loop: asyncio.AbstractEventLoop, connections: Collection[object], before: float
+    ) -> None:
+        late = loop.time() - before - _LOOK_SECONDS
+        self._lag = max(late, 0.8 * self._lag)
+        self._running = False
+        if connections:
+            self.start(loop, connections)
 
 
 class GuardedProtocol(H11Protocol):
     """HTTP/1.1 by uvicorn, with limits in time and number."""
 
     limits: ClassVar[ServeOptions]
+    pace: ClassVar[_Pace]
 
+    _pause: asyncio.TimerHandle | None = None
     _timer: asyncio.TimerHandle | None = None
     _waiting_since = 0.0
     _blocked_since: float | None = None
@@ -50,13 +88,23 @@ class GuardedProtocol(H11Protocol):
             transport.write(_BUSY)
             transport.close()
         self._timer = self.loop.call_later(_TURN_SECONDS, self._turn)
+        self.pace.start(self.loop, self.connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._pause):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn leaves it after a reset
+
+    def on_response_complete(self) -> None:
+        """An answer is out: the next request is read now, or later when there is much to do."""
+        super().on_response_complete()
+        seconds = self.pace.pause
+        if seconds and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self._pause = self.loop.call_later(seconds, self.flow.resume_reading)
 
     def pause_writing(self) -> None:
         """The client takes no more bytes for now."""
