@@ -35,8 +35,9 @@ stays in the cache."""
 RNET_CHUNKS, ONET_CHUNKS = (8, 32), (2, 8)
 """Fewest and most windows that a network sees at once: with fewer a job costs more than sharing
 gains, with more the cache is too small."""
-FEWEST_JOBS = 4
-"""A few windows make several small jobs all the same, so that threads can share them."""
+SHARES = 4
+"""Chunks are a multiple of it where there are enough windows, so that two or four threads share them
+evenly. Their number does not depend on the threads, and so neither do results."""
 TIGHT, MIRROR_TIGHT = 0.9, 0.8
 """Sides of the mirror check's windows, in sides of the found box; found on annotated photos."""
 _MIRRORED_LANDMARKS = (1, 0, 2, 4, 3)
@@ -339,7 +340,9 @@ def _window_outputs(
 
     order = np.argsort(sampler.groups(boxes, size), kind="stable")
     fewest, most = chunks
-    chunk = min(most, max(fewest, math.ceil(len(order) / FEWEST_JOBS)))
+    jobs = -(-len(order) // most)
+    jobs += -jobs % SHARES  # each thread gets as many as the others
+    chunk = max(fewest, -(-len(order) // max(jobs, 1)))
     outputs = run(outputs_of, [order[i : i + chunk] for i in range(0, len(order), chunk)])
     if not outputs:
         return np.zeros((0, 15), dtype=np.float32)
