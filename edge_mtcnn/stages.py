@@ -36,8 +36,8 @@ RNET_CHUNKS, ONET_CHUNKS = (8, 32), (2, 8)
 """Fewest and most windows that a network sees at once: with fewer a job costs more than sharing
 gains, with more the cache is too small."""
 SHARES = 4
-"""Chunks are a multiple of it where there are enough windows, so that two or four threads share them
-evenly. Their number does not depend on the threads, and so neither do results."""
+"""Chunks are a multiple of it where there are enough windows, so that two or four threads share
+them evenly. Their number does not depend on the threads, and so neither do results."""
 TIGHT, MIRROR_TIGHT = 0.9, 0.8
 """Sides of the mirror check's windows, in sides of the found box; found on annotated photos."""
 _MIRRORED_LANDMARKS = (1, 0, 2, 4, 3)
@@ -278,6 +278,16 @@ def _parts(count: int, largest: int) -> Iterator[tuple[int, int]]:
     return pairwise(count * part // parts for part in range(parts + 1))
 
 
+def _shares(count: int, fewest: int, most: int) -> Iterator[tuple[int, int]]:
+    """``0..count`` in nearly equal chunks of ``fewest`` to ``most``, as (start, stop).
+
+    A multiple of ``SHARES`` where there is enough; a few are one chunk.
+    """
+    chunks = math.ceil(count / most)
+    chunks = max(min(chunks + -chunks % SHARES, count // fewest), 1)
+    return pairwise(count * chunk // chunks for chunk in range(chunks + 1 if count else 0))
+
+
 class _Cells(NamedTuple):
     """P-Net's cells above the threshold, in the rows and columns of their level."""
 
@@ -339,11 +349,7 @@ def _window_outputs(
         return network(_rows_of(pixels))
 
     order = np.argsort(sampler.groups(boxes, size), kind="stable")
-    fewest, most = chunks
-    jobs = -(-len(order) // most)
-    jobs += -jobs % SHARES  # each thread gets as many as the others
-    chunk = max(fewest, -(-len(order) // max(jobs, 1)))
-    outputs = run(outputs_of, [order[i : i + chunk] for i in range(0, len(order), chunk)])
+    outputs = run(outputs_of, [order[start:stop] for start, stop in _shares(len(order), *chunks)])
     if not outputs:
         return np.zeros((0, 15), dtype=np.float32)
     output = np.concatenate(outputs)

@@ -22,6 +22,7 @@ from benchmarks import (
     latency,
     limit,
     memory,
+    operators,
     peers,
     plots,
     scaling,
@@ -335,6 +336,26 @@ def test_the_peak_is_measured_by_numpy_and_onnx_runtime() -> None:
     peaks = measure_peak(1, seconds=0.05)
     assert set(peaks) == {"numpy", "onnxruntime"}
     assert all(0.5 < peak < 5000 for peak in peaks.values())  # GFLOP/s from a board to a server
+
+
+def test_operators_tell_time_and_work_of_every_node(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(
+        operators.main, tmp_path / "r.json", "--form", "plain", "--rounds", "2", "--peak", "100"
+    )
+    sizes = {"pnet": (PNET, 1, 138, 522), "rnet": (RNET, 32, 24, 24), "onet": (ONET, 8, 48, 48)}
+    for network, (layers, count, height, width) in sizes.items():
+        mine = [
+            result for name, result in found.items() if name.startswith(f"operators/{network}/")
+        ]
+        assert all(result["value"] >= 0 for result in mine)
+        done = sum(result["detail"]["gflop"] for result in mine)
+        # One score per face takes the place of two, and ONNX Runtime pads P-Net's first channels.
+        needed = count * network_flops(layers, height, width) / 1e9
+        assert 0.98 * needed < done < 1.2 * needed
+    assert "% of the work is needed" in capsys.readouterr().out
+    assert operators.main(["--form", "no such form"]) == 2
 
 
 def test_import_time_runs_in_fresh_processes(tmp_path: Path) -> None:

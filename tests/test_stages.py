@@ -324,3 +324,25 @@ def test_extreme_logits_are_probabilities_without_a_warning(logit: float) -> Non
     sampler = AreaSampler(np.zeros((60, 70, 3), dtype=np.uint8))
     found = refine(candidates, sampler, extreme, *RNET, plain_map)
     assert found.scores.tolist() == ([1.0] if logit > 0 else [])
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 31, 33, 100, 537])
+def test_windows_reach_rnet_in_chunks_that_threads_can_share_evenly(count: int) -> None:
+    sizes = []
+
+    def rnet(pixels: Float32Array) -> Float32Array:
+        sizes.append(len(pixels))
+        return np.full((len(pixels), 5), -10, dtype=np.float32)
+
+    corners = np.random.default_rng(count).integers(0, 60, (count, 2))
+    candidates = Candidates(
+        np.hstack([corners, corners + 30]).astype(np.float64), np.ones(count, dtype=np.float32)
+    )
+    image = np.zeros((100, 100, 3), dtype=np.uint8)
+    refine(candidates, OctaveSampler(image, 1.0), rnet, *RNET, plain_map)
+    assert sum(sizes) == count
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 32
+    if count >= 32:  # enough for four threads, and a chunk still pays
+        assert len(sizes) % 4 == 0
+        assert min(sizes) >= 8
