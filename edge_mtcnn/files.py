@@ -18,7 +18,7 @@ import cv2
 from edge_mtcnn.errors import ImageError
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "write_image", "write_whole"]
+__all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "write_image", "write_whole"]
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -44,6 +44,12 @@ def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
         for path in _expanded(text, recursive):
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())
+
+
+def folders_without_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
+    """The folders among ``paths`` that give no image to ``find_images``, each once."""
+    folders = dict.fromkeys(path for path in map(Path, paths) if path.is_dir())
+    return [folder for folder in folders if not any(_images_in(folder, recursive))]
 
 
 def _expanded(text: str, recursive: bool) -> Iterable[Path]:

@@ -164,7 +164,11 @@ def test_a_system_without_sensors_tells_nothing(tmp_path: Path) -> None:
 
 def test_the_sensors_of_this_machine_can_be_read() -> None:
     readings = read_device()
-    assert all(-40 < degrees < 200 for degrees in readings.temperatures.values())
+    json.dumps(readings.to_dict())
+    assert [
+        name for name, degrees in readings.temperatures.items() if not -40 < degrees < 200
+    ] == []
+    assert readings.clock_mhz is None or 10 < readings.clock_mhz < 20_000
 
 
 def test_resident_memory_is_not_above_its_peak() -> None:
@@ -243,6 +247,10 @@ def test_bench_goes_on_without_the_images_that_it_cannot_read(
     told = capsys.readouterr()
     assert "cat.jpg: 451x300, 0 faces" in told.out
     assert "broken.jpg" in told.err
+    (tmp_path / "empty").mkdir()
+    files = [str(tmp_path / name) for name in ("cat.jpg", "empty")]
+    assert main(["bench", *files, "--seconds", FEW_SECONDS]) == 1
+    assert "empty: no image files in this folder; --recursive" in capsys.readouterr().err
     assert main(["bench", str(tmp_path / "broken.jpg")]) == 2
     assert "nothing to measure" in capsys.readouterr().err
 

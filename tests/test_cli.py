@@ -239,14 +239,20 @@ def test_a_file_name_cannot_break_the_output(
     assert json.loads(for_programs)["path"] == str(odd)
 
 
-def test_a_folder_without_images_says_so(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
+def test_a_folder_without_images_is_a_failed_input_and_the_others_are_done(
+    in_folder: Path, sample_path: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (in_folder / "photos" / "deep").mkdir(parents=True)
-    assert main(["detect", "photos", "--json", "-"]) == 0
+    (in_folder / "empty" / "deep").mkdir(parents=True)
+    arguments = ["detect", "empty", str(sample_path(ONE_FACE)), "empty/", "--json", "-"]
+    assert main(arguments) == 1
     told = capsys.readouterr()
-    assert told.out == ""
-    assert "no image files in photos; --recursive looks" in told.err
+    failed, done = lines_of(told.out)
+    assert failed["path"] == "empty"
+    assert failed["error"].startswith("empty: no image files in this folder; --recursive looks")
+    assert len(done["faces"]) == 1
+    assert "1 image, 1 face, 1 failed" in told.err
+    assert main(["detect", "empty", "--recursive"]) == 1
+    assert "error: empty: no image files in this folder\n" in capsys.readouterr().err
 
 
 def write_calibration(file: Path, threshold: float, options: DetectorOptions) -> None:
@@ -276,9 +282,13 @@ def test_a_calibration_gives_the_threshold_and_warns_where_it_may_not_hold(
 
 
 def test_confidence_hides_faces_below_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["detect", "--confidence", "1", "--json", "-"]) == 0
+    assert main(["detect", "--json", "-"]) == 0
     (entry,) = lines_of(capsys.readouterr().out)
-    assert all(face["confidence"] == 1 for face in entry["faces"])
+    (score,) = [face["score"] for face in entry["faces"]]
+    for lowest, count in ((score - 1e-4, 1), (score + 1e-4, 0)):
+        assert main(["detect", "--confidence", str(lowest), "--json", "-"]) == 0
+        (entry,) = lines_of(capsys.readouterr().out)
+        assert len(entry["faces"]) == count
 
 
 def test_a_json_file_appears_whole_and_standard_output_stays_empty(

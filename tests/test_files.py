@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import ImageError, read_image
-from edge_mtcnn.files import IMAGE_SUFFIXES, find_images, write_image, write_whole
+from edge_mtcnn.files import (
+    IMAGE_SUFFIXES,
+    find_images,
+    folders_without_images,
+    write_image,
+    write_whole,
+)
 from edge_mtcnn.types import ImageArray
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links, modes and names are POSIX")
@@ -58,6 +64,14 @@ def picture() -> ImageArray:
 def test_a_folder_gives_its_images_with_numbers_in_order(tree: Path) -> None:
     assert found("a") == ["a/img1.jpg", "a/img2.JPG", "a/img10.png"]
     assert found("empty") == []
+
+
+def test_folders_without_images_are_told_apart(tree: Path) -> None:
+    (tree / "upper" / "lower").mkdir(parents=True)
+    (tree / "upper" / "lower" / "x.jpg").touch()
+    named = ["a", "empty", "./empty", "upper", "a/notes.txt", "gone", "*"]
+    assert folders_without_images(named) == [Path("empty"), Path("upper")]
+    assert folders_without_images(named, recursive=True) == [Path("empty")]
 
 
 def test_recursive_gives_those_of_the_folders_below_too(tree: Path) -> None:

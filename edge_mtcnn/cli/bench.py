@@ -82,7 +82,10 @@ def add_parser(commands: Commands) -> None:
     )
     add_image_arguments(parser)
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="of measuring in all (default: 10)"
+        "--seconds",
+        type=float,
+        default=10.0,
+        help="of measuring in all (default: 10); longer where five rounds take longer",
     )
     parser.add_argument("--json", action="store_true", help="write one JSON object instead")
     add_config_argument(parser)
@@ -104,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         load_ms = (time.perf_counter() - start) * 1e3
         memory: dict[str, float | None] = {"start": resident_mb()}
         images, failures = read_images(args)
-        complain(f"measuring {counted(len(images), 'image')} for about {args.seconds:g} s")
+        complain(f"measuring {counted(len(images), 'image')} for at least {args.seconds:g} s")
         start = time.perf_counter()
         detector.detect(images[0].pixels)
         first_ms = (time.perf_counter() - start) * 1e3
@@ -142,8 +145,9 @@ def read_images(args: argparse.Namespace) -> tuple[list[NamedImage], int]:
     Raises:
         UsageError: none could be read.
     """
+    from edge_mtcnn.cli.detect import no_images
     from edge_mtcnn.errors import ImageError
-    from edge_mtcnn.files import find_images
+    from edge_mtcnn.files import find_images, folders_without_images
     from edge_mtcnn.image import read_image
 
     arguments = args.paths or [str(sample_photo())]
@@ -152,7 +156,10 @@ def read_images(args: argparse.Namespace) -> tuple[list[NamedImage], int]:
     if len(named) > _MOST_IMAGES:
         complain(f"the first {_MOST_IMAGES} of {len(named)} images are used")
     images: list[NamedImage] = []
-    failures = 0
+    barren = folders_without_images(arguments, recursive=args.recursive)
+    for folder in barren:
+        complain(f"error: {shown(str(no_images(folder, recursive=args.recursive)))}")
+    failures = len(barren)
     with native_messages_muted():
         for path, name in named[:_MOST_IMAGES]:
             try:

@@ -97,7 +97,7 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Detect in all inputs; 1 when some of them failed."""
     from edge_mtcnn.detector import FaceDetector
-    from edge_mtcnn.files import find_images
+    from edge_mtcnn.files import find_images, folders_without_images
 
     detector_options, runtime_options = options_from(args)
     arguments = args.paths
@@ -106,9 +106,7 @@ def run(args: argparse.Namespace) -> int:
         complain(f"no path given, so here is the sample photo {arguments[0]}")
     inputs = find_images(arguments, recursive=args.recursive)
     inputs = outside(filter(None, (args.annotate, args.crops)), arguments, inputs)
-    if not inputs:
-        places = ", ".join(map(shown, arguments))
-        complain(f"no image files in {places}; --recursive looks in the folders there too")
+    barren = folders_without_images(arguments, recursive=args.recursive)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         detector = FaceDetector(detector_options, runtime_options, calibration=args.calibration)
@@ -116,9 +114,17 @@ def run(args: argparse.Namespace) -> int:
         complain(f"warning: {warning.message}")
     with detector:
         pictures = _Pictures(args, arguments, inputs)
-        with native_messages_muted(), _Report(args.json, inputs) as report:
+        with native_messages_muted(), _Report(args.json, [*inputs, *barren]) as report:
+            for folder in barren:
+                report.failed(folder, no_images(folder, recursive=args.recursive))
             _detect_all(detector, inputs, pictures, report)
     return 1 if report.failures else 0
+
+
+def no_images(folder: Path, *, recursive: bool) -> ImageError:
+    """What is wrong with a folder that gives no image; shared with ``bench`` and ``tune``."""
+    deeper = "" if recursive else "; --recursive looks in the folders there too"
+    return ImageError(f"{folder}: no image files in this folder{deeper}")
 
 
 def _detect_all(
@@ -175,7 +181,8 @@ class _Pictures:
         if self._crops and len(faces):
             stem = self._crops / self._stems[index]
             for number, crop in enumerate(self._cut(image, faces), start=1):
-                _save(stem.with_name(f"{stem.name}_face{number}.png"), crop)
+                if crop.size:  # else the box lies wholly beside the photo
+                    _save(stem.with_name(f"{stem.name}_face{number}.png"), crop)
 
 
 def _aligned_crops(image: ImageArray, faces: Faces) -> Iterable[ImageArray]:
