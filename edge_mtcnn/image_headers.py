@@ -47,7 +47,11 @@ def read_header(data: bytes) -> ImageHeader:
         raise ImageError("not a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM image")
     try:
         header = reader(data)
-    except (struct.error, IndexError):
+    except (
+        struct.error,
+        IndexError,
+        OverflowError,
+    ):  # 64-bit offsets overflow
         raise ImageError(_CUT_SHORT) from None
     if header.width <= 0 or header.height <= 0:
         raise ImageError(f"corrupt: its size is {header.width}x{header.height}")
@@ -215,7 +219,7 @@ def _exif_orientation(exif: bytes) -> int:
     """Orientation in an EXIF block, 1 where it has none or makes no sense."""
     try:
         value = _first_directory(exif.removeprefix(b"Exif\0\0")).get(274, 1)
-    except (struct.error, KeyError):  # cameras and editors leave broken EXIF behind
+    except (struct.error, KeyError, OverflowError):  # cameras and editors leave broken EXIF behind
         return 1
     return value if 1 <= value <= 8 else 1
 

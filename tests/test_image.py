@@ -302,6 +302,15 @@ CUT = {
 CUT_AT = (0.0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 
 
+@pytest.mark.parametrize("place", [2**63 - 1, 2**63, 2**64 - 1])
+def test_a_place_beyond_all_memory_in_a_header_is_an_error(place: int) -> None:
+    start = b"II+\0" + struct.pack("<HH", 8, 0)
+    width = struct.pack("<QHHQQ", 1, 256, 3, 5, place)  # one tag, whose values lie there
+    for data in (start + struct.pack("<Q", place), start + struct.pack("<Q", 16) + width):
+        with pytest.raises(ImageError, match=r"x\.tif: the file is cut short"):
+            decode_image(data, name="x.tif")
+
+
 @pytest.mark.parametrize("form", CUT)
 def test_a_file_that_is_cut_short_is_an_error_and_never_half_a_picture(
     form: str, photo: Image.Image, tmp_path: Path

@@ -22,7 +22,7 @@ needs_toml = pytest.mark.skipif(
 SUFFIXES = [".json", pytest.param(".toml", marks=needs_toml)]
 
 NO_INT = [9.5, "20", None, True, math.nan, math.inf, [20], (20,)]
-NO_NUMBER = ["0.5", None, True, False, math.nan, math.inf, -math.inf, [0.5], 1j]
+NO_NUMBER = ["0.5", None, True, False, math.nan, math.inf, -math.inf, 10**400, [0.5], 1j]
 NO_TRIPLE = [0.7, "0.7", (), (0.6, 0.7), (0.6, 0.7, 0.7, 0.7), {"pnet": 0.6}, None]
 
 # Option, values at and inside its bounds, values outside, and what the message must say.
