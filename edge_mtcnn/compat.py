@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.options import PRESETS, RuntimeOptions
@@ -20,8 +23,9 @@ class MTCNN:
 
     Args:
         weights_file: must be left out; other models go into ``RuntimeOptions(models=...)``.
-        min_face_size: side of the smallest face looked for, pixels.
-        steps_threshold: face probabilities that candidates of P-Net, R-Net and O-Net must reach.
+        min_face_size: side of the smallest face looked for, pixels, a whole number.
+        steps_threshold: three face probabilities, which candidates of P-Net, R-Net and O-Net must
+            reach.
         scale_factor: ratio of two neighbouring levels of the image pyramid.
         runtime: how to run the networks (not in ``mtcnn``).
 
@@ -32,8 +36,8 @@ class MTCNN:
     def __init__(
         self,
         weights_file: str | None = None,
-        min_face_size: int = _REFERENCE.min_face_size,
-        steps_threshold: Sequence[float] | None = None,
+        min_face_size: float = _REFERENCE.min_face_size,
+        steps_threshold: Sequence[float] | npt.NDArray[Any] | None = None,
         scale_factor: float = _REFERENCE.scale_factor,
         *,
         runtime: RuntimeOptions | None = None,
@@ -44,11 +48,18 @@ class MTCNN:
                 " Leave it out for the same weights as mtcnn 0.1.x, or pass"
                 f" runtime=RuntimeOptions(models=FOLDER) for others; got {weights_file!r}"
             )
-        thresholds: Any = _REFERENCE.thresholds if steps_threshold is None else steps_threshold
+        thresholds: Any = _REFERENCE.thresholds
+        if isinstance(steps_threshold, np.ndarray):
+            thresholds = steps_threshold.tolist()
+        elif steps_threshold is not None:
+            thresholds = steps_threshold
+        smallest: Any = min_face_size
+        if isinstance(smallest, float) and smallest.is_integer():
+            smallest = int(smallest)
         self._detector = FaceDetector(
             replace(
                 _REFERENCE,
-                min_face_size=min_face_size,
+                min_face_size=smallest,
                 thresholds=thresholds,
                 scale_factor=scale_factor,
             ),

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_mtcnn.checks import check_int
+from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.image import as_rgb
 from edge_mtcnn.types import Face, Faces, ImageArray
 
@@ -49,7 +51,9 @@ def draw_faces(
 
     Raises:
         ImageError: ``image`` is no image.
+        OptionsError: ``color`` is no RGB colour.
     """
+    color = _checked(color)
     picture = as_rgb(image).copy()
     for face in reversed(list(faces)):
         _mark(picture, face, color)
@@ -57,6 +61,15 @@ def draw_faces(
         for label in reversed(_labels(picture, faces)):
             _write(picture, label, color)
     return picture
+
+
+def _checked(color: Any) -> Color:
+    if not isinstance(color, (tuple, list)) or len(color) != 3:
+        raise OptionsError(f"color must be (red, green, blue), 0..255 each; got {color!r}")
+    for value in color:
+        check_int("each of color", value, 0, 255)
+    red, green, blue = map(int, color)
+    return red, green, blue
 
 
 def _mark(picture: ImageArray, face: Face, color: Color) -> None:

@@ -147,7 +147,9 @@ def test_boxes_that_leave_the_image_start_at_zero(mtcnn: MTCNN, photo: ImageArra
             assert (width, height) == (int(x2 - x), int(y2 - y))
 
 
-@pytest.mark.parametrize("steps", [[0.6, 0.7, 0.7], (0.6, 0.7, 0.7), None])
+@pytest.mark.parametrize(
+    "steps", [[0.6, 0.7, 0.7], (0.6, 0.7, 0.7), np.array([0.6, 0.7, 0.7]), None], ids=type
+)
 def test_the_default_thresholds_may_be_given(steps: Any, photo: ImageArray, mtcnn: MTCNN) -> None:
     assert MTCNN(steps_threshold=steps).detect_faces(photo) == mtcnn.detect_faces(photo)
 
@@ -167,8 +169,9 @@ def test_arguments_reach_the_detector(photo: ImageArray) -> None:
 
 
 def test_the_smallest_face_can_be_read_and_set(photo: ImageArray) -> None:
-    detector = MTCNN(min_face_size=30)
+    detector = MTCNN(min_face_size=30.0)
     assert detector.min_face_size == 30
+    assert type(detector.min_face_size) is int
     detector.min_face_size = 300
     assert detector.min_face_size == 300
     assert detector.detect_faces(photo) == []
@@ -201,9 +204,12 @@ def test_a_weights_file_is_refused_with_what_to_do() -> None:
     [
         ({"min_face_size": 5}, "min_face_size"),
         ({"min_face_size": "20"}, "min_face_size"),
+        ({"min_face_size": 20.5}, "min_face_size"),
+        ({"min_face_size": float("inf")}, "min_face_size"),
         ({"steps_threshold": [0.6, 0.7]}, "thresholds"),
         ({"steps_threshold": [0.6, 0.7, 7]}, "thresholds"),
         ({"steps_threshold": 0.6}, "thresholds"),
+        ({"steps_threshold": np.array(0.6)}, "thresholds"),
         ({"scale_factor": 1.0}, "scale_factor"),
         ({"scale_factor": 0}, "scale_factor"),
     ],

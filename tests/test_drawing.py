@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_mtcnn import FaceDetector, ImageError, draw_faces, read_image
+from edge_mtcnn import FaceDetector, ImageError, OptionsError, draw_faces, read_image
 from edge_mtcnn.drawing import GREEN, LANDMARK_COLOR, _labels
 from edge_mtcnn.types import Faces, ImageArray
 
@@ -245,6 +246,14 @@ def test_gray_and_alpha_images_become_rgb() -> None:
 def test_what_is_no_image_is_refused() -> None:
     with pytest.raises(ImageError, match="uint8"):
         draw_faces(np.zeros((5, 5, 3)), Faces.empty((5, 5)))
+
+
+@pytest.mark.parametrize(
+    "color", [(1, 2), (1, 2, 3, 4), (0.5, 0, 0), (0, 0, 256), (-1, 0, 0), "red", None, 7]
+)
+def test_what_is_no_colour_is_refused(color: Any) -> None:
+    with pytest.raises(OptionsError, match=r"color must be .*0\.\.255"):
+        draw_faces(gray((60, 60)), Faces.empty((60, 60)), color=color)
 
 
 def test_hundreds_of_faces_are_drawn_in_short_time() -> None:
