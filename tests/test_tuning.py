@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +228,24 @@ def test_tune_says_what_is_wrong_before_it_tries_anything(
     assert main(["tune", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 11), reason="newer Python reads TOML")
+def test_tune_writes_no_file_that_this_python_cannot_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", "--output", str(tmp_path / "tuned.toml")]) == 2
+    assert ".json" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_tune_is_refused_at_the_start_where_it_may_not_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.chmod(0o555)
+    assert main(["tune", "--output", str(tmp_path / "tuned.json")]) == 2
+    assert "cannot write into the folder" in capsys.readouterr().err
 
 
 def test_an_image_of_any_size_can_be_tuned_with(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,8 +87,12 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     if output.suffix not in (".json", ".toml"):
         raise UsageError(f"--output must end in .json or .toml; got {shown(output.name)!r}")
+    if output.suffix == ".toml" and sys.version_info < (3, 11):
+        raise UsageError("Python 3.10 cannot read a .toml file again; let --output end in .json")
     if not output.parent.is_dir():
         raise UsageError(f"there is no folder {shown(output.parent)} for --output")
+    if not os.access(output.parent, os.W_OK):
+        raise UsageError(f"cannot write into the folder {shown(output.parent)} of --output")
     images, failures = read_images(args)
     tuning = tune(
         [image.pixels for image in images],
