@@ -43,14 +43,16 @@ class ScoreModel:
     landmark_offsets: tuple[tuple[float, float], ...]
 
     def scores(self, found: Found, readings: Sequence[Found]) -> FloatArray:
-        """(N,) probabilities 0..1 of being a person's face.
+        """(N,) float32 probabilities 0..1 of being a person's face.
+
+        In the precision in which they are reported, so that a threshold read off them holds.
 
         Args:
             found: the faces as O-Net found them.
             readings: of ``stages.look_again``.
         """
         log_odds = evidence(found, readings) @ np.array(self.coefficients) + self.intercept
-        probabilities: FloatArray = 1 / (1 + np.exp(-log_odds))
+        probabilities: FloatArray = (1 / (1 + np.exp(-log_odds))).astype(np.float32)
         return probabilities
 
     def landmarks(self, found: Found, readings: Sequence[Found]) -> FloatArray:

@@ -181,6 +181,24 @@ def test_scores_stay_within_0_and_1_without_a_warning(model: ScoreModel) -> None
         assert ((scores >= 0) & (scores <= 1)).all()
 
 
+def test_a_reported_score_as_threshold_keeps_its_face(
+    sample_path: Callable[[str], Path],
+) -> None:
+    photo = read_image(sample_path("astronaut"))
+    with FaceDetector(DetectorOptions(min_face_size=60)) as detector:
+        found = [(image, detector.detect(image)) for image in shifted(photo)]
+    assert len(found) == 6
+    for image, faces in found:
+        options = DetectorOptions(min_face_size=60, confidence=float(faces.scores.min()))
+        with FaceDetector(options) as choosy:
+            assert len(choosy.detect(image)) == len(faces) >= 1
+
+
+def shifted(photo: ImageArray) -> list[ImageArray]:
+    """Six photos of one face, each with its own score."""
+    return [np.ascontiguousarray(photo[:, number:]) for number in range(0, 60, 10)]
+
+
 def test_no_faces_have_no_scores_and_no_landmarks(model: ScoreModel) -> None:
     found = found_with([1.0]).take(slice(0))
     assert evidence(found, readings(found)).shape == (0, 2)
