@@ -92,13 +92,17 @@ def test_a_share_that_cannot_be_is_refused(wrong: tuple[int, int, float]) -> Non
         clopper_pearson(*wrong)
 
 
-def test_the_rule_of_three_agrees_with_the_exact_limit() -> None:
-    for rate in (0.1, 0.01, 0.0025):
-        needed = images_to_promise(rate)
-        assert needed == round(3 / rate)
-        # One-sided 95 % is what the rule promises.
-        assert clopper_pearson(0, needed, 0.90)[1] <= rate
-        assert clopper_pearson(0, round(needed * 0.9), 0.90)[1] > rate
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("rate", [0.5, 0.1, 0.01, 0.0025])
+def test_as_many_images_as_a_promise_takes_keep_it_and_one_less_does_not(
+    rate: float, confidence: float
+) -> None:
+    needed = images_to_promise(rate, confidence)
+    assert clopper_pearson(0, needed, confidence)[1] <= rate + EXACT
+    assert clopper_pearson(0, needed - 1, confidence)[1] > rate
+    if confidence == 0.9:
+        # One-sided 95 %, of which the rule of three is the well-known approximation.
+        assert needed == pytest.approx(3 / rate, rel=0.2)
 
 
 def test_a_rate_is_told_with_its_interval() -> None:
@@ -241,13 +245,15 @@ def test_a_recall_above_what_is_detected_is_refused_with_what_can_be_had() -> No
 
 
 def test_too_few_images_are_told_and_enough_are_not() -> None:
-    few = choose(scores_of([0.9], [0.1] * 299), Target("fpr", 0.01))
-    assert few.warnings[0].startswith("too few images without faces: 299 cannot promise")
-    assert "at least 300" in few.warnings[0]
-    assert choose(scores_of([0.9], [0.1] * 300), Target("fpr", 0.01)).warnings == ()
-    recall = choose(scores_of([0.9] * 59, [0.1]), Target("recall", 0.95))
-    assert "too few faces: 59" in recall.warnings[0]
-    assert choose(scores_of([0.9] * 60, [0.1]), Target("recall", 0.95)).warnings == ()
+    few = choose(scores_of([0.9], [0.1] * 367), Target("fpr", 0.01))
+    assert few.warnings[0].startswith("too few images without faces: 367 cannot promise")
+    assert "at least 368" in few.warnings[0]
+    assert choose(scores_of([0.9], [0.1] * 368), Target("fpr", 0.01)).warnings == ()
+    recall = choose(scores_of([0.9] * 71, [0.1]), Target("recall", 0.95))
+    assert "too few faces: 71" in recall.warnings[0]
+    assert choose(scores_of([0.9] * 72, [0.1]), Target("recall", 0.95)).warnings == ()
+    surer = choose(scores_of([0.9], [0.1] * 368), Target("fpr", 0.01), 0.99)
+    assert "at least 528" in surer.warnings[0]
     assert "no number of faces" in choose(scores_of([0.9], [0.1]), Target("recall", 1)).warnings[0]
 
 
@@ -269,10 +275,21 @@ def test_a_promise_is_kept_by_the_limit_and_the_next_image_would_break_it(total:
 
 def test_what_so_few_images_cannot_promise_is_refused_with_the_limit() -> None:
     scores = scores_of([0.9] * 100, [0.1] * 100)
-    with pytest.raises(OptionsError, match=r"100 images without faces cannot .*still 0\.03622"):
+    with pytest.raises(OptionsError, match=r"100 images .*still 0\.03622; .* least 368 images"):
         choose(scores, Target("fpr", 0.01, promised=True))
-    with pytest.raises(OptionsError, match=r"100 faces cannot promise .*still 0\.9638"):
+    with pytest.raises(OptionsError, match=r"100 faces .*still 0\.9638; .* least 368 faces"):
         choose(scores, Target("recall", 0.99, promised=True))
+    with pytest.raises(OptionsError, match="no number of faces can"):
+        choose(scores, Target("recall", 1, promised=True))
+
+
+@pytest.mark.parametrize("kind", ["fpr", "recall"])
+def test_what_is_not_warned_of_can_be_promised(kind: str) -> None:
+    scores = scores_of([0.9] * 368, [0.1] * 368)
+    value = 0.01 if kind == "fpr" else 0.99
+    assert choose(scores, Target(kind, value)).warnings == ()  # type: ignore[arg-type]
+    choice = choose(scores, Target(kind, value, promised=True))  # type: ignore[arg-type]
+    assert (choice.recall.count, choice.false_positive_rate.count) == (368, 0)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def choose(scores: ScoreSet, target: Target, confidence: float = 0.95) -> Choice
         threshold,
         Rate(kept, len(scores.faces), confidence),
         Rate(shown, len(scores.nonfaces), confidence),
-        _warnings(scores, target),
+        _warnings(scores, target, confidence),
     )
 
 
@@ -106,7 +106,8 @@ def _for_rate(scores: ScoreSet, target: Target, confidence: float) -> float:
             least = clopper_pearson(0, total, confidence)[1]
             raise OptionsError(
                 f"{total} images without faces cannot promise a false-positive rate of {rate:.4g}:"
-                f" without a single mistake its limit is still {least:.4g}; add images"
+                f" without a single mistake its limit is still {least:.4g}; it takes at least"
+                f" {images_to_promise(rate, confidence)} images"
             )
     shown = np.sort(scores.nonfaces[~np.isnan(scores.nonfaces)])[::-1]
     if len(shown) <= allowed:
@@ -132,9 +133,14 @@ def _for_recall(scores: ScoreSet, target: Target, confidence: float) -> float:
         needed += 1
         if needed > total:
             most = clopper_pearson(total, total, confidence)[0]
+            takes = (
+                f"it takes at least {images_to_promise(1 - recall, confidence)} faces"
+                if recall < 1
+                else "no number of faces can; name a smaller one"
+            )
             raise OptionsError(
                 f"{total} faces cannot promise a recall of {recall:.4g}: without a single miss its"
-                f" limit is still {most:.4g}; add images"
+                f" limit is still {most:.4g}; {takes}"
             )
     kept = np.sort(scores.faces[~np.isnan(scores.faces)])[::-1]
     if len(kept) < needed:
@@ -152,8 +158,8 @@ def _for_recall(scores: ScoreSet, target: Target, confidence: float) -> float:
     return float(middle if float(below.max()) < middle else lowest)
 
 
-def _warnings(scores: ScoreSet, target: Target) -> tuple[str, ...]:
-    """Rule of three: fewer images than that promise nothing, even without a single mistake."""
+def _warnings(scores: ScoreSet, target: Target, confidence: float) -> tuple[str, ...]:
+    """Whether there are so few images that no threshold could promise the target."""
     if target.promised:
         return ()
     if target.kind == "fpr":
@@ -164,11 +170,11 @@ def _warnings(scores: ScoreSet, target: Target) -> tuple[str, ...]:
         promise = f"a recall of {target.value:.4g}"
     if wanted <= 0:
         return ("no number of faces can promise a recall of 1; name a smaller one",)
-    needed = images_to_promise(wanted)
+    needed = images_to_promise(wanted, confidence)
     if given >= needed:
         return ()
     warning = (
         f"too few {what}: {given} cannot promise {promise}, which takes at least {needed}"
-        " (rule of three); read the interval, or add images"
+        " without a single mistake; read the interval, or add images"
     )
     return (warning,)

@@ -75,9 +75,16 @@ def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[f
     return low, high
 
 
-def images_to_promise(rate: float) -> int:
-    """Rule of three: fewest images, all without the event, that bound its rate at 95 %."""
-    return math.ceil(3 / rate - 1e-9)
+def images_to_promise(rate: float, confidence: float = 0.95) -> int:
+    """Fewest images, all without the event, whose interval's upper limit is no more than ``rate``.
+
+    Args:
+        rate: 0..1, both outside.
+        confidence: of the two-sided interval, 0..1.
+    """
+    # None of n has the upper limit 1 - tail ** (1 / n), so the tail is (1 - rate) ** n.
+    tail = (1 - confidence) / 2
+    return math.ceil(math.log(tail) / math.log1p(-rate) - 1e-9)
 
 
 def _share_with_tail(count: int, total: int, tail: float) -> float:
