@@ -298,6 +298,34 @@ def test_yolo_landmarks_are_read_with_and_without_visibility(
     assert image.in_pixels(200, 100).landmarks[0] == pytest.approx(np.array(expected))
 
 
+@pytest.mark.parametrize(
+    "last", ["0 0", "-1 -1", "0.5 0.6 0", "0 0 0"], ids=["zero", "minus", "hidden", "none"]
+)
+def test_a_face_with_a_point_that_is_not_annotated_has_no_landmarks(
+    last: str, folder: Path, tmp_path: Path
+) -> None:
+    seen = " 2" if len(last.split()) == 3 else ""
+    points = " ".join([f"0.3 0.4{seen}"] * 4)
+    image = yolo(tmp_path, folder, {"a.txt": f"0 .5 .5 .2 .2 {points} {last}"})["a.jpg"]
+    assert image.counted.tolist() == [True]
+    assert np.isnan(image.landmarks).all()
+
+
+def test_files_beside_the_labels_are_none_unless_an_image_has_their_name(
+    folder: Path, tmp_path: Path
+) -> None:
+    files = {"a.txt": "0 .5 .5 .2 .2", "train.txt": "data/a.jpg", "README.roboflow.txt": "Hello"}
+    assert sorted(yolo(tmp_path, folder, files)) == ["a.jpg", "c.jpg", "sub/b.jpg"]
+    (folder / "c.jpg").rename(folder / "test.jpg")
+    images = yolo(tmp_path, folder, {"test.txt": "0 .5 .5 .2 .2"})
+    assert len(images["test.jpg"].boxes) == 1
+
+
+def test_a_box_may_reach_over_the_edge_by_what_programs_round(folder: Path, tmp_path: Path) -> None:
+    image = yolo(tmp_path, folder, {"a.txt": "0 1.0000001 -0.0000001 .2 .2"})["a.jpg"]
+    assert image.counted.tolist() == [True]
+
+
 def test_of_several_classes_the_named_one_counts(folder: Path, tmp_path: Path) -> None:
     files = {"a.txt": "0 .5 .5 .2 .2\n1 .5 .5 .4 .4\n"}
     with pytest.raises(AnnotationError, match="name one of 0, 1"):

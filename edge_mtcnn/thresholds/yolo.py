@@ -1,7 +1,8 @@
 """YOLO text: per image a file of lines ``class cx cy w h``, fractions of the image's size.
 
 The files lie in one folder as the images lie in another, ``a/1.jpg`` with ``a/1.txt``; an image
-without a file has no face. After the box may stand five landmarks, ``x y`` or ``x y visibility``.
+without a file has no face. After the box may stand five landmarks, ``x y`` or ``x y visibility``;
+one at ``0 0`` or ``-1 -1`` is not annotated.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from edge_mtcnn.types import FloatArray
 __all__ = ["read_yolo"]
 
 _BOX, _POINTS, _VISIBLE_POINTS = 5, 5 + 2 * 5, 5 + 3 * 5
-# Written beside the labels by programs for annotation.
-_NO_LABELS = frozenset({"classes.txt", "obj.names", "readme.txt"})
+# Written beside the labels by programs for annotation: names of classes, lists of images.
+_NO_LABELS = frozenset({"classes", "train", "val", "valid", "test"})
+_ROUNDING = 0.001  # of the image: boxes at its edge may reach over it by what programs round
 
 
 def read_yolo(folder: Path, images: Path, category: str | None = None) -> list[LabelledImage]:
@@ -29,14 +31,14 @@ def read_yolo(folder: Path, images: Path, category: str | None = None) -> list[L
     """
     if not folder.is_dir():
         raise AnnotationError(f"YOLO annotations are a folder of .txt files; got {folder}")
+    places = {_stem(images, path): path for path in find_images([str(images)], recursive=True)}
     labels = {
-        _stem(folder, path): path
+        stem: path
         for path in sorted(folder.rglob("*.txt"))
-        if path.name.lower() not in _NO_LABELS
+        if (stem := _stem(folder, path)) in places or not _is_about_labels(path)
     }
     if not labels:
         raise AnnotationError(f"the folder {folder} has no .txt files of labels")
-    places = {_stem(images, path): path for path in find_images([str(images)], recursive=True)}
     missing = {stem: images / f"{stem}.jpg" for stem in labels if stem not in places}
     lines = {stem: _lines(file) for stem, file in labels.items()}
     if category is None:
@@ -63,10 +65,11 @@ def _points(row: list[float]) -> FloatArray:
     if len(row) == _BOX:
         return np.full((5, 2), np.nan)
     values = np.array(row[_BOX:]).reshape(5, -1)
-    if not values[:, -1].all() if len(row) == _VISIBLE_POINTS else not values.any():
-        return np.full((5, 2), np.nan)
     points: FloatArray = values[:, :2]
-    return points
+    annotated = (points > 0).any(axis=1)
+    if len(row) == _VISIBLE_POINTS:
+        annotated &= values[:, 2] > 0
+    return points if annotated.all() else np.full((5, 2), np.nan)
 
 
 def _lines(file: Path) -> list[list[float]]:
@@ -83,13 +86,18 @@ def _lines(file: Path) -> list[list[float]]:
         values = numbers(where, "the values of a face", cells)
         if not values[0].is_integer() or values[0] < 0:
             raise AnnotationError(f"{where}: the class must be a whole number; got {cells[0]!r}")
-        if not all(0 <= value <= 1 for value in values[1:_BOX]):
+        if not all(-_ROUNDING <= value <= 1 + _ROUNDING for value in values[1:_BOX]):
             raise AnnotationError(
                 f"{where}: cx cy w h are fractions of the image's size, 0..1; got"
                 f" {' '.join(cells[1:_BOX])}"
             )
         found.append(values)
     return found
+
+
+def _is_about_labels(path: Path) -> bool:
+    name = path.stem.lower()
+    return name in _NO_LABELS or name.partition(".")[0] == "readme"
 
 
 def _stem(folder: Path, path: Path) -> str:
