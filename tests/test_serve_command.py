@@ -15,6 +15,7 @@ import pytest
 
 from edge_mtcnn.cli import main
 
+COMMAND = [sys.executable, "-m", "edge_mtcnn", "serve"]
 TOKEN = "correct-horse-battery-staple"
 
 
@@ -24,7 +25,7 @@ def test_it_tells_its_address_serves_and_ends_with_the_signal(
     secret = tmp_path / "token"
     secret.write_text(TOKEN + "\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge_mtcnn", "serve", "--port", "0", "--token-file", str(secret)],
+        [*COMMAND, "--port", "0", "--token-file", str(secret)],
         cwd=project_root,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,6 +44,29 @@ def test_it_tells_its_address_serves_and_ends_with_the_signal(
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
         assert time.monotonic() - started < 10
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_a_source_that_is_away_is_told_once_and_without_its_password(project_root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]  # nothing listens there when the socket is closed
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", f"rtsp://user:secret@127.0.0.1:{port}/camera?key=secret"],
+        cwd=project_root,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline().startswith("serving at ")
+        lost = f"WARNING: source lost: cannot open rtsp://127.0.0.1:{port}/camera\n"
+        assert process.stderr.readline() == lost
+        time.sleep(1.5)  # of further tries
+        process.terminate()
         assert process.stderr.read() == ""
     finally:
         process.kill()

@@ -1,8 +1,9 @@
-"""Arguments about who counts as present, for commands that watch a source."""
+"""What the commands that watch a source share: who counts as present, and a quiet OpenCV."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.common import UsageError
@@ -10,7 +11,7 @@ from edge_mtcnn.cli.common import UsageError
 if TYPE_CHECKING:
     from edge_mtcnn.video import PresenceOptions
 
-__all__ = ["add_presence_arguments", "presence_from"]
+__all__ = ["add_presence_arguments", "presence_from", "quieten_opencv"]
 
 _NAMES = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
 
@@ -61,3 +62,12 @@ def presence_from(args: argparse.Namespace) -> PresenceOptions:
                 f" {args.region!r}"
             ) from None
     return PresenceOptions(**given)
+
+
+def quieten_opencv() -> None:
+    """Keep OpenCV and FFmpeg from remarking on every try to open a lost source.
+
+    Works only before ``cv2`` is imported; who sets the variables before has it their way.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -20,7 +20,7 @@ from edge_mtcnn.cli.common import (
     complain,
     options_from,
 )
-from edge_mtcnn.cli.presence import add_presence_arguments, presence_from
+from edge_mtcnn.cli.presence import add_presence_arguments, presence_from, quieten_opencv
 
 if TYPE_CHECKING:
     import socket
@@ -123,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"serve needs {', '.join(missing)}: install them with pip install 'edge-mtcnn[serve]'"
         )
+    quieten_opencv()
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.serve import Service, ServiceServer, address_of
     from edge_mtcnn.video import WatchOptions

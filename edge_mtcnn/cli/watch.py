@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from edge_mtcnn.cli.common import (
     options_from,
     shown,
 )
-from edge_mtcnn.cli.presence import add_presence_arguments, presence_from
+from edge_mtcnn.cli.presence import add_presence_arguments, presence_from, quieten_opencv
 from edge_mtcnn.cli.watching import EventLines, LiveLine, Recording, Window
 
 if TYPE_CHECKING:
@@ -80,10 +79,9 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the end of the video, a failure, or Ctrl-C; 1 when the source failed for good."""
-    # All of them would remark on every try to reopen a camera; what matters is an event.
+    # A lost source is an event.
     logging.getLogger("edge_mtcnn.video.sources").setLevel(logging.ERROR)
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    quieten_opencv()
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.video import FaceWatcher
 
