@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import httpx
+import numpy as np
 import pytest
 from serving import SECONDS, Running, serving, wait_for
 
@@ -117,6 +118,18 @@ def test_a_size_above_the_limit_is_refused_before_any_pixel_is_decoded(running: 
     assert answer.status_code == 413
     assert "60000x60000" in answer.json()["error"]
     assert time.monotonic() - started < 5  # ten gigabytes would take longer, or all memory
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_any_is_decoded(
+    running: Running, photo: bytes
+) -> None:
+    pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
+    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert post(running, jpeg).status_code == 200
+    last = jpeg.rindex(b"\xff\xda")
+    answer = post(running, jpeg[:last] + 600 * jpeg[last : last + 10] + jpeg[last:])
+    assert answer.status_code == 413
+    assert "scans" in answer.json()["error"]
 
 
 def test_a_body_above_the_limit_is_refused(running: Running) -> None:

@@ -44,6 +44,8 @@ __all__ = ["Service"]
 _READING_SECONDS = 5.0
 _SESSION_SECONDS = 30 * 24 * 3600
 _ACCEPTED = ("JPEG", "PNG", "WebP")
+_MOST_SCANS = 500
+"""Scans of a progressive JPEG, as encoders write ten: each decodes all pixels once more."""
 
 
 class Service:
@@ -195,6 +197,10 @@ class Service:
                     413,
                     f"{header.width}x{header.height} is more than {self.options.max_pixels}"
                     " pixels, the limit of this service",
+                )
+            if header.format == "JPEG" and body.count(b"\xff\xda") > _MOST_SCANS:
+                raise HTTPException(
+                    413, f"more than {_MOST_SCANS} scans, the limit of this service"
                 )
             image = decode_image(body, name="the image", max_pixels=self.options.max_pixels)
         except ImageError as error:

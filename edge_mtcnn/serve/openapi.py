@@ -21,7 +21,7 @@ _REASONS = {
     403: "The request comes from a page of another origin.",
     404: "Not offered: the service was started without it.",
     408: "The body did not arrive in time.",
-    413: "More bytes or pixels than the service takes.",
+    413: "More bytes, pixels or scans than the service takes.",
     415: "No JPEG, PNG or WebP image.",
     421: "The Host is not one of this service's names.",
     422: "The image is damaged or no image at all.",
