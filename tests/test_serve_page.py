@@ -150,7 +150,8 @@ def test_the_page_follows_what_happens(browser: Any, running: Running, scene: Sc
 
 
 def test_all_is_done_by_keyboard(browser: Any, running: Running) -> None:
-    with Page(browser, running.url) as opened:
+    width, height = SCREENS["kiosk"]
+    with Page(browser, running.url, viewport={"width": width, "height": height}) as opened:
         page = opened.page
         playwright.expect(page.locator("#answer")).to_have_text("Someone is here")
         focused = []
@@ -164,6 +165,8 @@ def test_all_is_done_by_keyboard(browser: Any, running: Running) -> None:
         assert outline == "solid"
         page.keyboard.press("Enter")
         playwright.expect(page.locator("#events")).to_be_visible()
+        needed = page.evaluate("document.documentElement.scrollHeight")
+        assert needed <= height, "nor does it scroll with the events open"
         page.keyboard.press("m")
         playwright.expect(page.locator("#mirror")).to_have_attribute("aria-pressed", "true")
         # The system's dialog is none of the page's business.
