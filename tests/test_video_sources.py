@@ -306,6 +306,7 @@ def test_a_failed_read_keeps_no_image_of_the_reading_thread_alive() -> None:
         ("2", "camera", "camera 2"),
         ("/dev/video7", "camera", "camera /dev/video7"),
         ("rtsp://user:p@ss@camera/1", "stream", "rtsp://camera/1"),
+        ("rtsp://user:a/b?c@camera/1", "stream", "rtsp://camera/1"),
         ("http://camera/video?user=a&pwd=b", "stream", "http://camera/video"),
         ("picamera2", "picamera2", "picamera2"),
         ("picamera2:1", "picamera2", "picamera2:1"),

@@ -248,8 +248,11 @@ def test_a_frozen_camera_is_blind(detector: FaceDetector) -> None:
 
 
 def test_an_empty_scene_is_nobody(detector: FaceDetector) -> None:
-    with FaceWatcher(Camera(background()), detector, live()) as watcher:
-        assert answer_is(watcher, "unknown")()
+    camera = Camera(background())
+    camera.hang.clear()
+    with FaceWatcher(camera, detector, live()) as watcher:
+        assert answer_is(watcher, "unknown")(), "before the first frame"
+        camera.hang.set()
         assert wait_until(answer_is(watcher, "nobody"))
 
 

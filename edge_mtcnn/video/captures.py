@@ -148,9 +148,9 @@ class SourceSpec:
             return f"camera {self.target}"
         if self.kind == "frames":
             return f"frames of {type(self.target).__name__}"
-        text = re.sub(r"//[^/\s]*@", "//", self.target)
-        if self.kind == "stream":  # some cameras take the password as an argument
-            return re.sub(r"\?.*", "", text)
+        # Greedy, since a password may hold any sign, and some cameras take it as an argument.
+        text = re.sub(r"://[^\s\"]*@", "://", self.target)
+        text = re.sub(r"(://[^\s\"?]*)\?[^\s\"]*", r"\1", text)
         return re.sub(r"\b(user-(?:id|pw)\s*=\s*)(\"[^\"]*\"|\S+)", r"\1...", text)
 
     @property

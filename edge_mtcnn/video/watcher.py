@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FaceWatcher"]
 
 _FINAL = ("ended", "failed", "stopped")
-_STOP_SECONDS = 0.6
+_STOP_SECONDS = 0.7
 _CALLBACK_SECONDS = 0.2
 
 
@@ -141,9 +141,10 @@ class FaceWatcher:
             loop = self._loop
             if loop is None:
                 return
+            until = time.monotonic() + _STOP_SECONDS
             loop.stop()
             if loop is not threading.current_thread():  # on_frame may stop its watcher
-                loop.join(_STOP_SECONDS)
+                loop.join(max(until - time.monotonic(), 0))
             with self._news:
                 if self._snapshot.state not in _FINAL:
                     self._give_up(loop)
