@@ -362,6 +362,19 @@ def test_picamera2_is_imported_only_when_asked_for_and_its_absence_is_explained(
         source.read(5)
 
 
+def test_picamera2_beside_a_newer_numpy_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    options = SourceOptions(give_up_after=0, retry_first=0.01)
+    with (
+        open_source("picamera2", options) as source,
+        pytest.raises(SourceError, match="install the system's version of numpy"),
+    ):
+        source.read(5)
+
+
 def test_a_camera_module_is_configured_started_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in: there is no camera module here."""
     calls: list[str] = []

@@ -288,6 +288,11 @@ class _Picamera2Capture:
                 f"picamera2 cannot be imported ({error}); on a Raspberry Pi install Debian's"
                 " python3-picamera2 and make the environment with --system-site-packages"
             ) from None
+        except ValueError as error:  # how compiled modules say it
+            raise SourceError(
+                f"picamera2 was built for another NumPy ({error}); install the system's version of"
+                " numpy in the environment"
+            ) from None
         number = int(spec.target.partition(":")[2] or 0)
         self.fps = options.fps
         self._name = spec.name
