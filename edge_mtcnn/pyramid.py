@@ -126,10 +126,11 @@ class OctaveSampler:
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
         """See ``Sampler.windows``; one ``cv2.remap`` for all windows of an octave."""
-        windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
         octaves = self.groups(boxes, size).astype(int)
-        for octave in np.unique(octaves).tolist():
-            rows = np.flatnonzero(octaves == octave)
+        used = set(octaves.tolist())
+        windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
+        for octave in used:
+            rows = octaves == octave if len(used) > 1 else slice(None)
             windows[rows] = _remapped(self._octaves[octave], boxes[rows], size, 0.5**octave)
         return windows
 
@@ -168,23 +169,25 @@ def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> 
     corners = (boxes[:, :2] - 1).astype(np.float32)
     sides = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32)
     # Source pixel edges of the window's pixel centres -> pixel centres of the octave.
-    grid = (corners[:, None] + sides[:, None] * steps[None, :, None]) * scale - 0.5
+    grid = (corners[:, :, None] + sides[:, :, None] * steps) * np.float32(scale) - np.float32(0.5)
     if max(image.shape[:2]) >= REMAP_LIMIT:
         if len(boxes) > 1:
             return np.concatenate([_remapped(image, box[None], size, scale) for box in boxes])
         # One window and the pixels around it that the bilinear step reads.
         ends = np.array(image.shape[1::-1])
-        left, top = np.clip(np.floor(grid[0, 0]) - 1, 0, ends - 1).astype(int)
-        right, bottom = np.clip(np.ceil(grid[0, -1]) + 2, 1, ends).astype(int)
+        left, top = np.clip(np.floor(grid[0, :, 0]) - 1, 0, ends - 1).astype(int)
+        right, bottom = np.clip(np.ceil(grid[0, :, -1]) + 2, 1, ends).astype(int)
         image = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-        grid = grid - np.array([left, top], dtype=np.float32)
-    maps = np.empty((len(boxes), size, size, 2), dtype=np.float32)
-    maps[..., 0] = grid[:, None, :, 0]
-    maps[..., 1] = grid[:, :, None, 1]
+        grid = grid - np.array([left, top], dtype=np.float32)[:, None]
+    columns, rows = np.empty((2, len(boxes), size, size), dtype=np.float32)
+    columns[:] = grid[:, 0, None, :]
+    rows[:] = grid[:, 1, :, None]
+    # Each pixel for itself: four windows' rows to a row of the map suit its blocks better than one.
+    width = 4 * size
     flat: ImageArray = cv2.remap(
         image,
-        maps.reshape(len(boxes) * size, size, 2),
-        None,
+        columns.reshape(-1, width),
+        rows.reshape(-1, width),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
     )
