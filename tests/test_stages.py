@@ -79,7 +79,7 @@ def plain_propose(
         chances = probability(cells[0])
         columns, rows = np.nonzero((chances >= threshold).T)
         cell = np.stack([columns, rows], axis=1)
-        found = np.hstack([np.fix((2 * cell + edge) / scale) for edge in (1, 12)])
+        found = np.hstack([np.trunc((2 * cell + edge) / scale) for edge in (1, 12)])
         score = chances[rows, columns]
         kept = nms(found, score, 0.5)
         boxes.append(found[kept])
@@ -88,7 +88,7 @@ def plain_propose(
     all_boxes, all_scores = np.concatenate(boxes), np.concatenate(scores)
     kept = nms(all_boxes, all_scores, 0.7)
     moved = regress(all_boxes[kept], np.concatenate(offsets)[kept], inclusive=False)
-    return Candidates(np.fix(square(moved)), all_scores[kept])
+    return Candidates(np.trunc(square(moved)), all_scores[kept])
 
 
 def assert_same(ours: Candidates, theirs: Candidates) -> None:
@@ -224,7 +224,7 @@ def test_refine_agrees_with_windows_seen_one_by_one(
     refined = refine(proposed, sampler, networks.rnet, *RNET, plain_map)
 
     assert 6 <= len(refined.boxes) < len(proposed.boxes)
-    assert_same(refined, Candidates(np.fix(square(boxes)), scores[passed][kept]))
+    assert_same(refined, Candidates(np.trunc(square(boxes)), scores[passed][kept]))
 
 
 def test_finish_agrees_with_windows_seen_one_by_one(
