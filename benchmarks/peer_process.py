@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,10 @@ def interpreter(name: str, peer: Peer, environments: Path) -> str:
 
 
 class PeerProcess:
-    """A program that detects in its own process.
+    """A program that detects in its own process, which runs only while it is asked.
+
+    Between questions the process is stopped: threads of some programs spin long after their work,
+    and would take the processor from the one whose turn it is. Windows has no such signal.
 
     Args:
         python: interpreter of its environment.
@@ -80,6 +84,7 @@ class PeerProcess:
             stderr=self._log,
             text=True,
         )
+        self._signal("SIGSTOP")
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Send a request and wait for the answer.
@@ -89,6 +94,7 @@ class PeerProcess:
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None  # noqa: PT018 -- for mypy
+        self._signal("SIGCONT")
         try:
             stdin.write(json.dumps(request) + "\n")
             stdin.flush()
@@ -99,6 +105,8 @@ class PeerProcess:
             line = stdout.readline()
         except BrokenPipeError:
             line = ""
+        finally:
+            self._signal("SIGSTOP")
         if not line:
             raise PeerError(f"the process ended: {self._last_words()}")
         answer: dict[str, Any] = json.loads(line)
@@ -111,6 +119,11 @@ class PeerProcess:
         self._process.kill()
         self._process.communicate()
         self._log.close()
+
+    def _signal(self, name: str) -> None:
+        number = getattr(signal, name, None)
+        if number is not None:
+            self._process.send_signal(number)  # nothing happens once it has ended
 
     def _last_words(self) -> str:
         self._process.wait(timeout=10)

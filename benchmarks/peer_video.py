@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.contest import PAUSE_SECONDS, Contestant, Pixels, ours, running, theirs
+from benchmarks.contest import Contestant, Pixels, ours, running, theirs
 from benchmarks.images import BenchmarkError
 from benchmarks.peer_process import DETECTING_SECONDS, PeerError
 from benchmarks.results import Result, Target, table
@@ -82,7 +81,6 @@ def _follow(contestants: list[Contestant], frames: Pixels) -> None:
             for contestant in contestants:
                 if contestant.error is not None:
                     continue
-                time.sleep(PAUSE_SECONDS)
                 try:
                     taken, faces = contestant.detect(index, 1)
                 except PeerError as error:

@@ -477,6 +477,22 @@ def test_programs_run_in_turn_in_their_own_processes(tmp_path: Path) -> None:
     assert len(over_images(by_image)) == 2
 
 
+@pytest.mark.skipif(
+    not Path("/proc/thread-self/children").exists(), reason="this system does not list children"
+)
+def test_a_program_is_stopped_while_it_is_not_its_turn(tmp_path: Path) -> None:
+    image = read_rgb(SAMPLES / "chelsea.jpg")
+    contestants = [ours("kiosk", None), ours("default", 40)]
+    with running(contestants, tmp_path, 1) as started:
+        compete(started, {"chelsea": image}, rounds=1)
+        states = [
+            Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+            for task in Path("/proc/self/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    assert states.count("T") == len(contestants)
+
+
 def test_a_peer_that_is_not_there_is_left_out_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
