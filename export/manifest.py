@@ -18,6 +18,9 @@ from export.plain import build_plain
 from export.reading import Trained
 from export.weights import DISTRIBUTION, VERSION, WEIGHTS_PATH, WEIGHTS_SHA256
 
+SCORE_MODEL = Path(__file__).resolve().parents[1] / "models" / "score.json"
+"""Of ``benchmarks/fit_score.py``: fitted, not converted, so it goes along as it is."""
+
 SCHEMA_VERSION = 1
 MODEL_VERSION = "1.0.0"
 LICENCE = "MIT"
@@ -64,7 +67,7 @@ def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
         "license": LICENCE,
         "source": {"description": SOURCE, "sha256": WEIGHTS_SHA256},
         "networks": entries,
-        "score": _entry(folder / "score.json"),  # of benchmarks/fit_score.py, not made here
+        "score": _write(folder / SCORE_MODEL.name, SCORE_MODEL.read_bytes()),
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_bytes(text.encode())
@@ -117,9 +120,4 @@ def _metadata(network: Network, form: str) -> dict[str, str]:
 
 def _write(path: Path, content: bytes) -> dict[str, object]:
     path.write_bytes(content)
-    return _entry(path)
-
-
-def _entry(path: Path) -> dict[str, object]:
-    content = path.read_bytes()
     return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
