@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from videos import scene, wait_until, write_video
 
+from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION
 from edge_mtcnn.cli import main
 
 COMMAND = [sys.executable, "-m", "edge_mtcnn", "serve"]
@@ -72,6 +77,41 @@ def test_a_source_that_is_away_is_told_once_and_without_its_password(project_roo
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def test_the_threshold_of_a_calibration_holds_for_images_and_the_camera(
+    tmp_path: Path, project_root: Path
+) -> None:
+    video = write_video(tmp_path / "visit.avi", repeat(scene([(80, 40)]), 600))
+    photo = (project_root / "samples" / "astronaut.jpg").read_bytes()
+    seen = {}
+    for threshold in (0.5, 1.0):
+        file = tmp_path / "camera.json"
+        file.write_text(
+            json.dumps({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "threshold": threshold})
+        )
+        process = subprocess.Popen(
+            [*COMMAND, "--port", "0", str(video), "--calibration", str(file)],
+            cwd=project_root,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        try:
+            url = process.stderr.readline().split()[2]
+
+            def state(name: str, url: str = url) -> Any:
+                return httpx.get(f"{url}state", trust_env=False).json()[name]
+
+            assert wait_until(lambda of=state: of("faces"), 10)
+            present = wait_until(lambda of=state: of("persons"), 2)
+            detected = httpx.post(f"{url}detect", content=photo, trust_env=False).json()
+            seen[threshold] = len(detected["faces"]), present
+        finally:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+    assert seen == {0.5: (1, True), 1.0: (0, False)}
 
 
 def test_another_address_without_a_token_is_wrong_usage(

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from videos import background, panned, scene, wait_until, write_video
 
+from edge_mtcnn import DetectorOptions
+from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION
 from edge_mtcnn.cli import main
 from edge_mtcnn.cli.watching import Recording
 from edge_mtcnn.video import Frame, Snapshot
@@ -45,6 +47,53 @@ def frames_of(path: Path) -> Iterator[np.ndarray]:
     while (read := video.read())[0]:
         yield read[1]
     video.release()
+
+
+def write_calibration(file: Path, threshold: float, preset: str = "kiosk") -> str:
+    options = DetectorOptions.from_preset(preset).to_dict()
+    content = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "threshold": threshold,
+        "provenance": {"detector_options": options},
+    }
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+def test_a_threshold_says_who_counts_as_present(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = {
+        "low": ["--confidence", "0.5"],
+        "high": ["--confidence", "1.0"],
+        "calibrated low": ["--calibration", write_calibration(tmp_path / "low.json", 0.5)],
+        "calibrated high": ["--calibration", write_calibration(tmp_path / "high.json", 1.0)],
+    }
+    appeared = {}
+    for name, given in flags.items():
+        assert main(["watch", str(video), "--fast", "--json", "-", *given]) == 0
+        output = capsys.readouterr()
+        appeared[name] = "FaceAppeared" in output.out
+        assert "warning" not in output.err
+    assert appeared == {
+        "low": True,
+        "high": False,
+        "calibrated low": True,
+        "calibrated high": False,
+    }
+
+
+def test_a_calibration_of_another_detector_warns_and_one_threshold_is_enough(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibration = ["--calibration", write_calibration(tmp_path / "photos.json", 0.5, "default")]
+    assert main(["watch", str(video), "--fast", *calibration]) == 0
+    output = capsys.readouterr()
+    assert "person 1 is here" in output.out
+    assert "warning: the threshold may not hold before the camera: min_face_size" in output.err
+    assert main(["watch", str(video), "--confidence", "0.5", *calibration]) == 2
+    assert "not both" in capsys.readouterr().err
 
 
 def test_events_are_told_in_words(video: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,14 @@ from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions, load_op
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from edge_mtcnn.detector import FaceDetector
+
     Commands = _SubParsersAction[argparse.ArgumentParser]
 
 __all__ = [
     "Progress",
     "UsageError",
+    "add_calibration_argument",
     "add_command",
     "add_config_argument",
     "add_detector_arguments",
@@ -29,6 +33,7 @@ __all__ = [
     "complain",
     "counted",
     "native_messages_muted",
+    "open_detector",
     "options_from",
     "sample_photo",
     "shown",
@@ -97,6 +102,15 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--calibration``."""
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="threshold of 'edge-mtcnn calibrate', in place of --confidence",
+    )
+
+
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``RuntimeOptions``."""
     group = parser.add_argument_group("how to run")
@@ -130,6 +144,24 @@ def options_from(args: argparse.Namespace) -> tuple[DetectorOptions, RuntimeOpti
         named = device in ("cpu", "cuda", "auto")
         running["device"] = device if named else tuple(device.split(","))
     return replace(detector, **changes), replace(runtime, **running)
+
+
+def open_detector(
+    options: DetectorOptions, runtime: RuntimeOptions, calibration: str | None
+) -> FaceDetector:
+    """A detector; where the calibration was made with another one, a warning line says so.
+
+    Raises:
+        EdgeMTCNNError: as for ``FaceDetector``.
+    """
+    from edge_mtcnn.detector import FaceDetector
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        detector = FaceDetector(options, runtime, calibration=calibration)
+    for warning in warned:
+        complain(f"warning: {warning.message}")
+    return detector
 
 
 def sample_photo() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.common import (
     Progress,
+    add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
@@ -21,6 +21,7 @@ from edge_mtcnn.cli.common import (
     complain,
     counted,
     native_messages_muted,
+    open_detector,
     options_from,
     sample_photo,
     shown,
@@ -84,19 +85,13 @@ def add_parser(commands: Commands) -> None:
     )
     add_config_argument(parser)
     add_detector_arguments(parser)
-    parser.add_argument(
-        "--calibration",
-        metavar="FILE",
-        help="report the faces that the threshold of this calibration accepts, in place of"
-        " --confidence",
-    )
+    add_calibration_argument(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Detect in all inputs; 1 when some of them failed."""
-    from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.files import find_images, folders_without_images
 
     detector_options, runtime_options = options_from(args)
@@ -107,12 +102,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = find_images(arguments, recursive=args.recursive)
     inputs = outside(filter(None, (args.annotate, args.crops)), arguments, inputs)
     barren = folders_without_images(arguments, recursive=args.recursive)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        detector = FaceDetector(detector_options, runtime_options, calibration=args.calibration)
-    for warning in warned:
-        complain(f"warning: {warning.message}")
-    with detector:
+    with open_detector(detector_options, runtime_options, args.calibration) as detector:
         pictures = _Pictures(args, arguments, inputs)
         with native_messages_muted(), _Report(args.json, [*inputs, *barren]) as report:
             for folder in barren:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge_mtcnn.cli.calibrate import Watching, add_annotation_arguments, place_for
 from edge_mtcnn.cli.common import (
     UsageError,
+    add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
@@ -67,11 +68,7 @@ def add_parser(commands: Commands) -> None:
         metavar="FILE",
         help="keep the detections there; an interrupted run goes on from it",
     )
-    parser.add_argument(
-        "--calibration",
-        metavar="FILE",
-        help="threshold of 'edge-mtcnn calibrate', in place of --confidence",
-    )
+    add_calibration_argument(parser)
     add_config_argument(parser)
     add_detector_arguments(parser)
     add_runtime_arguments(parser)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.common import UsageError
+from edge_mtcnn.cli.common import UsageError, complain, options_from
 
 if TYPE_CHECKING:
+    from edge_mtcnn.calibration import Calibration
+    from edge_mtcnn.detector import FaceDetector
+    from edge_mtcnn.options import DetectorOptions, RuntimeOptions
     from edge_mtcnn.video import PresenceOptions
 
-__all__ = ["add_presence_arguments", "presence_from", "quieten_opencv"]
+__all__ = ["add_presence_arguments", "quieten_opencv", "warn_of_differences", "watching_from"]
 
 _NAMES = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
 
@@ -43,16 +47,31 @@ def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def presence_from(args: argparse.Namespace) -> PresenceOptions:
-    """The options that the flags ask for.
+def watching_from(
+    args: argparse.Namespace, calibration: Calibration | None
+) -> tuple[DetectorOptions, RuntimeOptions, PresenceOptions]:
+    """The options that the flags ask for where a source is watched: preset kiosk unless told.
+
+    The threshold is one for persons, ``PresenceOptions.confidence``, and the detector has none: a
+    person's face may be weak in some frames.
 
     Raises:
         OptionsError: a value is out of range.
-        UsageError: the region is not four numbers.
+        UsageError: the region is not four numbers, or two thresholds are given.
     """
     from edge_mtcnn.video import PresenceOptions
 
+    if args.preset is None and args.config is None:
+        args = argparse.Namespace(**{**vars(args), "preset": "kiosk"})
+    detector, runtime = options_from(args)
     given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
+    confident = args.confidence is not None or detector.confidence > 0
+    if calibration is not None and confident:
+        raise UsageError("give confidence, by --confidence or --config, or --calibration, not both")
+    if calibration is not None:
+        given["confidence"] = calibration.threshold
+    elif confident:
+        given["confidence"] = detector.confidence
     if args.region is not None:
         try:
             given["region"] = tuple(float(part) for part in args.region.split(","))
@@ -61,7 +80,14 @@ def presence_from(args: argparse.Namespace) -> PresenceOptions:
                 "--region takes four numbers with commas between, as in 0.25,0,0.75,1; got"
                 f" {args.region!r}"
             ) from None
-    return PresenceOptions(**given)
+    return replace(detector, confidence=0.0), runtime, PresenceOptions(**given)
+
+
+def warn_of_differences(calibration: Calibration, detector: FaceDetector) -> None:
+    """A warning line for each difference to the detector that was calibrated."""
+    known = detector.info()
+    for text in calibration.differences(known["options"], known["model_version"]):
+        complain(f"warning: the threshold may not hold before the camera: {text}")
 
 
 def quieten_opencv() -> None:

@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.common import (
     UsageError,
+    add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
     complain,
+    open_detector,
     options_from,
 )
-from edge_mtcnn.cli.presence import add_presence_arguments, presence_from, quieten_opencv
+from edge_mtcnn.cli.presence import (
+    add_presence_arguments,
+    quieten_opencv,
+    warn_of_differences,
+    watching_from,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -36,8 +43,10 @@ curl --no-buffer http://127.0.0.1:8080/events"""
 
 _NOTES = """\
 Without SOURCE it only searches images that are sent to /detect. The page at / shows who is here;
-/openapi.json describes the rest. It listens on this machine only; --host opens it to others, who
-then need the token. No picture leaves the service unless --stream asks for it."""
+/openapi.json describes the rest. --confidence or --calibration holds for /detect, and for persons
+before the camera as in watch, preset kiosk unless told. It listens on this machine only; --host
+opens it to others, who then need the token. No picture leaves the service unless --stream asks for
+it."""
 
 _PACKAGES = ("starlette", "uvicorn", "prometheus_client")
 _SWITCH_SECONDS = 0.0005
@@ -112,6 +121,7 @@ def add_parser(commands: Commands) -> None:
     add_presence_arguments(parser)
     add_config_argument(parser)
     add_detector_arguments(parser)
+    add_calibration_argument(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -124,29 +134,30 @@ def run(args: argparse.Namespace) -> int:
             f"serve needs {', '.join(missing)}: install them with pip install 'edge-mtcnn[serve]'"
         )
     quieten_opencv()
+    from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.serve import Service, ServiceServer, address_of
     from edge_mtcnn.video import WatchOptions
 
-    detector_options, runtime_options = options_from(args)
+    calibration = None if args.calibration is None else load_calibration(args.calibration)
+    watch_options, watch_runtime, presence = watching_from(args, calibration)
     options = _serve_options(args)
-    watch = WatchOptions(presence=presence_from(args))
     _log_to_stderr()
     sys.setswitchinterval(_SWITCH_SECONDS)
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(options))
-        detector = stack.enter_context(FaceDetector(detector_options, runtime_options))
+        detector = stack.enter_context(open_detector(*options_from(args), args.calibration))
         watch_detector = None
         if args.source is not None:
-            if args.preset is None and args.config is None:
-                args.preset = "kiosk"  # as `watch` does
-            watch_detector = stack.enter_context(FaceDetector(*options_from(args)))
+            watch_detector = stack.enter_context(FaceDetector(watch_options, watch_runtime))
+            if calibration is not None:
+                warn_of_differences(calibration, watch_detector)
         service = Service(
             detector,
             options,
             source=args.source,
             watch_detector=watch_detector,
-            watch=watch,
+            watch=WatchOptions(presence=presence),
         )
         complain(f"serving at {address_of(listener)} until Ctrl-C")
         ServiceServer(service).run(sockets=[listener])

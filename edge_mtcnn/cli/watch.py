@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.common import (
     UsageError,
+    add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
     complain,
     counted,
-    options_from,
     shown,
 )
-from edge_mtcnn.cli.presence import add_presence_arguments, presence_from, quieten_opencv
+from edge_mtcnn.cli.presence import (
+    add_presence_arguments,
+    quieten_opencv,
+    warn_of_differences,
+    watching_from,
+)
 from edge_mtcnn.cli.watching import EventLines, LiveLine, Recording, Window
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.common import Commands
-    from edge_mtcnn.video import EventReader, FaceWatcher, WatchOptions
+    from edge_mtcnn.video import EventReader, FaceWatcher, PresenceOptions, WatchOptions
 
 _EXAMPLE = """\
 edge-mtcnn watch 0
@@ -35,9 +40,11 @@ edge-mtcnn watch 0 --region 0.25,0,0.75,1 --min-height 120 --json - | jq .event"
 _NOTES = """\
 SOURCE is the number of a camera, a /dev path, a video file, an rtsp:// or http:// address, a
 GStreamer pipeline that ends in appsink, or picamera2. A camera or stream that is lost is opened
-again until it is back. Preset kiosk unless --preset or --config say otherwise. With --json FILE
-events are added to FILE as they come. No picture is kept unless --annotate asks for it. Ctrl-C ends
-the watch: the events until then are told, and the video of --annotate is complete."""
+again until it is back. Preset kiosk unless --preset or --config say otherwise. The mean score of a
+person's latest sights must reach --confidence (0.9 when left out) or the threshold of
+--calibration, for which 'calibrate' wants the same preset. With --json FILE events are added to
+FILE as they come. No picture is kept unless --annotate asks for it. Ctrl-C ends the watch: the
+events until then are told, and the video of --annotate is complete."""
 
 _POLL_SECONDS = 0.1
 
@@ -73,6 +80,7 @@ def add_parser(commands: Commands) -> None:
     add_presence_arguments(parser)
     add_config_argument(parser)
     add_detector_arguments(parser)
+    add_calibration_argument(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -82,15 +90,15 @@ def run(args: argparse.Namespace) -> int:
     # A lost source is an event.
     logging.getLogger("edge_mtcnn.video.sources").setLevel(logging.ERROR)
     quieten_opencv()
+    from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.video import FaceWatcher
 
-    if args.preset is None and args.config is None:
-        args.preset = "kiosk"
-    detector_options, runtime_options = options_from(args)
+    calibration = None if args.calibration is None else load_calibration(args.calibration)
+    detector_options, runtime_options, presence = watching_from(args, calibration)
     if args.seconds is not None and not args.seconds > 0:
         raise UsageError(f"--seconds must be above 0; got {args.seconds:g}")
-    options = _watch_options(args)
+    options = _watch_options(args, presence)
     with ExitStack() as stack:
         window = stack.enter_context(Window(args.source)) if args.show else None
         recording = None
@@ -99,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
         lines = stack.enter_context(EventLines(args.json, args.source))
         live = stack.enter_context(LiveLine())
         detector = stack.enter_context(FaceDetector(detector_options, runtime_options))
+        if calibration is not None:
+            warn_of_differences(calibration, detector)
         watcher = FaceWatcher(
             args.source,
             detector,
@@ -146,13 +156,13 @@ def _follow(
             raise OSError(recording.failure)
 
 
-def _watch_options(args: argparse.Namespace) -> WatchOptions:
+def _watch_options(args: argparse.Namespace, presence: PresenceOptions) -> WatchOptions:
     from edge_mtcnn.video import SourceOptions, TrackerOptions, WatchOptions
 
     return WatchOptions(
         source=SourceOptions(pace="fast" if args.fast else "file"),
         tracker=TrackerOptions(budget_ms=args.budget_ms),
-        presence=presence_from(args),
+        presence=presence,
     )
 
 
