@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import sys
 import threading
 import time
@@ -442,3 +443,24 @@ def test_a_killed_rtsp_server_is_watched_again_within_two_seconds_of_its_return(
             pytest.skip(str(error))
     assert len(outcome.back) == 3
     assert max(outcome.back) < 2.0  # the project's target
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "for frame in open_source(video, SourceOptions(pace='fast')): break",
+        "for frame in open_source(video, SourceOptions(pace='fast')): pass",
+        "watcher = FaceWatcher(video); watcher.start(); watcher.wait(0, 10)",
+    ],
+)
+def test_a_process_may_end_while_a_source_is_open(tmp_path: Path, program: str) -> None:
+    # A thread in OpenCV's hands when the interpreter ends would abort the process.
+    video = write_video(tmp_path / "long.avi", panned(200))
+    start = (
+        "import sys; from edge_mtcnn.video import FaceWatcher, SourceOptions, open_source\n"
+        "video = sys.argv[1]\n"
+    )
+    command = [sys.executable, "-c", start + program, str(video)]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")

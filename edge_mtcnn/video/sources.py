@@ -7,10 +7,12 @@ started. So ``read`` and ``close`` return in time whatever the device does.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import random
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +104,7 @@ class Source:
         self._retry_at = 0.0
         self._failing_since: float | None = None
         self._last_time = float("-inf")
+        _open.add(self)
         with self._condition:
             self._start_reader()
 
@@ -158,10 +161,11 @@ class Source:
         with self._condition:
             self._state = "closed"
             self._frames.clear()
-            reader, self._reader = self._reader, None
+            self._leave_reader()
             self._condition.notify_all()
-        if reader is not None:
-            reader.join(_JOIN_SECONDS)
+        until = time.monotonic() + _JOIN_SECONDS
+        for reader in self._left:
+            reader.join(max(until - time.monotonic(), 0))
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self.read()) is not None:
@@ -214,9 +218,7 @@ class Source:
         if self._failing_since is None:
             self._failing_since = now
         self.error = self.last_loss = str(error)
-        reader, self._reader = self._reader, None
-        if reader is not None and reader.is_alive():
-            self._left.append(reader)
+        self._leave_reader()
         self._condition.notify_all()
         patience = self._options.give_up_after
         if final or not self._spec.reopens:
@@ -229,8 +231,14 @@ class Source:
 
     def _finish(self, failure: SourceError | None) -> None:
         self._state, self._failure = "closed", failure
-        self._reader = None
+        self._leave_reader()
         self._condition.notify_all()
+
+    def _leave_reader(self) -> None:
+        """Listen no more to the reading thread, which ends when its call returns."""
+        reader, self._reader = self._reader, None
+        if reader is not None and reader.is_alive():
+            self._left = [*self._left, reader]
 
     def _stuck(self) -> bool:
         self._left = [reader for reader in self._left if reader.is_alive()]
@@ -283,6 +291,19 @@ class Source:
             self._condition.notify_all()
 
 
+_open: weakref.WeakSet[Source] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Stop reading before the interpreter ends.
+
+    A thread that comes back from OpenCV after that is ended by force, and the process aborted.
+    """
+    for source in tuple(_open):
+        source.close()
+
+
 class _Reader(threading.Thread):
     """Opens the capture, reads it to the end and closes it; all that may block happens here."""
 
@@ -311,9 +332,10 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         """Read until the end, a failure, or nobody listens."""
         capture: Capture | None = None
+        ended = False
         try:
             capture = open_capture(self._spec, self._options)
-            self._read_all(capture)
+            ended = self._read_all(capture)
         except SourceError as error:
             # Without the traceback, which would keep this thread's frames and images alive.
             self.failure = SourceError(str(error))
@@ -327,17 +349,18 @@ class _Reader(threading.Thread):
                     capture.close()
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("closing %s failed", self._spec.name)
+            self.ended = ended  # told when all is done: the caller may end the process then
             self._source.told()
 
-    def _read_all(self, capture: Capture) -> None:
+    def _read_all(self, capture: Capture) -> bool:
+        """Whether it came to the end; else nobody listened any more."""
         self.fps, self.live = capture.fps, capture.live
         paced = self._spec.kind != "frames" and not capture.live and self._options.pace == "file"
         start: float | None = None
         while self._source.wanted(self):
             captured = capture.read()
             if captured is None:
-                self.ended = True
-                return
+                return True
             when = time.monotonic()
             if captured.position is not None:
                 start = when if start is None else start
@@ -345,4 +368,5 @@ class _Reader(threading.Thread):
             if paced:
                 self._source.wait_until(self, when)
             if not self._source.deliver(self, captured.image, when, capture.live or paced):
-                return
+                break
+        return False

@@ -6,8 +6,10 @@ thread of its own. No frame leaves it unless the caller turns that on; events ca
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -121,6 +123,7 @@ class FaceWatcher:
             if self._detector is None:
                 raise EdgeMTCNNError("this FaceWatcher is closed; make a new one")
             first_person = 1 if self._loop is None else self._loop.presence.next_id
+            _started.add(self)
             self._hub.begin()
             self._callbacks.start()
             self._loop = None
@@ -237,3 +240,13 @@ class FaceWatcher:
                 self._on_frame(frame, snapshot)
             except Exception:  # noqa: BLE001 - the caller's code; logged and counted
                 self._callbacks.failed("on_frame")
+
+
+_started: weakref.WeakSet[FaceWatcher] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Stop watching before the interpreter ends; see ``sources``, which closes after this."""
+    for watcher in tuple(_started):
+        watcher.close()
