@@ -36,7 +36,8 @@ def regress(boxes: FloatArray, offsets: FloatArray, *, inclusive: bool = True) -
         (N, 4) moved boxes, source pixels, not clipped.
     """
     sides = boxes[:, 2:] - boxes[:, :2] + (1 if inclusive else 0)
-    return boxes + offsets * np.tile(sides, 2)
+    moved: FloatArray = boxes + offsets * np.concatenate([sides, sides], axis=1)
+    return moved
 
 
 def square(boxes: FloatArray) -> FloatArray:
@@ -51,7 +52,7 @@ def square(boxes: FloatArray) -> FloatArray:
     sides = boxes[:, 2:] - boxes[:, :2]
     side = sides.max(axis=1, keepdims=True)
     corners = boxes[:, :2] + sides * 0.5 - side * 0.5
-    return np.hstack([corners, corners + side])
+    return np.concatenate([corners, corners + side], axis=1)
 
 
 def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> FloatArray:

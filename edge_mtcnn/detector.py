@@ -277,7 +277,7 @@ class FaceDetector:
 
         caps = _Caps(options.max_candidates)
         candidates = propose(levels, scales, networks.pnet, *rules["pnet"], run)
-        near = np.trunc(square(np.zeros((0, 4)) if places is None else places))
+        near = np.zeros((0, 4)) if places is None else np.trunc(square(places))
         windows = caps.best("pnet", candidates).after(near[: 0 if quick else None])
         clock.lap("pnet_ms")
 
@@ -366,11 +366,11 @@ def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
             "boxes must be finite numbers of shape (M, 4), x1, y1, x2, y2; got the shape"
             f" {places.shape}"
         )
-    x1, y1, x2, y2 = places.T
-    sides = np.stack([x2 - x1, y2 - y1])
-    visible = (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
-    plausible = (sides.min(axis=0) > 0) & (sides.max(axis=0) <= 2 * max(height, width))
-    seen: FloatArray = places[visible & plausible]
+    first, last = places[:, :2], places[:, 2:]
+    sides = last - first
+    visible = (first < (width, height)) & (last > 0)
+    plausible = (sides > 0) & (sides <= 2 * max(height, width))
+    seen: FloatArray = places[(visible & plausible).all(axis=1)]
     return seen
 
 

@@ -9,6 +9,7 @@ OpenCV only.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -109,20 +110,22 @@ class OctaveSampler:
     """Bilinear sampling of an image halved again and again by 2x2 area averages.
 
     Octave ``k`` is the image at scale ``2 ** -k``, its last row and column repeated where the side
-    of the octave before is odd. The octaves are made once for all levels and windows.
+    of the octave before is odd. Each is made once, when a level or window first needs it.
     """
 
     def __init__(self, image: ImageArray, smallest_scale: float) -> None:
         self._octaves = [image]
-        while 2.0 ** -len(self._octaves) > smallest_scale and min(image.shape[:2]) > 1:
-            image = _halved(image)
-            self._octaves.append(image)
-        self._shape = self._octaves[0].shape
+        self._lock = threading.Lock()
+        side = min(image.shape[:2])
+        self._last = 0
+        while 2.0 ** -(self._last + 1) > smallest_scale and side > 1:
+            self._last, side = self._last + 1, (side + 1) // 2
 
     def level(self, scale: float) -> ImageArray:
         """See ``Sampler.level``; from the smallest octave that is not smaller than the level."""
-        octave = min(max(0, math.floor(-math.log2(scale) + 1e-9)), len(self._octaves) - 1)
-        return _resized(self._octaves[octave], scale, self._shape, cv2.INTER_LINEAR)
+        octave = min(max(0, math.floor(-math.log2(scale) + 1e-9)), self._last)
+        shape = self._octaves[0].shape
+        return _resized(self._octave(octave), scale, shape, cv2.INTER_LINEAR)
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
         """See ``Sampler.windows``; one ``cv2.remap`` for all windows of an octave."""
@@ -131,14 +134,20 @@ class OctaveSampler:
         windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
         for octave in used:
             rows = octaves == octave if len(used) > 1 else slice(None)
-            windows[rows] = _remapped(self._octaves[octave], boxes[rows], size, 0.5**octave)
+            windows[rows] = _remapped(self._octave(octave), boxes[rows], size, 0.5**octave)
         return windows
 
     def groups(self, boxes: FloatArray, size: int) -> FloatArray:
         """See ``Sampler.groups``: the octave that the window is sampled from."""
         sides = boxes[:, 2] - boxes[:, 0] + 1
         octaves = np.floor(np.log2(np.maximum(sides / (size * OVERSAMPLING), 1)) + 1e-9)
-        return np.minimum(octaves, len(self._octaves) - 1)
+        return np.minimum(octaves, self._last)
+
+    def _octave(self, index: int) -> ImageArray:
+        with self._lock:
+            while len(self._octaves) <= index:
+                self._octaves.append(_halved(self._octaves[-1]))
+        return self._octaves[index]
 
 
 OVERSAMPLING = 1.0

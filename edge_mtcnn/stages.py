@@ -341,13 +341,15 @@ def _window_outputs(
 ) -> Float32Array:
     """The network's output for each box's window, in chunks of windows that are cheap together."""
 
-    def outputs_of(rows: IntArray) -> Float32Array:
+    def outputs_of(rows: Any) -> Float32Array:
         pixels = sampler.windows(boxes[rows], size)
         if in_mirror is not None:
             flipped = in_mirror[rows]
             pixels[flipped] = pixels[flipped, :, ::-1]
         return network(_rows_of(pixels))
 
+    if 0 < len(boxes) < 2 * chunks[0]:
+        return outputs_of(slice(None))
     order = np.argsort(sampler.groups(boxes, size), kind="stable")
     outputs = run(outputs_of, [order[start:stop] for start, stop in _shares(len(order), *chunks)])
     if not outputs:
