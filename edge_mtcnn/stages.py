@@ -127,9 +127,9 @@ def propose(
         pixels = levels[tile.level][tile.window].astype(np.float32)
         return _cells_above(threshold, pnet(_rows_of(pixels[None]))[0], tile)
 
-    found = run(cells_of, tiles)
     if not tiles:
         return Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
+    found = run(cells_of, tiles)
     cells = _Cells(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
     boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales))
     kept = nms(boxes, scores, overlap)

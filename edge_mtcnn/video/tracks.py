@@ -141,9 +141,9 @@ class TrackBook:
         for row, followed in enumerate(self._followed):
             if row not in paired:
                 followed.missed += 1
-        for column, face in enumerate(faces):
+        for column in range(len(faces)):
             if column not in known:
-                self._followed.append(_Followed(self._next_id, face, time))
+                self._followed.append(_Followed(self._next_id, faces[column], time))
                 self._next_id += 1
         self._followed = [followed for followed in self._followed if self._kept(followed, time)]
         return self.tracks(time)
