@@ -348,12 +348,12 @@ def _window_outputs(
             pixels[flipped] = pixels[flipped, :, ::-1]
         return network(_rows_of(pixels))
 
-    if 0 < len(boxes) < 2 * chunks[0]:
+    if not len(boxes):
+        return np.zeros((0, 15), dtype=np.float32)
+    if len(boxes) < 2 * chunks[0]:  # one chunk, in any order
         return outputs_of(slice(None))
     order = np.argsort(sampler.groups(boxes, size), kind="stable")
     outputs = run(outputs_of, [order[start:stop] for start, stop in _shares(len(order), *chunks)])
-    if not outputs:
-        return np.zeros((0, 15), dtype=np.float32)
     output = np.concatenate(outputs)
     in_order = np.empty_like(output)
     in_order[order] = output

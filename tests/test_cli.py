@@ -19,10 +19,10 @@ from typing import Any
 
 import cv2
 import pytest
+from calibrations import write_calibration
 
 from edge_mtcnn import DetectorOptions, RuntimeOptions
 from edge_mtcnn._version import __version__
-from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION
 from edge_mtcnn.cli import COMMANDS, main
 from edge_mtcnn.cli.outputs import JsonLines, unique_names
 from edge_mtcnn.options import save_options
@@ -253,16 +253,6 @@ def test_a_folder_without_images_is_a_failed_input_and_the_others_are_done(
     assert "1 image, 1 face, 1 failed" in told.err
     assert main(["detect", "empty", "--recursive"]) == 1
     assert "error: empty: no image files in this folder\n" in capsys.readouterr().err
-
-
-def write_calibration(file: Path, threshold: float, options: DetectorOptions) -> None:
-    content = {
-        "schema": SCHEMA,
-        "schema_version": SCHEMA_VERSION,
-        "threshold": threshold,
-        "provenance": {"detector_options": options.to_dict()},
-    }
-    file.write_text(json.dumps(content))
 
 
 def test_a_calibration_gives_the_threshold_and_warns_where_it_may_not_hold(

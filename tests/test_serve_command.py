@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import socket
@@ -15,9 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from calibrations import write_calibration
 from videos import scene, wait_until, write_video
 
-from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION
 from edge_mtcnn.cli import main
 
 COMMAND = [sys.executable, "-m", "edge_mtcnn", "serve"]
@@ -86,10 +85,7 @@ def test_the_threshold_of_a_calibration_holds_for_images_and_the_camera(
     photo = (project_root / "samples" / "astronaut.jpg").read_bytes()
     seen = {}
     for threshold in (0.5, 1.0):
-        file = tmp_path / "camera.json"
-        file.write_text(
-            json.dumps({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "threshold": threshold})
-        )
+        file = write_calibration(tmp_path / "camera.json", threshold)
         process = subprocess.Popen(
             [*COMMAND, "--port", "0", str(video), "--calibration", str(file)],
             cwd=project_root,

@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from calibrations import write_calibration
 from videos import background, panned, scene, wait_until, write_video
 
 from edge_mtcnn import DetectorOptions
-from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION
 from edge_mtcnn.cli import main
 from edge_mtcnn.cli.watching import Recording
 from edge_mtcnn.video import Frame, Snapshot
@@ -49,26 +49,17 @@ def frames_of(path: Path) -> Iterator[np.ndarray]:
     video.release()
 
 
-def write_calibration(file: Path, threshold: float, preset: str = "kiosk") -> str:
-    options = DetectorOptions.from_preset(preset).to_dict()
-    content = {
-        "schema": SCHEMA,
-        "schema_version": SCHEMA_VERSION,
-        "threshold": threshold,
-        "provenance": {"detector_options": options},
-    }
-    file.write_text(json.dumps(content))
-    return str(file)
-
-
 def test_a_threshold_says_who_counts_as_present(
     video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    kiosk = DetectorOptions.from_preset("kiosk")
+    low = str(write_calibration(tmp_path / "low.json", 0.5, kiosk))
+    high = str(write_calibration(tmp_path / "high.json", 1.0, kiosk))
     flags = {
         "low": ["--confidence", "0.5"],
         "high": ["--confidence", "1.0"],
-        "calibrated low": ["--calibration", write_calibration(tmp_path / "low.json", 0.5)],
-        "calibrated high": ["--calibration", write_calibration(tmp_path / "high.json", 1.0)],
+        "calibrated low": ["--calibration", low],
+        "calibrated high": ["--calibration", high],
     }
     appeared = {}
     for name, given in flags.items():
@@ -87,7 +78,8 @@ def test_a_threshold_says_who_counts_as_present(
 def test_a_calibration_of_another_detector_warns_and_one_threshold_is_enough(
     video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calibration = ["--calibration", write_calibration(tmp_path / "photos.json", 0.5, "default")]
+    file = write_calibration(tmp_path / "photos.json", 0.5, DetectorOptions())
+    calibration = ["--calibration", str(file)]
     assert main(["watch", str(video), "--fast", *calibration]) == 0
     output = capsys.readouterr()
     assert "person 1 is here" in output.out

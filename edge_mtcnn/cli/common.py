@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,6 +18,7 @@ from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions, load_op
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from edge_mtcnn.calibration import Calibration
     from edge_mtcnn.detector import FaceDetector
 
     Commands = _SubParsersAction[argparse.ArgumentParser]
@@ -37,6 +38,7 @@ __all__ = [
     "options_from",
     "sample_photo",
     "shown",
+    "warn_of_differences",
     "write_line",
 ]
 
@@ -182,6 +184,18 @@ def write_line(text: str, stream: TextIO | None = None) -> None:
 def complain(text: str) -> None:
     """Write one line to standard error."""
     write_line(text, sys.stderr)
+
+
+def warn_of_differences(
+    calibration: Calibration,
+    detector: FaceDetector,
+    place: str = "here",
+    tell: Callable[[str], object] = complain,
+) -> None:
+    """A warning line for each difference to the detector that was calibrated."""
+    known = detector.info()
+    for text in calibration.differences(known["options"], known["model_version"]):
+        tell(f"warning: the threshold may not hold {place}: {text}")
 
 
 @contextlib.contextmanager

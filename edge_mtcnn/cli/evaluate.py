@@ -20,6 +20,7 @@ from edge_mtcnn.cli.common import (
     complain,
     counted,
     options_from,
+    warn_of_differences,
     write_line,
 )
 
@@ -111,9 +112,7 @@ def run(args: argparse.Namespace) -> int:
             Watching(images, places.get("journal")) as (listener, notify),
         ):
             if calibration is not None:
-                known = detector.info()
-                for text in calibration.differences(known["options"], known["model_version"]):
-                    notify(f"warning: the threshold may not hold here: {text}")
+                warn_of_differences(calibration, detector, tell=notify)
             result = evaluate(
                 detector,
                 images,

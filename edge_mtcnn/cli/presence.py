@@ -7,15 +7,14 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.common import UsageError, complain, options_from
+from edge_mtcnn.cli.common import UsageError, options_from
 
 if TYPE_CHECKING:
     from edge_mtcnn.calibration import Calibration
-    from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.options import DetectorOptions, RuntimeOptions
     from edge_mtcnn.video import PresenceOptions
 
-__all__ = ["add_presence_arguments", "quieten_opencv", "warn_of_differences", "watching_from"]
+__all__ = ["add_presence_arguments", "quieten_opencv", "watching_from"]
 
 _NAMES = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
 
@@ -81,13 +80,6 @@ def watching_from(
                 f" {args.region!r}"
             ) from None
     return replace(detector, confidence=0.0), runtime, PresenceOptions(**given)
-
-
-def warn_of_differences(calibration: Calibration, detector: FaceDetector) -> None:
-    """A warning line for each difference to the detector that was calibrated."""
-    known = detector.info()
-    for text in calibration.differences(known["options"], known["model_version"]):
-        complain(f"warning: the threshold may not hold before the camera: {text}")
 
 
 def quieten_opencv() -> None:

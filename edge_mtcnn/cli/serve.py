@@ -21,13 +21,9 @@ from edge_mtcnn.cli.common import (
     complain,
     open_detector,
     options_from,
-)
-from edge_mtcnn.cli.presence import (
-    add_presence_arguments,
-    quieten_opencv,
     warn_of_differences,
-    watching_from,
 )
+from edge_mtcnn.cli.presence import add_presence_arguments, quieten_opencv, watching_from
 
 if TYPE_CHECKING:
     import socket
@@ -151,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         if args.source is not None:
             watch_detector = stack.enter_context(FaceDetector(watch_options, watch_runtime))
             if calibration is not None:
-                warn_of_differences(calibration, watch_detector)
+                warn_of_differences(calibration, watch_detector, "before the camera")
         service = Service(
             detector,
             options,

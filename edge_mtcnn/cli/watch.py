@@ -18,13 +18,9 @@ from edge_mtcnn.cli.common import (
     complain,
     counted,
     shown,
-)
-from edge_mtcnn.cli.presence import (
-    add_presence_arguments,
-    quieten_opencv,
     warn_of_differences,
-    watching_from,
 )
+from edge_mtcnn.cli.presence import add_presence_arguments, quieten_opencv, watching_from
 from edge_mtcnn.cli.watching import EventLines, LiveLine, Recording, Window
 
 if TYPE_CHECKING:
@@ -108,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         live = stack.enter_context(LiveLine())
         detector = stack.enter_context(FaceDetector(detector_options, runtime_options))
         if calibration is not None:
-            warn_of_differences(calibration, detector)
+            warn_of_differences(calibration, detector, "before the camera")
         watcher = FaceWatcher(
             args.source,
             detector,
