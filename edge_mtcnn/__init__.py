@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.errors import (
+    DetectionTimeout,
     EdgeMTCNNError,
     ImageError,
     MissingRuntimeError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MTCNN",
+    "DetectionTimeout",
     "DetectorOptions",
     "EdgeMTCNNError",
     "Face",

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_mtcnn.errors import OptionsError
 
-__all__ = ["check_bool", "check_choice", "check_int", "check_number", "check_triple"]
+__all__ = ["check_bool", "check_choice", "check_int", "check_number", "check_tuple"]
 
 
 def check_int(name: str, value: object, low: int, high: int | None, why: str = "") -> None:
@@ -32,13 +32,12 @@ def check_bool(name: str, value: object) -> None:
         raise OptionsError(f"{name} must be true or false; got {value!r}")
 
 
-def check_triple(name: str, value: object) -> tuple[Any, Any, Any]:
-    """Require three values, one for each network."""
-    if not isinstance(value, (tuple, list)) or len(value) != 3:
-        raise OptionsError(
-            f"{name} must be three values, for P-Net, R-Net and O-Net; got {value!r}"
-        )
-    return (value[0], value[1], value[2])
+def check_tuple(name: str, value: object, places: tuple[str, ...]) -> tuple[Any, ...]:
+    """Require one value for each of ``places``, such as the three networks."""
+    if not isinstance(value, (tuple, list)) or len(value) != len(places):
+        wanted = f"{', '.join(places[:-1])} and {places[-1]}"
+        raise OptionsError(f"{name} must be {len(places)} values, for {wanted}; got {value!r}")
+    return tuple(value)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

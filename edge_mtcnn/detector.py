@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,7 +16,8 @@ import numpy.typing as npt
 from edge_mtcnn._version import __version__
 from edge_mtcnn.boxes import square
 from edge_mtcnn.calibration import load_calibration
-from edge_mtcnn.errors import EdgeMTCNNError, ImageError, OptionsError
+from edge_mtcnn.checks import check_number
+from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
 from edge_mtcnn.image import as_rgb
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
 from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
@@ -27,6 +28,7 @@ from edge_mtcnn.stages import (
     RNET_CHUNKS,
     Candidates,
     Found,
+    Map,
     finish,
     look_again,
     propose,
@@ -105,7 +107,12 @@ class FaceDetector:
         self._workers = Workers(threads)
 
     def detect(
-        self, image: Any, *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
+        self,
+        image: Any,
+        *,
+        color: Literal["rgb", "bgr"] = "rgb",
+        timings: bool = False,
+        timeout: float | None = None,
     ) -> Faces:
         """Find the faces of one image.
 
@@ -113,15 +120,21 @@ class FaceDetector:
             image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1.
             color: order of the channels; ``"bgr"`` for OpenCV's frames.
             timings: attach ``Timings`` to the result.
+            timeout: longest time that the detection may take, seconds above 0; ``None`` for no
+                limit. The time is checked before each stage and each batch of a network, so a
+                detection stops some milliseconds after it.
 
         Returns:
             The faces, best first, in source pixels; none is an empty ``Faces``.
 
         Raises:
             ImageError: the array is no such image; the message says what to do.
+            DetectionTimeout: the time was over before the faces were found.
+            OptionsError: ``timeout`` is not a positive number.
             EdgeMTCNNError: the detector was closed.
         """
-        return self._cascade(as_rgb(image, color), timings)
+        deadline = None if timeout is None else _Deadline(timeout)
+        return self._cascade(as_rgb(image, color), timings, deadline=deadline)
 
     def detect_near(
         self,
@@ -255,9 +268,11 @@ class FaceDetector:
         places: FloatArray | None = None,
         searched: Iterable[int] | None = None,
         quick: bool = False,
+        deadline: _Deadline | None = None,
     ) -> Faces:
         """The stages on an upright RGB image; the rest as in ``detect_near``."""
-        options, networks, run = self.options, self._open(), self._workers.map
+        options, networks = self.options, self._open()
+        run = self._workers.map if deadline is None else deadline.kept_by(self._workers.map)
         rules = dict(zip(NETWORKS, zip(options.thresholds, options.nms, strict=True), strict=True))
         clock = _Clock()
 
@@ -372,6 +387,36 @@ def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
     plausible = (sides > 0) & (sides <= 2 * max(height, width))
     seen: FloatArray = places[(visible & plausible).all(axis=1)]
     return seen
+
+
+class _Deadline:
+    """The time at which a detection must end."""
+
+    def __init__(self, seconds: float) -> None:
+        check_number("timeout", seconds, 0.001, 86_400)
+        self._seconds = seconds
+        self._end = time.perf_counter() + seconds
+
+    def check(self) -> None:
+        """Raise ``DetectionTimeout`` when the time is over."""
+        if time.perf_counter() > self._end:
+            raise DetectionTimeout(
+                f"the detection was stopped after {self._seconds:g} s, its timeout. A smaller"
+                " image, a larger min_face_size or lower caps (max_candidates) take less time"
+            )
+
+    def kept_by(self, run: Map) -> Map:
+        """The same map, which checks the time before each job."""
+
+        def checked_run(function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
+            def checked(item: Any) -> Any:
+                self.check()
+                return function(item)
+
+            self.check()
+            return run(checked, items)
+
+        return checked_run
 
 
 class _Clock:

@@ -6,12 +6,14 @@
     ├── ModelFileError (OSError)           a model file is missing, truncated or altered
     ├── MissingRuntimeError (ImportError)  no ONNX Runtime is installed
     ├── ProviderError (RuntimeError)       a named execution provider did not start
+    ├── DetectionTimeout (TimeoutError)    a detection took longer than it was allowed to
     └── SourceError (OSError)              a camera, stream or video cannot be read
 
 "No face" is an empty result, never an error; an error never becomes "no face".
 """
 
 __all__ = [
+    "DetectionTimeout",
     "EdgeMTCNNError",
     "ImageError",
     "MissingRuntimeError",
@@ -44,6 +46,10 @@ class MissingRuntimeError(EdgeMTCNNError, ImportError):
 
 class ProviderError(EdgeMTCNNError, RuntimeError):
     """A named execution provider did not start; the message lists those available."""
+
+
+class DetectionTimeout(EdgeMTCNNError, TimeoutError):
+    """A detection was stopped because it took longer than its ``timeout``."""
 
 
 class SourceError(EdgeMTCNNError, OSError):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from edge_mtcnn.checks import check_bool, check_choice, check_int, check_number, check_triple
+from edge_mtcnn.checks import check_bool, check_choice, check_int, check_number, check_tuple
 from edge_mtcnn.errors import OptionsError
 
 __all__ = [
@@ -26,6 +26,9 @@ __all__ = [
 
 _Options = TypeVar("_Options", "DetectorOptions", "RuntimeOptions")
 _TOML_NULL = "none"  # TOML has no null
+
+_NETWORKS = ("P-Net", "R-Net", "O-Net")
+_LEVELS = ("one level", "all levels")
 
 MIN_FACE_SIZE = 10
 """The authors' setting for benchmarks; below 12, P-Net's window, the image is enlarged."""
@@ -54,6 +57,9 @@ class DetectorOptions:
         mirror: look at each found face in the mirror as well: landmarks are averaged, and
             ``Face.score`` is a calibrated probability of a person's face. Without it the score is
             O-Net's confidence.
+        max_cells: most cells of P-Net above its threshold that go into NMS, of one level of the
+            pyramid and of all levels together, at least 1 each; the best are kept and
+            ``Timings.capped`` names ``"cells"``. ``None`` for no limit.
         max_candidates: most candidates that go on from P-Net, R-Net and O-Net, at least 1 each;
             the best are kept and ``Timings.capped`` tells. ``None`` for no limit.
     """
@@ -66,6 +72,7 @@ class DetectorOptions:
     confidence: float = 0.0
     mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
+    max_cells: tuple[int, int] | None = (20_000, 50_000)
     max_candidates: tuple[int, int, int] | None = (10_000, 5_000, 2_000)
 
     def __post_init__(self) -> None:
@@ -84,15 +91,16 @@ class DetectorOptions:
         check_choice("resampling", self.resampling, ("area", "octaves"))
         check_bool("mirror", self.mirror)
         for name in ("thresholds", "nms"):
-            values = check_triple(name, getattr(self, name))
+            values = check_tuple(name, getattr(self, name), _NETWORKS)
             for value in values:
                 check_number(f"each of {name}", value, 0.0, 1.0)
             object.__setattr__(self, name, tuple(map(float, values)))
-        if self.max_candidates is not None:
-            caps = check_triple("max_candidates", self.max_candidates)
-            for cap in caps:
-                check_int("each of max_candidates", cap, 1, None)
-            object.__setattr__(self, "max_candidates", tuple(map(int, caps)))
+        for name, places in (("max_cells", _LEVELS), ("max_candidates", _NETWORKS)):
+            if getattr(self, name) is not None:
+                caps = check_tuple(name, getattr(self, name), places)
+                for cap in caps:
+                    check_int(f"each of {name}", cap, 1, None)
+                object.__setattr__(self, name, tuple(map(int, caps)))
 
     @classmethod
     def from_preset(cls, name: str) -> DetectorOptions:

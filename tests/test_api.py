@@ -17,6 +17,7 @@ from edge_mtcnn.types import Landmarks, Timings
 
 NAMES = {
     "MTCNN",
+    "DetectionTimeout",
     "DetectorOptions",
     "EdgeMTCNNError",
     "Face",
@@ -42,6 +43,7 @@ ERRORS = {
     "ModelFileError": OSError,
     "MissingRuntimeError": ImportError,
     "ProviderError": RuntimeError,
+    "DetectionTimeout": TimeoutError,
     "SourceError": OSError,
 }
 
@@ -64,7 +66,7 @@ CORE = (
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
     "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
-    "FaceDetector.detect": ["self", "image", "*", "color", "timings"],
+    "FaceDetector.detect": ["self", "image", "*", "color", "timings", "timeout"],
     "FaceDetector.detect_batch": ["self", "images", "*", "color", "timings"],
     "FaceDetector.detect_near": [
         "self",
@@ -122,6 +124,7 @@ FIELDS: dict[str, list[str]] = {
         "confidence",
         "mirror",
         "resampling",
+        "max_cells",
         "max_candidates",
     ],
     "RuntimeOptions": ["device", "threads", "models", "form"],

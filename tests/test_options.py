@@ -95,8 +95,16 @@ def test_other_than_three_values_are_refused(name: str, value: Any) -> None:
     if name == "max_candidates" and value is None:
         assert DetectorOptions(max_candidates=None).max_candidates is None
         return
-    with pytest.raises(OptionsError, match=rf"{name} must be three values"):
+    with pytest.raises(OptionsError, match=rf"{name} must be 3 values, for P-Net, R-Net and O-Net"):
         DetectorOptions(**{name: value})
+
+
+@pytest.mark.parametrize("value", [(0, 1), (1, 0), (1, -1), (1.5, 2), (1,), (1, 2, 3), 5, "ab"])
+def test_caps_on_cells_are_two_whole_numbers(value: Any) -> None:
+    with pytest.raises(OptionsError, match="max_cells must be"):
+        DetectorOptions(max_cells=value)
+    assert DetectorOptions(max_cells=None).max_cells is None
+    assert DetectorOptions(max_cells=[1, 2]).max_cells == (1, 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "value", "_range"), cases(RUNTIME_RANGES, 1))
