@@ -27,8 +27,10 @@ from edge_mtcnn.stages import (
     ONET_CHUNKS,
     RNET_CHUNKS,
     Candidates,
+    Cells,
     Found,
     Map,
+    best_cells,
     finish,
     look_again,
     propose,
@@ -290,8 +292,8 @@ class FaceDetector:
             levels = [sampler.level(scale) for scale in scales]  # cheaper than sharing them
         clock.lap("pyramid_ms")
 
-        caps = _Caps(options.max_candidates)
-        candidates = propose(levels, scales, networks.pnet, *rules["pnet"], run)
+        caps = _Caps(options)
+        candidates = propose(levels, scales, networks.pnet, *rules["pnet"], run, caps.best_cells)
         near = np.zeros((0, 4)) if places is None else np.trunc(square(places))
         windows = caps.best("pnet", candidates).after(near[: 0 if quick else None])
         clock.lap("pnet_ms")
@@ -357,11 +359,21 @@ _Boxes = TypeVar("_Boxes", Candidates, Found)
 
 
 class _Caps:
-    """The candidate caps of one detection and the stages at which they bit."""
+    """The caps of one detection, and where they were reached."""
 
-    def __init__(self, caps: tuple[int, int, int] | None) -> None:
+    def __init__(self, options: DetectorOptions) -> None:
+        caps = options.max_candidates
         self._caps = dict(zip(NETWORKS, caps, strict=True)) if caps is not None else {}
+        self._cells = options.max_cells
         self.hit: list[str] = []
+
+    def best_cells(self, cells: Cells) -> Cells:
+        if self._cells is None:
+            return cells
+        best = best_cells(cells, *self._cells)
+        if best is not cells and "cells" not in self.hit:
+            self.hit.append("cells")
+        return best
 
     def best(self, network: str, candidates: _Boxes) -> _Boxes:
         cap = self._caps.get(network)

@@ -95,7 +95,8 @@ class Timings:
         total_ms: wall time of the whole call, milliseconds.
         levels: heights and widths of the pyramid's levels, pixels.
         rnet_windows, onet_windows: windows that went through the network.
-        capped: names of the stages whose candidates a cap of ``max_candidates`` cut.
+        capped: where a cap was reached: ``"cells"`` for ``max_cells``, the names of the networks
+            for ``max_candidates``.
     """
 
     pyramid_ms: float

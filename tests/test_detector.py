@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import (
+    DetectionTimeout,
     DetectorOptions,
     EdgeMTCNNError,
     FaceDetector,
@@ -237,6 +239,51 @@ def test_caps_keep_the_best_and_are_told(crowd: ImageArray) -> None:
     assert len(few) == 3
 
 
+def test_caps_on_cells_keep_the_best_and_are_told(crowd: ImageArray) -> None:
+    with with_options(max_cells=(60, 100)) as capped, with_options() as free:
+        few = capped.detect(crowd, timings=True)
+        every = free.detect(crowd, timings=True)
+    assert few.timings is not None
+    assert every.timings is not None
+    assert few.timings.capped == ("cells",)
+    assert few.timings.rnet_windows <= 100 < every.timings.rnet_windows
+    assert len(few) >= 6
+
+
+def test_a_picture_full_of_faces_takes_little_memory(photo: ImageArray) -> None:
+    face = cv2.resize(photo[60:176, 175:270], (14, 14), interpolation=cv2.INTER_AREA)
+    wall = np.tile(face, (85, 85, 1))
+    everything = {"min_face_size": 10, "scale_factor": 0.79, "thresholds": (0.5, 0.5, 0.3)}
+    with with_options(**everything, max_candidates=(3000, 1000, 500)) as detector:
+        tracemalloc.start()
+        try:
+            faces = detector.detect(wall, timings=True)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert faces.timings is not None
+    assert {"cells", "pnet", "rnet"} <= set(faces.timings.capped)
+    assert len(faces) > 100
+    assert peak < 150e6
+
+
+def test_a_detection_stops_at_its_timeout_and_the_next_one_runs(crowd: ImageArray) -> None:
+    large = np.tile(crowd, (4, 4, 1))
+    with with_options() as detector:
+        before = detector.detect(crowd)
+        with pytest.raises(
+            DetectionTimeout, match=r"stopped after 0.001 s, its timeout\. A smaller"
+        ):
+            detector.detect(large, timeout=0.001)
+        assert detector.detect(crowd, timeout=60) == before
+
+
+@pytest.mark.parametrize("timeout", [0, -1, np.nan, np.inf, "1", True])
+def test_a_timeout_is_a_positive_number_of_seconds(crowd: ImageArray, timeout: Any) -> None:
+    with with_options() as detector, pytest.raises(OptionsError, match="timeout must be a number"):
+        detector.detect(crowd, timeout=timeout)
+
+
 def test_one_candidate_per_stage_still_finds_a_face(photo: ImageArray) -> None:
     with with_options(max_candidates=(1, 1, 1)) as detector:
         faces = detector.detect(photo, timings=True)
@@ -247,7 +294,7 @@ def test_one_candidate_per_stage_still_finds_a_face(photo: ImageArray) -> None:
 
 
 def test_generous_caps_change_nothing(crowd: ImageArray) -> None:
-    with with_options() as usual, with_options(max_candidates=None) as free:
+    with with_options() as usual, with_options(max_cells=None, max_candidates=None) as free:
         assert usual.detect(crowd) == free.detect(crowd)
 
 
