@@ -17,8 +17,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.arguments import add_threads
@@ -115,7 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def measure(case: Case, threads: int | None, limit_mb: float) -> tuple[dict[str, Any], ...]:
+def measure(
+    case: Case, threads: int | None, limit_mb: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a fresh process says of the picture, and another one of a photo of the same size.
 
     Raises:
@@ -124,12 +125,12 @@ def measure(case: Case, threads: int | None, limit_mb: float) -> tuple[dict[str,
     picture = PICTURES[case.picture]()
     height, width = picture.shape[:2]
     found = run(case, picture, threads, limit_mb)
-    photo = _photo(replace(case, picture=PHOTO), width, height, threads, limit_mb)
+    photo = run(case, sample(PHOTO, width, height), threads, limit_mb)
     return {**found, "pixels": width * height}, photo
 
 
 def run(case: Case, picture: Pixels, threads: int | None, limit_mb: float) -> dict[str, Any]:
-    """One detection in a process of its own."""
+    """One detection in a process of its own, with the options of the case."""
     settings = {
         "preset": case.preset,
         "changes": case.changes,
@@ -151,18 +152,12 @@ def run(case: Case, picture: Pixels, threads: int | None, limit_mb: float) -> di
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"it took longer than {PATIENCE:g} s") from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise BenchmarkError(said[-1] if said else f"exit code {done.returncode}")
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        if done.returncode < 0 or not said:  # a signal, such as that of the kernel out of memory
+            said.append(f"exit code {done.returncode}")
+        raise BenchmarkError(", ".join(said))
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
-
-
-@cache
-def _photo(
-    case: Case, width: int, height: int, threads: int | None, limit_mb: float
-) -> dict[str, Any]:
-    """A detection in an ordinary photo, with the options of the case; measured once."""
-    return run(case, sample(PHOTO, width, height), threads, limit_mb)
 
 
 def _chosen(names: Sequence[str] | None, cases: Sequence[Case]) -> list[Case]:
