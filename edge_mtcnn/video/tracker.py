@@ -43,6 +43,8 @@ class TrackerOptions:
             the mirror check, seconds, 0..60; it is scored in every frame that is searched anyway.
         confirm_hits: sights after which a track is confirmed, 1..100.
         keep_seconds: time that a confirmed track is kept without a sight, 0..60.
+        max_tracks: faces followed at the same time, 1..10,000. A frame full of false faces may not
+            make more: each is looked for in every frame, at up to ten places.
         budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for
             no limit. When it is short, new faces are found later and known ones are looked at in
             fewer frames; ``discovery_seconds`` is then a wish.
@@ -56,6 +58,7 @@ class TrackerOptions:
     score_gap: float = 0.5
     confirm_hits: int = 2
     keep_seconds: float = 1.0
+    max_tracks: int = 500
     budget_ms: float | None = None
     budget_share: float | None = None
 
@@ -66,6 +69,7 @@ class TrackerOptions:
         check_number("score_gap", self.score_gap, 0, 60)
         check_int("confirm_hits", self.confirm_hits, 1, 100)
         check_number("keep_seconds", self.keep_seconds, 0, 60)
+        check_int("max_tracks", self.max_tracks, 1, 10_000)
         if self.budget_ms is not None:
             check_number("budget_ms", self.budget_ms, 0.1, 60_000)
         if self.budget_share is not None:
@@ -74,7 +78,7 @@ class TrackerOptions:
 
 @dataclass(slots=True)
 class TrackerCounts:
-    """What a tracker has done so far, in frames.
+    """What a tracker has done so far, in frames; but ``untracked`` is in faces.
 
     Attributes:
         frames: all frames.
@@ -82,6 +86,7 @@ class TrackerCounts:
         rotating: with a part of the pyramid.
         near: with known faces looked for where expected.
         skipped: in which nothing was looked for.
+        untracked: faces that were found and not followed, as ``max_tracks`` others were already.
     """
 
     frames: int = 0
@@ -89,6 +94,7 @@ class TrackerCounts:
     rotating: int = 0
     near: int = 0
     skipped: int = 0
+    untracked: int = 0
 
 
 class FaceTracker:
@@ -103,7 +109,9 @@ class FaceTracker:
         self.options = options or TrackerOptions()
         self.counts = TrackerCounts()
         self._detector = detector
-        self._book = TrackBook(self.options.confirm_hits, self.options.keep_seconds)
+        self._book = TrackBook(
+            self.options.confirm_hits, self.options.keep_seconds, self.options.max_tracks
+        )
         self._gate = MotionGate()
         threads = int(detector.info()["threads"])
         self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
@@ -151,7 +159,9 @@ class FaceTracker:
         if faces is None:
             self.counts.skipped += 1
             return self._book.tracks(now)
-        return self._book.update(faces, now, scored=self._scored == now)
+        tracks = self._book.update(faces, now, scored=self._scored == now)
+        self.counts.untracked = self._book.untracked
+        return tracks
 
     def _begin(self, size: tuple[int, int]) -> None:
         """Start anew with frames of this size."""
