@@ -158,10 +158,12 @@ def _over(
     boxes: FloatArray, one: IntArray, other: IntArray, threshold: float, overlap: Overlap
 ) -> npt.NDArray[np.bool_]:
     """Which pairs of boxes, given by their indices, overlap by more than ``threshold``."""
-    over = np.empty(len(one), dtype=bool)
-    for start in range(0, len(one), PAIRS):
-        part = slice(start, start + PAIRS)
-        over[part] = overlap_of(boxes[one[part]], boxes[other[part]], overlap) > threshold
+    if len(one) > PAIRS:
+        parts = [slice(start, start + PAIRS) for start in range(0, len(one), PAIRS)]
+        return np.concatenate(
+            [_over(boxes, one[part], other[part], threshold, overlap) for part in parts]
+        )
+    over: npt.NDArray[np.bool_] = overlap_of(boxes[one], boxes[other], overlap) > threshold
     return over
 
 

@@ -336,6 +336,8 @@ def best_cells(cells: Cells, of_level: int, of_all: int) -> Cells:
         of_level: most cells of one level.
         of_all: most cells.
     """
+    if len(cells.scores) <= min(of_level, of_all):  # as good as always
+        return cells
     best = cells
     for level in np.flatnonzero(np.bincount(cells.levels) > of_level):
         rest = np.flatnonzero(best.levels != level)

@@ -16,12 +16,24 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["LANDMARK_NAMES", "Face", "Faces", "FloatArray", "ImageArray", "Landmarks", "Timings"]
+__all__ = [
+    "LANDMARK_NAMES",
+    "NETWORKS",
+    "Face",
+    "Faces",
+    "FloatArray",
+    "ImageArray",
+    "Landmarks",
+    "Timings",
+]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 ImageArray = npt.NDArray[np.uint8]
 
 Point = tuple[float, float]
+
+NETWORKS = ("pnet", "rnet", "onet")
+"""The networks of the cascade, first to last."""
 
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 """Order of the five landmarks; left and right are the viewer's."""

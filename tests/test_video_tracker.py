@@ -61,14 +61,14 @@ def test_a_moving_face_keeps_its_id_and_is_found_in_every_frame_with_few_full_se
 def test_a_quick_look_is_o_nets_alone_and_finds_a_face_where_it_was(detector: FaceDetector) -> None:
     frames = list(panned(2, step=3))
     (before,) = detector.detect(frames[0], color="bgr")
-    near = detector.detect_near(frames[1], [before.box], quick=True, color="bgr", timings=True)
+    near = detector.search(frames[1], color="bgr", timings=True).quick([before.box])
     (face,) = near
     (full,) = detector.detect(frames[1], color="bgr")
     assert overlap_of(face.box, full.box) > 0.8
     assert face.score == face.confidence  # no mirror check
     assert near.timings is not None
     assert (near.timings.rnet_windows, near.timings.onet_windows) == (0, 1)
-    nothing = detector.detect_near(background(), [before.box], quick=True, color="bgr")
+    nothing = detector.search(background(), color="bgr").quick([before.box])
     assert len(nothing) == 0
 
 
