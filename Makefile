@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXPORT_VENV := .venv-export
 EXPORT_BIN := $(EXPORT_VENV)/bin
-CODE := $(wildcard edge_mtcnn export tests benchmarks)
+CODE := $(wildcard edge_mtcnn export tests benchmarks endurance)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help

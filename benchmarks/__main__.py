@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from benchmarks import import_time, memory
-from benchmarks.images import SAMPLES, BenchmarkImage, image_files, read_rgb
+from benchmarks.common.images import SAMPLES, BenchmarkImage, image_files, read_rgb
+from benchmarks.common.results import document, table, write
 from benchmarks.latency import latency_table, measure
-from benchmarks.results import document, table, write
 from edge_mtcnn.options import PRESETS
 
 OUTPUT = Path("bench-results") / "suite.json"

@@ -19,9 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arguments import add_threads, detector_options, runtime_options
-from benchmarks.images import DATA, BenchmarkError, read_rgb
-from benchmarks.results import Result, Target, add_output, document, save, table, target_table
+from benchmarks.common.arguments import add_threads, detector_options, runtime_options
+from benchmarks.common.images import DATA, BenchmarkError, read_rgb
+from benchmarks.common.results import (
+    Result,
+    Target,
+    add_output,
+    document,
+    save,
+    table,
+    target_table,
+)
 from edge_mtcnn import DetectorOptions, EdgeMTCNNError, FaceDetector
 from edge_mtcnn.thresholds.matching import overlaps
 from edge_mtcnn.thresholds.precision import average_precision

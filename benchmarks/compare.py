@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.results import Result, ResultsError, read, table
+from benchmarks.common.results import Result, ResultsError, read, table
 
 DONE, REGRESSED, UNUSABLE = 0, 1, 2
 

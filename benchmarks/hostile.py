@@ -20,11 +20,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.arguments import add_threads
+from benchmarks.common.arguments import add_threads
+from benchmarks.common.images import BenchmarkError, Pixels
+from benchmarks.common.results import (
+    ROOT,
+    Result,
+    Target,
+    add_output,
+    document,
+    save,
+    table,
+    target_table,
+)
 from benchmarks.hostile_pictures import PICTURES, sample
-from benchmarks.images import BenchmarkError, Pixels
 from benchmarks.memory import send
-from benchmarks.results import ROOT, Result, Target, add_output, document, save, table, target_table
 
 PHOTO = "astronaut.jpg"
 AUTHORS = ("min_face_size=10", "scale_factor=0.79", "thresholds=[0.5,0.5,0.3]")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.images import SAMPLES, Pixels, read_rgb
+from benchmarks.common.images import SAMPLES, Pixels, read_rgb
 
 SEED = 7
 FACE = ("astronaut.jpg", (slice(60, 176), slice(175, 270)))

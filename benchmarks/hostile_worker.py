@@ -12,9 +12,9 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.arguments import detector_options, runtime_options
+from benchmarks.common.arguments import detector_options, runtime_options
+from benchmarks.common.timing import peak_rss_mb
 from benchmarks.memory_worker import receive
-from benchmarks.timing import peak_rss_mb
 from edge_mtcnn import FaceDetector
 
 

@@ -13,8 +13,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.results import ROOT, Result, Target, add_output, document, save, table, target_table
-from benchmarks.timing import spread
+from benchmarks.common.results import (
+    ROOT,
+    Result,
+    Target,
+    add_output,
+    document,
+    save,
+    table,
+    target_table,
+)
+from benchmarks.common.timing import spread
 
 CODE = """
 import json, time

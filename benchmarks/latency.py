@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.arguments import add_images, add_threads, detector_options, runtime_options
-from benchmarks.images import BenchmarkError, BenchmarkImage, choose
-from benchmarks.reference_job import ReferenceJob
-from benchmarks.results import Result, add_output, document, save, table
-from benchmarks.timing import interleaved, pair_ratios, percentile, spread
+from benchmarks.common.arguments import add_images, add_threads, detector_options, runtime_options
+from benchmarks.common.images import BenchmarkError, BenchmarkImage, choose
+from benchmarks.common.results import Result, add_output, document, save, table
+from benchmarks.common.timing import interleaved, pair_ratios, percentile, spread
+from benchmarks.peers.reference_job import ReferenceJob
 from edge_mtcnn import EdgeMTCNNError, FaceDetector
 
 

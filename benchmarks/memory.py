@@ -20,9 +20,18 @@ from typing import IO, Any
 
 import numpy as np
 
-from benchmarks.arguments import add_detector
-from benchmarks.images import BenchmarkError, Pixels, cut, photo_pool, read_rgb
-from benchmarks.results import ROOT, Result, Target, add_output, document, save, table, target_table
+from benchmarks.common.arguments import add_detector
+from benchmarks.common.images import BenchmarkError, Pixels, cut, photo_pool, read_rgb
+from benchmarks.common.results import (
+    ROOT,
+    Result,
+    Target,
+    add_output,
+    document,
+    save,
+    table,
+    target_table,
+)
 
 SMALLEST, WIDEST, TALLEST = 64, 2000, 1500
 HUGE = (6000, 4000)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.arguments import detector_options, runtime_options
-from benchmarks.timing import anonymous_mb, peak_rss_mb, rss_mb
+from benchmarks.common.arguments import detector_options, runtime_options
+from benchmarks.common.timing import anonymous_mb, peak_rss_mb, rss_mb
 from edge_mtcnn import FaceDetector
 
 

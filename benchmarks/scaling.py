@@ -23,14 +23,14 @@ import cv2
 import numpy as np
 
 from benchmarks import memory
-from benchmarks.arguments import add_detector, detector_options, runtime_options
-from benchmarks.images import SAMPLES, BenchmarkError, Pixels, cut, read_rgb
-from benchmarks.plots import AXES, draw
-from benchmarks.reference_job import ReferenceJob
-from benchmarks.results import Result, add_output, document, save, table
-from benchmarks.timing import interleaved, pair_ratios, spread
+from benchmarks.common.arguments import add_detector, detector_options, runtime_options
+from benchmarks.common.images import SAMPLES, BenchmarkError, Pixels, cut, read_rgb
+from benchmarks.common.plots import AXES, draw
+from benchmarks.common.results import Result, add_output, document, save, table
+from benchmarks.common.timing import interleaved, pair_ratios, spread
+from benchmarks.peers.reference_job import ReferenceJob
 from edge_mtcnn import EdgeMTCNNError, FaceDetector
-from edge_mtcnn.workers import available_threads
+from edge_mtcnn.runtime.workers import available_threads
 
 WIDTH, HEIGHT = 1280, 960
 COLUMNS, ROWS = 6, 4

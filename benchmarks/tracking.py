@@ -20,14 +20,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.contest import running, theirs
-from benchmarks.images import DATA, BenchmarkError, Pixels
-from benchmarks.peer_process import DETECTING_SECONDS, ENVIRONMENTS, PeerError
-from benchmarks.results import Result, Target, add_output, document, save, table, target_table
+from benchmarks.common.images import DATA, BenchmarkError, Pixels
+from benchmarks.common.results import (
+    Result,
+    Target,
+    add_output,
+    document,
+    save,
+    table,
+    target_table,
+)
+from benchmarks.peers.contest import running, theirs
+from benchmarks.peers.process import DETECTING_SECONDS, ENVIRONMENTS, PeerError
 from edge_mtcnn import DetectorOptions, FaceDetector, Faces
 from edge_mtcnn.video import FaceAppeared, FaceTracker, Track
 from edge_mtcnn.video.presence import Presence
-from edge_mtcnn.video.tracks import overlap_of
+from edge_mtcnn.video.tracking.tracks import overlap_of
 
 WEBCAM = DATA / "video" / "aittsmd_video_test.avi"
 CROWD = DATA / "video" / "facenet_pytorch_video.mp4"

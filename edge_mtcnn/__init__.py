@@ -26,11 +26,11 @@ from edge_mtcnn.options import DetectorOptions, RuntimeOptions
 from edge_mtcnn.types import Face, Faces
 
 if TYPE_CHECKING:
-    from edge_mtcnn.alignment import align_faces, crop_faces
     from edge_mtcnn.compat import MTCNN
     from edge_mtcnn.detector import FaceDetector
-    from edge_mtcnn.drawing import draw_faces
-    from edge_mtcnn.image import read_image
+    from edge_mtcnn.images.crops import align_faces, crop_faces
+    from edge_mtcnn.images.decoding import read_image
+    from edge_mtcnn.images.drawing import draw_faces
 
 __all__ = [
     "MTCNN",
@@ -57,10 +57,10 @@ __all__ = [
 _LAZY = {
     "MTCNN": "compat",
     "FaceDetector": "detector",
-    "align_faces": "alignment",
-    "crop_faces": "alignment",
-    "draw_faces": "drawing",
-    "read_image": "image",
+    "align_faces": "images.crops",
+    "crop_faces": "images.crops",
+    "draw_faces": "images.drawing",
+    "read_image": "images.decoding",
 }
 """Names whose modules need OpenCV, by module."""
 

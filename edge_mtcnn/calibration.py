@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_mtcnn.checks import check_number
 from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import check_number
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "load_calibration"]
 

@@ -14,17 +14,22 @@ import numpy as np
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.calibration import load_calibration
-from edge_mtcnn.checks import check_choice, check_number
+from edge_mtcnn.cascade.scoring import load_score_model
+from edge_mtcnn.cascade.search import Search
+from edge_mtcnn.cascade.stages import ONET_CHUNKS, RNET_CHUNKS, Map
 from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
-from edge_mtcnn.image import as_rgb, checked_array
-from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
-from edge_mtcnn.scoring import load_score_model
-from edge_mtcnn.search import Search
-from edge_mtcnn.sessions import Networks, open_networks, preferred_form, runtime_version
-from edge_mtcnn.stages import ONET_CHUNKS, RNET_CHUNKS, Map
+from edge_mtcnn.images.arrays import as_rgb, checked_array
+from edge_mtcnn.options import (
+    DetectorOptions,
+    RuntimeOptions,
+    check_choice,
+    check_number,
+    load_options,
+)
+from edge_mtcnn.runtime.models import load_manifest
+from edge_mtcnn.runtime.sessions import Networks, open_networks, preferred_form, runtime_version
+from edge_mtcnn.runtime.workers import Workers, available_threads
 from edge_mtcnn.types import Faces
-from edge_mtcnn.weights import load_manifest
-from edge_mtcnn.workers import Workers, available_threads
 
 if TYPE_CHECKING:
     from typing_extensions import Self

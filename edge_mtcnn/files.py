@@ -13,12 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import cv2
-
-from edge_mtcnn.errors import ImageError
-from edge_mtcnn.types import ImageArray
-
-__all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "write_image", "write_whole"]
+__all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "resource", "write_whole"]
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -102,31 +97,11 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         raise
 
 
-def write_image(path: str | os.PathLike[str], image: ImageArray, *, quality: int = 92) -> None:
-    """Write a picture by its suffix; it appears whole or not at all.
-
-    Args:
-        path: file to write.
-        image: (H, W, 3) uint8 RGB.
-        quality: of JPEG and WebP, 1..100.
-
-    Raises:
-        ImageError: there is no encoder for the suffix, or the picture is too large for it.
-        OSError: the file cannot be written.
-    """
-    suffix = Path(path).suffix.lower()
-    flags = {
-        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
-    }.get(suffix, [])
-    try:
-        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)
-    except cv2.error as error:
-        raise ImageError(f"cannot write {os.fspath(path)}: {error.err or error}") from None
-    if not done:
-        raise ImageError(f"cannot write {os.fspath(path)}: OpenCV has no encoder for {suffix!r}")
-    write_whole(path, data.tobytes())
+def resource(name: str) -> Path:
+    """A folder that comes with the package: inside it in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    packed = package / name
+    return packed if packed.is_dir() else package.parent / name
 
 
 def _umask() -> int:

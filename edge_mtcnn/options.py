@@ -1,31 +1,75 @@
 """What to look for (``DetectorOptions``) and how to run it (``RuntimeOptions``).
 
 Frozen, keyword-only, checked when made; read from and saved to JSON or TOML. Each default is
-written once, here. Imports ``errors`` and ``checks``.
+written once, here. The checks serve the option classes of the features too. Imports ``errors`` and
+``files``.
 """
 
 from __future__ import annotations
 
 import json
+import numbers
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from edge_mtcnn.checks import check_bool, check_choice, check_int, check_number, check_tuple
 from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.files import write_whole
 
 __all__ = [
     "PRESETS",
     "DetectorOptions",
     "RuntimeOptions",
+    "check_bool",
+    "check_choice",
+    "check_int",
+    "check_number",
+    "check_tuple",
     "load_options",
     "save_options",
 ]
 
 _Options = TypeVar("_Options", "DetectorOptions", "RuntimeOptions")
 _TOML_NULL = "none"  # TOML has no null
+
+
+def check_int(name: str, value: object, low: int, high: int | None, why: str = "") -> None:
+    """Require a whole number in ``low..high``; ``high=None`` for no upper bound."""
+    bound = f"at least {low}" + (f" ({why})" if why else "") if high is None else f"{low}..{high}"
+    # bool is an int in Python, yet min_face_size=True is a slip.
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):  # type: ignore[operator]
+        raise OptionsError(f"{name} must be a whole number {bound}; got {value!r}")
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Require a finite number in ``low..high``."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not low <= value <= high:  # type: ignore[operator]  # NaN is in no range
+        raise OptionsError(f"{name} must be a number in {low}..{high}; got {value!r}")
+
+
+def check_bool(name: str, value: object) -> None:
+    """Require ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise OptionsError(f"{name} must be true or false; got {value!r}")
+
+
+def check_tuple(name: str, value: object, places: tuple[str, ...]) -> tuple[Any, ...]:
+    """Require one value for each of ``places``, such as the three networks."""
+    if not isinstance(value, (tuple, list)) or len(value) != len(places):
+        wanted = f"{', '.join(places[:-1])} and {places[-1]}"
+        raise OptionsError(f"{name} must be {len(places)} values, for {wanted}; got {value!r}")
+    return tuple(value)
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Require one of ``choices``."""
+    if value not in choices:
+        raise OptionsError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
 
 _NETWORKS = ("P-Net", "R-Net", "O-Net")
 _LEVELS = ("one level", "all levels")
@@ -240,12 +284,7 @@ def save_options(
         )
     else:
         raise OptionsError(f"options are saved as .json or .toml; got {file.name!r}")
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(file, text.encode("utf-8"))
 
 
 def _toml(value: Any) -> str:

@@ -25,6 +25,8 @@ __all__ = [
     "ImageArray",
     "Landmarks",
     "Timings",
+    "face_entry",
+    "faces_entry",
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -274,3 +276,18 @@ def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = Non
         raise ValueError(f"expected an array of shape {expected}, got {array.shape}")
     array.flags.writeable = False
     return array
+
+
+def face_entry(face: Face) -> dict[str, Any]:
+    """A face for JSON: as ``Face.to_dict``, and ``score`` where it differs from ``confidence``."""
+    entry = face.to_dict()
+    entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
+    if face.score != face.confidence:
+        entry["score"] = face.score
+    return entry
+
+
+def faces_entry(faces: Faces) -> dict[str, Any]:
+    """The faces of one image for JSON: ``width``, ``height``, and ``faces``, best first."""
+    height, width = faces.image_size
+    return {"width": width, "height": height, "faces": [face_entry(face) for face in faces]}

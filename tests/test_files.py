@@ -14,13 +14,8 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import ImageError, read_image
-from edge_mtcnn.files import (
-    IMAGE_SUFFIXES,
-    find_images,
-    folders_without_images,
-    write_image,
-    write_whole,
-)
+from edge_mtcnn.files import IMAGE_SUFFIXES, find_images, folders_without_images, write_whole
+from edge_mtcnn.images.writing import write_image
 from edge_mtcnn.types import ImageArray
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links, modes and names are POSIX")

@@ -17,51 +17,87 @@ import pytest
 PACKAGE = "edge_mtcnn"
 SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 
-# A module imports only from lines above its own; modules on one line never import each other.
-CORE: tuple[tuple[str, ...], ...] = (
-    ("_version", "workers", "codec_messages"),
-    ("errors",),
-    ("image_headers",),
-    ("checks",),
+# A module or folder imports only from lines above its own; those on one line never import each
+# other. A dotted name places a module inside its folder, where the same rule holds.
+ORDER: tuple[tuple[str, ...], ...] = (
+    ("_version", "errors", "files"),
+    ("options", "types"),
     ("calibration",),
-    ("types",),
-    ("entries",),
-    ("options",),
-    ("weights",),
-    ("boxes",),
-    ("image",),
-    ("files",),
-    ("pyramid",),
-    ("stages", "sessions"),
-    ("scoring",),
-    ("search",),
+    ("images", "cascade", "runtime"),
     ("detector",),
     ("compat",),
-)
-FEATURES: tuple[tuple[str, ...], ...] = (
-    ("alignment",),
-    ("drawing",),
-    ("device",),
-    ("measuring",),
-    ("tuning",),
-    ("thresholds",),
-    ("video",),
-    ("engines",),
+    ("board",),
+    ("speed",),
+    ("thresholds", "video"),
     ("serve",),
     ("doctor",),
+    ("cli",),
+    ("__main__",),
 )
-ORDER = (*CORE, *FEATURES, ("cli",), ("__main__",))
+INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
+    "images": (
+        ("codec_errors", "headers"),
+        ("arrays", "writing"),
+        ("decoding",),
+        ("crops", "drawing"),
+    ),
+    "cascade": (("boxes", "pyramid"), ("stages",), ("scoring",), ("search",)),
+    "runtime": (("models", "workers"), ("sessions",)),
+    "board": (("identity", "memory", "sensors"),),
+    "speed": (("timing",), ("tuning",)),
+    "thresholds": (
+        ("intervals", "matching"),
+        ("scores",),
+        ("choice",),
+        ("labels",),
+        ("journal", "precision"),
+        ("detections",),
+        ("calibrator", "evaluation"),
+        ("plots", "thumbnails"),
+        ("report",),
+    ),
+    "thresholds.labels": (("images",), ("coco", "wider", "yolo"), ("formats",)),
+    "video": (
+        ("source",),
+        ("tracking",),
+        ("blind",),
+        ("events",),
+        ("presence",),
+        ("snapshot",),
+        ("callbacks", "loop", "overlay"),
+        ("watcher",),
+    ),
+    "video.source": (("captures",), ("source",)),
+    "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
+    "serve": (
+        ("options", "notify", "page"),
+        ("limits", "openapi", "security", "state"),
+        ("connections", "events", "metrics", "pictures"),
+        ("app",),
+        ("server",),
+    ),
+    "doctor": (("packages", "selftest"), ("rules",)),
+    "cli": (
+        ("terminal",),
+        ("arguments",),
+        ("outputs",),
+        ("watch_arguments", "watch_output"),
+        ("calibrate", "detect", "doctor", "serve", "watch"),
+        ("bench", "evaluate"),
+        ("tune",),
+    ),
+}
+FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line}
-FEATURE_NAMES = {name for line in FEATURES for name in line}
 
 # Loaded only when a command runs, so that `edge-mtcnn --help` answers at once.
-HEAVY = {"detector", "compat", "stages", "sessions"} | FEATURE_NAMES
+HEAVY = {"detector", "compat", "cascade", "runtime", "board"} | FEATURES
 
 STANDARD_LIBRARY = sys.stdlib_module_names | {"tomllib"}  # Python 3.10 has no tomllib yet
 BASE_REQUIREMENTS = {"numpy", "cv2"}
 EXTRA_REQUIREMENTS = {
     "types": {"supervision"},  # the caller's own package: only `to_supervision` needs it
-    "sessions": {"onnxruntime"},
+    "runtime": {"onnxruntime"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
     "serve": {"prometheus_client", "starlette", "uvicorn"},
@@ -170,20 +206,56 @@ def test_modules_import_only_from_modules_before_them() -> None:
     assert not wrong, report(wrong)
 
 
+@pytest.mark.parametrize("folder", INNER_ORDER)
+def test_modules_of_a_folder_import_only_from_modules_before_them(folder: str) -> None:
+    rank = {name: rank for rank, line in enumerate(INNER_ORDER[folder]) for name in line}
+    place = SOURCE.joinpath(*folder.split("."))
+    inside = [path for path in FILES if place in path.parents and path != place / "__init__.py"]
+    modules = {path.relative_to(place).parts[0].removesuffix(".py") for path in inside}
+    assert modules == set(rank), f"place each module in INNER_ORDER of {Path(__file__).name}"
+    prefix = f"{PACKAGE}.{folder}."
+    wrong = []
+    for found in IMPORTS:
+        if found.path not in inside or not found.target.startswith(prefix):
+            continue
+        importer = found.path.relative_to(place).parts[0].removesuffix(".py")
+        imported = found.target.removeprefix(prefix).split(".")[0]
+        if importer != imported and rank[imported] >= rank[importer]:
+            wrong.append(found)
+    assert not wrong, report(wrong)
+
+
+def test_every_folder_of_the_package_has_an_inner_order() -> None:
+    folders = {".".join(path.parent.relative_to(SOURCE).parts) for path in FILES} - {""}
+    assert folders - set(INNER_ORDER) == {"serve.page"}
+
+
 def test_no_module_imports_the_package_itself() -> None:
     wrong = [found for found in INNER if found.layer == ""]
     assert not wrong, "import the module that has the name:\n" + report(wrong)
 
 
-def test_stages_and_sessions_never_meet_before_the_detector() -> None:
-    pair = {"stages", "sessions"}
-    wrong = [found for found in INNER if {found.importer, found.layer} == pair]
+def test_features_never_reach_into_the_cascade_or_the_runtime() -> None:
+    # They stand on the detector. The board, the doctor and tuning ask the runtime about threads,
+    # forms and providers; no one but the detector sees a network's output or a box of the cascade.
+    asking = {"board", "doctor", "speed"}
+    wrong = [
+        found
+        for found in INNER
+        if not found.types_only
+        and (
+            (found.layer == "cascade" and found.importer not in {"cascade", "detector"})
+            or (found.layer == "runtime" and found.importer in FEATURES - asking | {"cli"})
+        )
+    ]
     assert not wrong, report(wrong)
 
 
 def test_only_sessions_loads_onnx_runtime() -> None:
     wrong = [
-        found for found in IMPORTS if found.top == "onnxruntime" and found.importer != "sessions"
+        found
+        for found in IMPORTS
+        if found.top == "onnxruntime" and found.path != SOURCE / "runtime" / "sessions.py"
     ]
     assert not wrong, report(wrong)
 

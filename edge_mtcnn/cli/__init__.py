@@ -18,7 +18,7 @@ from importlib import import_module
 from types import FrameType
 
 from edge_mtcnn._version import __version__
-from edge_mtcnn.cli.common import UsageError, complain
+from edge_mtcnn.cli.terminal import UsageError, complain
 from edge_mtcnn.errors import (
     MissingRuntimeError,
     ModelFileError,

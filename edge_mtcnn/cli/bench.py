@@ -12,26 +12,28 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn._version import __version__
-from edge_mtcnn.cli.common import (
-    UsageError,
+from edge_mtcnn.cli.arguments import (
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
+    options_from,
+    sample_photo,
+)
+from edge_mtcnn.cli.outputs import unique_names
+from edge_mtcnn.cli.terminal import (
+    UsageError,
     complain,
     counted,
     native_messages_muted,
-    options_from,
-    sample_photo,
     shown,
     write_line,
 )
-from edge_mtcnn.cli.outputs import unique_names
 
 if TYPE_CHECKING:
-    from edge_mtcnn.cli.common import Commands
-    from edge_mtcnn.device import Readings
-    from edge_mtcnn.measuring import ImageTimes
+    from edge_mtcnn.board.sensors import Readings
+    from edge_mtcnn.cli.arguments import Commands
+    from edge_mtcnn.speed.timing import ImageTimes
     from edge_mtcnn.types import ImageArray
 
 _EXAMPLE = """\
@@ -96,9 +98,10 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; 1 when some images could not be read."""
+    from edge_mtcnn.board.memory import peak_resident_mb, resident_mb
+    from edge_mtcnn.board.sensors import read_device
     from edge_mtcnn.detector import FaceDetector
-    from edge_mtcnn.device import peak_resident_mb, read_device, resident_mb
-    from edge_mtcnn.measuring import measure, throughput
+    from edge_mtcnn.speed.timing import measure, throughput
 
     check_positive(args, "seconds")
     options, runtime = options_from(args)
@@ -148,7 +151,7 @@ def read_images(args: argparse.Namespace) -> tuple[list[NamedImage], int]:
     from edge_mtcnn.cli.detect import no_images
     from edge_mtcnn.errors import ImageError
     from edge_mtcnn.files import find_images, folders_without_images
-    from edge_mtcnn.image import read_image
+    from edge_mtcnn.images.decoding import read_image
 
     arguments = args.paths or [str(sample_photo())]
     paths = find_images(arguments, recursive=args.recursive)
@@ -226,7 +229,7 @@ class _Measured:
         yield from _sensor_lines(self.before, self.after)
 
     def document(self) -> dict[str, Any]:
-        """By the schema of ``benchmarks/results.py``."""
+        """By the schema of ``benchmarks/common/results.py``."""
         return {
             "schema_version": _SCHEMA_VERSION,
             "benchmark": "device",
@@ -266,7 +269,7 @@ def _result(name: str, unit: str, value: float, **more: Any) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    from edge_mtcnn.doctor.machine import read_machine
+    from edge_mtcnn.board.identity import read_machine
 
     machine = read_machine()
     return {
@@ -304,7 +307,7 @@ def _versions(info: dict[str, Any]) -> dict[str, str]:
 
 
 def _sensor_lines(before: Readings, after: Readings) -> Iterator[str]:
-    from edge_mtcnn.device import slowed_down
+    from edge_mtcnn.board.sensors import slowed_down
 
     for name, degrees in after.temperatures.items():
         earlier = before.temperatures.get(name)

@@ -10,22 +10,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.common import (
-    Progress,
-    UsageError,
+from edge_mtcnn.cli.arguments import (
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
-    complain,
-    counted,
     options_from,
-    shown,
-    write_line,
 )
+from edge_mtcnn.cli.terminal import Progress, UsageError, complain, counted, shown, write_line
 
 if TYPE_CHECKING:
-    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.thresholds import CalibrationResult, Evidence, Failure, LabelledImage
 
 __all__ = ["Watching", "add_annotation_arguments", "add_parser", "place_for", "run"]

@@ -11,27 +11,29 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.common import (
-    Progress,
+from edge_mtcnn.cli.arguments import (
     add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
-    complain,
-    counted,
-    native_messages_muted,
     open_detector,
     options_from,
     sample_photo,
+)
+from edge_mtcnn.cli.outputs import JsonLines, face_entry, outside, picture_folder, unique_names
+from edge_mtcnn.cli.terminal import (
+    Progress,
+    complain,
+    counted,
+    native_messages_muted,
     shown,
     write_line,
 )
-from edge_mtcnn.cli.outputs import JsonLines, face_entry, outside, picture_folder, unique_names
 from edge_mtcnn.errors import ImageError
 
 if TYPE_CHECKING:
-    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.types import Faces, ImageArray
 
@@ -137,7 +139,7 @@ def _detect_all(
 
 def _read_ahead(paths: Sequence[Path]) -> Generator[Callable[[], ImageArray]]:
     """For each path a call that gives its image or raises; the next is read meanwhile."""
-    from edge_mtcnn.image import read_image
+    from edge_mtcnn.images.decoding import read_image
 
     reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
     try:
@@ -165,7 +167,7 @@ class _Pictures:
     def write(self, index: int, image: ImageArray, faces: Faces) -> None:
         """Write the pictures of one input, each whole or not at all."""
         if self._marked:
-            from edge_mtcnn.drawing import draw_faces
+            from edge_mtcnn.images.drawing import draw_faces
 
             _save(self._marked / self._names[index], draw_faces(image, faces))
         if self._crops and len(faces):
@@ -176,19 +178,19 @@ class _Pictures:
 
 
 def _aligned_crops(image: ImageArray, faces: Faces) -> Iterable[ImageArray]:
-    from edge_mtcnn.alignment import aligned_faces
+    from edge_mtcnn.images.crops import aligned_faces
 
     return aligned_faces(image, faces)
 
 
 def _margin_crops(image: ImageArray, faces: Faces) -> Iterable[ImageArray]:
-    from edge_mtcnn.alignment import cropped_faces
+    from edge_mtcnn.images.crops import cropped_faces
 
     return cropped_faces(image, faces)
 
 
 def _save(path: Path, image: ImageArray) -> None:
-    from edge_mtcnn.files import write_image
+    from edge_mtcnn.images.writing import write_image
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,18 +8,17 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.cli.common import (
+from edge_mtcnn.cli.arguments import (
     add_command,
     add_config_argument,
     add_runtime_arguments,
-    counted,
     options_from,
     sample_photo,
-    write_line,
 )
+from edge_mtcnn.cli.terminal import counted, write_line
 
 if TYPE_CHECKING:
-    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.doctor import Machine, Report, SelfTest
 
 _LABEL_WIDTH = 14

@@ -9,23 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.calibrate import Watching, add_annotation_arguments, place_for
-from edge_mtcnn.cli.common import (
-    UsageError,
+from edge_mtcnn.cli.arguments import (
     add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
-    complain,
-    counted,
     options_from,
     warn_of_differences,
-    write_line,
 )
+from edge_mtcnn.cli.calibrate import Watching, add_annotation_arguments, place_for
+from edge_mtcnn.cli.terminal import UsageError, complain, counted, write_line
 
 if TYPE_CHECKING:
-    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.thresholds import Evaluation, OperatingPoint
 
 _EXAMPLE = """\

@@ -17,8 +17,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from edge_mtcnn.cli.common import UsageError, write_line
-from edge_mtcnn.entries import face_entry
+from edge_mtcnn.cli.terminal import UsageError, write_line
+from edge_mtcnn.types import face_entry
 
 __all__ = ["JsonLines", "face_entry", "outside", "picture_folder", "unique_names"]
 

@@ -11,24 +11,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.common import (
-    UsageError,
+from edge_mtcnn.cli.arguments import (
     add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
-    complain,
     open_detector,
     options_from,
     warn_of_differences,
 )
-from edge_mtcnn.cli.presence import add_presence_arguments, quieten_opencv, watching_from
+from edge_mtcnn.cli.terminal import UsageError, complain
+from edge_mtcnn.cli.watch_arguments import add_presence_arguments, quieten_opencv, watching_from
 
 if TYPE_CHECKING:
     import socket
 
-    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.serve import ServeOptions
 
 _EXAMPLE = """\

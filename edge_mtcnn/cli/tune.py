@@ -10,22 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.bench import add_image_arguments, check_positive, read_images
-from edge_mtcnn.cli.common import (
-    UsageError,
+from edge_mtcnn.cli.arguments import (
     add_command,
     add_config_argument,
     add_detector_arguments,
-    complain,
     options_from,
-    shown,
-    write_line,
 )
+from edge_mtcnn.cli.bench import add_image_arguments, check_positive, read_images
+from edge_mtcnn.cli.terminal import UsageError, complain, shown, write_line
 from edge_mtcnn.options import DetectorOptions
 
 if TYPE_CHECKING:
-    from edge_mtcnn.cli.common import Commands
-    from edge_mtcnn.tuning import Trial, Tuning
+    from edge_mtcnn.cli.arguments import Commands
+    from edge_mtcnn.speed.tuning import Trial, Tuning
 
 _EXAMPLE = """\
 edge-mtcnn tune
@@ -80,7 +77,7 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Try the settings and write the file; 1 when some images could not be read."""
     from edge_mtcnn.options import save_options
-    from edge_mtcnn.tuning import tune
+    from edge_mtcnn.speed.tuning import tune
 
     check_positive(args, "seconds", "max_threads", "max_memory")
     options, runtime = options_from(args)

@@ -8,23 +8,20 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.common import (
-    UsageError,
+from edge_mtcnn.cli.arguments import (
     add_calibration_argument,
     add_command,
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
-    complain,
-    counted,
-    shown,
     warn_of_differences,
 )
-from edge_mtcnn.cli.presence import add_presence_arguments, quieten_opencv, watching_from
-from edge_mtcnn.cli.watching import EventLines, LiveLine, Recording, Window
+from edge_mtcnn.cli.terminal import UsageError, complain, counted, shown
+from edge_mtcnn.cli.watch_arguments import add_presence_arguments, quieten_opencv, watching_from
+from edge_mtcnn.cli.watch_output import EventLines, LiveLine, Recording, Window
 
 if TYPE_CHECKING:
-    from edge_mtcnn.cli.common import Commands
+    from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.video import EventReader, FaceWatcher, PresenceOptions, WatchOptions
 
 _EXAMPLE = """\
@@ -84,7 +81,7 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Watch until the end of the video, a failure, or Ctrl-C; 1 when the source failed for good."""
     # A lost source is an event.
-    logging.getLogger("edge_mtcnn.video.sources").setLevel(logging.ERROR)
+    logging.getLogger("edge_mtcnn.video.source.source").setLevel(logging.ERROR)
     quieten_opencv()
     from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from edge_mtcnn._version import __version__
-from edge_mtcnn.doctor.machine import Machine, read_machine
+from edge_mtcnn.board.identity import Machine, read_machine
 from edge_mtcnn.doctor.packages import Package, providers_of
 from edge_mtcnn.doctor.rules import Finding, findings, self_test_findings
 from edge_mtcnn.doctor.selftest import SelfTest, run_self_test
 from edge_mtcnn.errors import ModelFileError
 from edge_mtcnn.options import RuntimeOptions
-from edge_mtcnn.weights import default_folder, load_manifest
+from edge_mtcnn.runtime.models import default_folder, load_manifest
 
 __all__ = ["Finding", "Machine", "ModelCheck", "Package", "Report", "SelfTest", "examine"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_mtcnn.doctor.machine import Machine
+from edge_mtcnn.board.identity import Machine
 from edge_mtcnn.doctor.packages import Package
 from edge_mtcnn.doctor.selftest import SelfTest
 

@@ -94,11 +94,11 @@ def tell_self_test(photo: str, options: Mapping[str, Any]) -> None:
         import cv2
 
         _tell(opencv=cv2.__version__)
-        from edge_mtcnn import sessions
+        from edge_mtcnn.runtime import sessions
 
         _tell(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())
         from edge_mtcnn.detector import FaceDetector
-        from edge_mtcnn.image import read_image
+        from edge_mtcnn.images.decoding import read_image
 
         started = time.perf_counter()
         with FaceDetector(runtime=RuntimeOptions.from_dict(options)) as detector:

@@ -24,10 +24,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_mtcnn.detector import FaceDetector
-from edge_mtcnn.entries import faces_entry
 from edge_mtcnn.errors import ImageError
-from edge_mtcnn.image import decode_image
-from edge_mtcnn.image_headers import read_header
+from edge_mtcnn.images.decoding import decode_image
+from edge_mtcnn.images.headers import read_header
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.events import EventLog, server_sent_events
 from edge_mtcnn.serve.limits import Slots, read_body
@@ -36,7 +35,7 @@ from edge_mtcnn.serve.openapi import document
 from edge_mtcnn.serve.options import ServeOptions
 from edge_mtcnn.serve.page import page_routes
 from edge_mtcnn.serve.pictures import BOUNDARY, Pictures
-from edge_mtcnn.types import Faces
+from edge_mtcnn.types import Faces, faces_entry
 from edge_mtcnn.video import FaceWatcher, WatchOptions
 
 __all__ = ["Service"]

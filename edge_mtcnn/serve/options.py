@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from edge_mtcnn.checks import check_bool, check_int, check_number
 from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import check_bool, check_int, check_number
 
 __all__ = ["ServeOptions", "is_loopback"]
 

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edge_mtcnn.device import Readings, read_device, resident_mb
-from edge_mtcnn.entries import face_entry
+from edge_mtcnn.board.memory import resident_mb
+from edge_mtcnn.board.sensors import Readings, read_device
+from edge_mtcnn.types import face_entry
 from edge_mtcnn.video import FaceWatcher, Snapshot
 
 __all__ = ["Device", "Health", "health_of", "read", "state_entry"]

@@ -7,13 +7,18 @@
     result.save("calibration.json")
 """
 
-from edge_mtcnn.thresholds.annotations import FORMATS, read_annotations
-from edge_mtcnn.thresholds.calibrating import CalibrationResult, Evidence, calibrate
-from edge_mtcnn.thresholds.choosing import Choice, Target, choose
-from edge_mtcnn.thresholds.evaluating import Evaluation, LandmarkError, OperatingPoint, evaluate
+from edge_mtcnn.thresholds.calibrator import CalibrationResult, Evidence, calibrate
+from edge_mtcnn.thresholds.choice import Choice, Target, choose
+from edge_mtcnn.thresholds.detections import Failure
+from edge_mtcnn.thresholds.evaluation import Evaluation, LandmarkError, OperatingPoint, evaluate
 from edge_mtcnn.thresholds.intervals import Rate, clopper_pearson
-from edge_mtcnn.thresholds.labels import AnnotationError, LabelledImage, from_csv, from_folders
-from edge_mtcnn.thresholds.measuring import Failure
+from edge_mtcnn.thresholds.labels.formats import FORMATS, read_annotations
+from edge_mtcnn.thresholds.labels.images import (
+    AnnotationError,
+    LabelledImage,
+    from_csv,
+    from_folders,
+)
 from edge_mtcnn.thresholds.precision import average_precision
 
 __all__ = [

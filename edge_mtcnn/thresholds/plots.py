@@ -23,7 +23,7 @@ from edge_mtcnn.thresholds.scores import Bin, Curve
 from edge_mtcnn.types import FloatArray
 
 if TYPE_CHECKING:
-    from edge_mtcnn.thresholds.evaluating import Evaluation
+    from edge_mtcnn.thresholds.evaluation import Evaluation
 
 __all__ = [
     "precision_plot",

@@ -27,7 +27,7 @@ from edge_mtcnn.thresholds.scores import BINS, Reliability, curve, reliability, 
 from edge_mtcnn.thresholds.thumbnails import thumbnail
 
 if TYPE_CHECKING:
-    from edge_mtcnn.thresholds.calibrating import CalibrationResult, Evidence
+    from edge_mtcnn.thresholds.calibrator import CalibrationResult, Evidence
 
 __all__ = ["report_html", "write_report"]
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from edge_mtcnn.errors import ImageError
-from edge_mtcnn.image import read_image
+from edge_mtcnn.images.decoding import read_image
 from edge_mtcnn.types import FloatArray, ImageArray
 
 if TYPE_CHECKING:
-    from edge_mtcnn.thresholds.calibrating import Evidence
+    from edge_mtcnn.thresholds.calibrator import Evidence
 
 __all__ = ["thumbnail"]
 

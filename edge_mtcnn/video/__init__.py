@@ -11,7 +11,6 @@ all three in a thread. No frame is written or sent unless the caller asks for it
 """
 
 from edge_mtcnn.video.blind import BlindOptions
-from edge_mtcnn.video.captures import SourceOptions
 from edge_mtcnn.video.events import (
     Event,
     EventReader,
@@ -27,9 +26,10 @@ from edge_mtcnn.video.loop import WatchOptions
 from edge_mtcnn.video.overlay import draw_snapshot
 from edge_mtcnn.video.presence import Person, PresenceOptions
 from edge_mtcnn.video.snapshot import Snapshot
-from edge_mtcnn.video.sources import Frame, Source, open_source
-from edge_mtcnn.video.tracker import FaceTracker, TrackerOptions
-from edge_mtcnn.video.tracks import Track
+from edge_mtcnn.video.source.captures import SourceOptions
+from edge_mtcnn.video.source.source import Frame, Source, open_source
+from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
+from edge_mtcnn.video.tracking.tracks import Track
 from edge_mtcnn.video.watcher import FaceWatcher
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from edge_mtcnn.checks import check_number
+from edge_mtcnn.options import check_number
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["BlindCheck", "BlindOptions", "BlindReason"]

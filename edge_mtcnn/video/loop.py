@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import SourceError
 from edge_mtcnn.video.blind import BlindCheck, BlindOptions, BlindReason
-from edge_mtcnn.video.captures import SourceOptions, SourceSpec
 from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, ViewCleared
-from edge_mtcnn.video.motion import thumbnail
 from edge_mtcnn.video.presence import Presence, PresenceOptions
 from edge_mtcnn.video.snapshot import Snapshot, WatcherState
-from edge_mtcnn.video.sources import Frame, Source
-from edge_mtcnn.video.tracker import FaceTracker, TrackerOptions
+from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec
+from edge_mtcnn.video.source.source import Frame, Source
+from edge_mtcnn.video.tracking.motion import thumbnail
+from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
 
 __all__ = ["WatchLoop", "WatchOptions"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from edge_mtcnn.types import ImageArray
 from edge_mtcnn.video.presence import Person
 from edge_mtcnn.video.snapshot import Snapshot
-from edge_mtcnn.video.tracks import Track
+from edge_mtcnn.video.tracking.tracks import Track
 
 __all__ = ["draw_snapshot"]
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_mtcnn.checks import check_choice, check_number
 from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import check_choice, check_number
 from edge_mtcnn.types import Face
 from edge_mtcnn.video.events import Event, FaceAppeared, FaceLeft, PersonChanged
-from edge_mtcnn.video.tracks import Track
+from edge_mtcnn.video.tracking.tracks import Track
 
 __all__ = ["Person", "Presence", "PresenceOptions"]
 

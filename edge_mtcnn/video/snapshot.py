@@ -7,8 +7,8 @@ from typing import Literal
 
 from edge_mtcnn.video.blind import BlindReason
 from edge_mtcnn.video.presence import Person
-from edge_mtcnn.video.sources import SourceState
-from edge_mtcnn.video.tracks import Track
+from edge_mtcnn.video.source.source import SourceState
+from edge_mtcnn.video.tracking.tracks import Track
 
 __all__ = ["Snapshot", "WatcherState"]
 

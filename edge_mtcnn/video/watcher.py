@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError, SourceError
 from edge_mtcnn.video.callbacks import Callbacks
-from edge_mtcnn.video.captures import SourceSpec, Spec
 from edge_mtcnn.video.events import Event, EventHub, EventReader, FaceLeft, PersonChanged
 from edge_mtcnn.video.loop import WatchLoop, WatchOptions
 from edge_mtcnn.video.snapshot import Snapshot
-from edge_mtcnn.video.sources import Frame
+from edge_mtcnn.video.source.captures import SourceSpec, Spec
+from edge_mtcnn.video.source.source import Frame
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -1,0 +1,1 @@
+"""How far the networks are from what the processor can do."""

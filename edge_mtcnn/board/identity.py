@@ -1,0 +1,133 @@
+"""What machine this is: board, processor and its features, memory, limits of the container.
+
+Read from files that Linux offers; what a system does not tell is ``None`` or empty. Imports
+``workers`` only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_mtcnn.runtime.workers import available_threads
+
+__all__ = ["Machine", "read_machine"]
+
+# Those that convolution kernels use, by the names of /proc/cpuinfo, x86-64 then Arm.
+# fmt: off
+_FEATURES = (
+    "sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni",
+    "avx512_bf16", "amx_tile",
+    "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2",
+)
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One machine.
+
+    Attributes:
+        system: operating system and its release.
+        architecture: as the kernel names it, such as ``x86_64`` or ``aarch64``.
+        python_bits: 32 or 64; a 32-bit Python also runs under a 64-bit Arm kernel.
+        board: name of the board, such as ``Raspberry Pi 4 Model B Rev 1.4``.
+        jetson_release: first line of the Jetson's L4T release file.
+        processor: name of the processor.
+        features: instruction sets of the processor that matter to convolutions.
+        cores: logical processors of the machine.
+        threads: how many of them this process may use, by affinity and container.
+        memory: bytes of memory, cut to the container's limit.
+        memory_available: bytes that can be used without swapping.
+    """
+
+    system: str
+    architecture: str
+    python_bits: int
+    board: str | None
+    jetson_release: str | None
+    processor: str | None
+    features: tuple[str, ...]
+    cores: int
+    threads: int
+    memory: int | None
+    memory_available: int | None
+
+    @property
+    def is_arm(self) -> bool:
+        """Whether the processor is an Arm one, 32 or 64 bits."""
+        return self.architecture.lower().startswith(("arm", "aarch64"))
+
+    @property
+    def is_jetson(self) -> bool:
+        """Whether the board is an NVIDIA Jetson."""
+        return self.jetson_release is not None or "jetson" in (self.board or "").lower()
+
+
+def read_machine(root: Path = Path("/")) -> Machine:
+    """Look at this machine; ``root`` is where its ``proc``, ``sys`` and ``etc`` are."""
+    info = _text(root / "proc/cpuinfo") or ""
+    memory, available = _memory(root)
+    release = _text(root / "etc/nv_tegra_release")
+    return Machine(
+        system=f"{platform.system()} {platform.release()}",
+        architecture=platform.machine(),
+        python_bits=8 * struct.calcsize("P"),
+        board=_board(root),
+        jetson_release=release.splitlines()[0].lstrip("# ") if release else None,
+        processor=_field(info, "model name") or platform.processor() or None,
+        features=_features(info),
+        cores=os.cpu_count() or 1,
+        threads=available_threads(),
+        memory=memory,
+        memory_available=available,
+    )
+
+
+def _board(root: Path) -> str | None:
+    for file in ("proc/device-tree/model", "sys/devices/virtual/dmi/id/product_name"):
+        name = (_text(root / file) or "").strip("\0 \n")
+        if name:
+            return name
+    return None
+
+
+def _features(info: str) -> tuple[str, ...]:
+    present = (_field(info, "flags") or _field(info, "Features") or "").split()
+    return tuple(name for name in _FEATURES if name in present)
+
+
+def _memory(root: Path) -> tuple[int | None, int | None]:
+    info = _text(root / "proc/meminfo") or ""
+    total, available = (_kilobytes(_field(info, name)) for name in ("MemTotal", "MemAvailable"))
+    limits = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
+    for file in limits:
+        limit = (_text(root / file) or "").strip()
+        if total is not None and limit.isdigit():  # else "max"
+            total = min(total, int(limit))
+    if total is not None and available is not None:
+        available = min(total, available)
+    return total, available
+
+
+def _kilobytes(value: str | None) -> int | None:
+    return int(value.split()[0]) * 1024 if value else None
+
+
+def _field(text: str, name: str) -> str | None:
+    """Value of the first line ``name : value``."""
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip() == name:
+            return value.strip()
+    return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,146 @@
+"""Readings of the device while it works: memory of this process, temperature, clock, throttling.
+
+Read from files that Linux offers; what a system does not tell is ``None`` or empty. Memory is MB of
+10**6 bytes. Imports nothing of this package.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Readings", "read_device", "slowed_down"]
+
+# Bits of the Raspberry Pi's get_throttled: what holds now; 16 bits above, what ever held since the
+# start of the board.
+_PI_BITS = {
+    0: "under-voltage",
+    1: "clock capped",
+    2: "throttled",
+    3: "soft temperature limit",
+}
+_PI_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+# Kinds of cooling devices that slow the processor or the GPU down; fans cool without that.
+_SLOWING = ("processor", "cpu", "thermal-cpufreq", "devfreq", "gpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What the device tells at one moment.
+
+    Attributes:
+        temperatures: degrees Celsius by name of the thermal zone.
+        clock_mhz: mean clock of the processor's cores.
+        max_clock_mhz: what the fastest core can reach.
+        limits: what slows the processor down now, in words; empty for nothing known.
+        throttle_events: how often heat or power slowed it down since the start of the board;
+            ``None`` where the board does not count.
+    """
+
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    clock_mhz: float | None = None
+    max_clock_mhz: float | None = None
+    limits: tuple[str, ...] = ()
+    throttle_events: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All readings as plain values."""
+        return asdict(self)
+
+
+def read_device(root: Path = Path("/")) -> Readings:
+    """Read the sensors now; ``root`` is where ``sys`` is."""
+    return Readings(
+        temperatures=_temperatures(root),
+        clock_mhz=_clock(root, "scaling_cur_freq", mean=True),
+        max_clock_mhz=_clock(root, "cpuinfo_max_freq", mean=False),
+        limits=tuple(dict.fromkeys((*_pi_limits(root), *_cooling(root)))),
+        throttle_events=_events(root),
+    )
+
+
+def slowed_down(before: Readings, after: Readings) -> tuple[str, ...]:
+    """What slowed the device down between two readings, in words; empty for nothing known."""
+    reasons = list(dict.fromkeys((*before.limits, *after.limits)))
+    if before.throttle_events is not None and after.throttle_events is not None:
+        events = after.throttle_events - before.throttle_events
+        if events > 0:
+            reasons.append(f"throttled {events} times")
+    return tuple(reasons)
+
+
+def _temperatures(root: Path) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for zone in _folders(root / "sys/class/thermal", "thermal_zone*"):
+        degrees = _number(zone / "temp")
+        # Zones that are switched off tell impossible values, or fail when read.
+        if degrees is not None and -40_000 < degrees < 200_000:
+            name = _text(zone / "type") or zone.name
+            found[name if name not in found else f"{name} ({zone.name})"] = degrees / 1000
+    return found
+
+
+def _clock(root: Path, name: str, *, mean: bool) -> float | None:
+    policies = _folders(root / "sys/devices/system/cpu/cpufreq", "policy*")
+    clocks = [value for policy in policies if (value := _number(policy / name)) is not None]
+    if not clocks:
+        return None
+    return (sum(clocks) / len(clocks) if mean else max(clocks)) / 1000
+
+
+def _pi_limits(root: Path) -> Iterator[str]:
+    flags = _text(root / _PI_FILE)
+    try:
+        value = int(flags, 16) if flags else 0
+    except ValueError:
+        return
+    for bit, meaning in _PI_BITS.items():
+        if value >> bit & 1:
+            yield meaning
+
+
+def _cooling(root: Path) -> Iterator[str]:
+    for device in _folders(root / "sys/class/thermal", "cooling_device*"):
+        kind = _text(device / "type")
+        state = _number(device / "cur_state")
+        if state and kind.lower().startswith(_SLOWING):
+            yield f"{kind} at {state:g} of {_number(device / 'max_state') or 0:g} to cool down"
+
+
+def _events(root: Path) -> int | None:
+    """Counters of the x86 processor's cores and of the Jetson's over-current monitor."""
+    cores = root / "sys/devices/system/cpu"
+    counters = [
+        *(core / "thermal_throttle/core_throttle_count" for core in _folders(cores, "cpu[0-9]*")),
+        *(
+            counter
+            for monitor in _folders(root / "sys/class/hwmon", "hwmon*")
+            for counter in sorted(monitor.glob("oc*_event_cnt"))
+        ),
+    ]
+    counts = [value for counter in counters if (value := _number(counter)) is not None]
+    return int(sum(counts)) if counts else None
+
+
+def _folders(parent: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(parent.glob(pattern))
+    except OSError:
+        return []
+
+
+def _number(file: Path) -> float | None:
+    try:
+        return float(_text(file))
+    except ValueError:
+        return None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip(f"\0 {os.linesep}\n")
+    except OSError:
+        return ""

@@ -1,0 +1,112 @@
+"""The calibrated score of a face, from O-Net's readings of it.
+
+A logistic model of how sure the readings are and of the face's size. Its few numbers are in
+``score.json`` beside the models, with where they come from; ``export/score.py`` fits them
+again. How far the landmarks of the readings disagree was tried: it tells no more than these two
+do, and places small faces in crowds too low.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_mtcnn.cascade.stages import Found
+from edge_mtcnn.errors import ModelFileError
+from edge_mtcnn.types import FloatArray
+
+__all__ = ["FEATURES", "ScoreModel", "evidence", "load_score_model"]
+
+FEATURES = ("logit", "log_size")
+"""Columns of ``evidence``."""
+
+_SCHEMA_VERSION = 1
+_SIZE_RANGE = (40.0, 150.0)  # pixels; beyond, size says nothing of what is a face
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreModel:
+    """Coefficients of the score and of the landmarks.
+
+    Attributes:
+        coefficients: one for each of ``FEATURES``.
+        intercept: log odds where all features are 0.
+        landmark_offsets: (5, 2) what O-Net's landmarks lack, fractions of the face's size.
+    """
+
+    coefficients: tuple[float, ...]
+    intercept: float
+    landmark_offsets: tuple[tuple[float, float], ...]
+
+    def scores(self, found: Found, readings: Sequence[Found]) -> FloatArray:
+        """(N,) float32 probabilities 0..1 of being a person's face.
+
+        In the precision in which they are reported, so that a threshold read off them holds.
+
+        Args:
+            found: the faces as O-Net found them.
+            readings: of ``stages.look_again``.
+        """
+        log_odds = evidence(found, readings) @ np.array(self.coefficients) + self.intercept
+        probabilities: FloatArray = (1 / (1 + np.exp(-log_odds))).astype(np.float32)
+        return probabilities
+
+    def landmarks(self, found: Found, readings: Sequence[Found]) -> FloatArray:
+        """(N, 5, 2) the landmarks of the further readings averaged, source pixels."""
+        average = np.mean([reading.landmarks for reading in readings], axis=0)
+        lacking = np.array(self.landmark_offsets) * _sizes(found.boxes)[:, None, None]
+        landmarks: FloatArray = average + lacking
+        return landmarks
+
+
+def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:
+    """(N, 2) what the score is made of, see ``FEATURES``.
+
+    The log odds, half of the first reading and half of the mean of the further ones; the log of the
+    face's size, pixels, held between 40 and 150.
+    """
+    further = np.mean([reading.logits for reading in readings], axis=0, dtype=np.float64)
+    sizes = np.clip(_sizes(found.boxes), *_SIZE_RANGE)
+    return np.stack([(found.logits + further) / 2, np.log(sizes)], axis=1)
+
+
+def load_score_model(path: Path) -> ScoreModel:
+    """Read ``score.json``.
+
+    Raises:
+        ModelFileError: it cannot be read, or is no score model of this version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, features = content["schema_version"], tuple(content["features"])
+        coefficients = np.array(content["coefficients"], dtype=float)
+        intercept = float(content["intercept"])
+        offsets = np.array(content["landmark_offsets"], dtype=float)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFileError(f"score model {path} cannot be read: {error}") from None
+    except KeyError as error:
+        raise ModelFileError(f"score model {path} has no {error}; reinstall it") from None
+    if version != _SCHEMA_VERSION or features != FEATURES:
+        raise ModelFileError(f"score model {path} is not of this version; refit or reinstall it")
+    if coefficients.shape != (len(FEATURES),) or offsets.shape != (5, 2):
+        raise ModelFileError(
+            f"score model {path} must hold {len(FEATURES)} coefficients and 5 x 2 landmark offsets;"
+            f" got {coefficients.shape} and {offsets.shape}; reinstall it"
+        )
+    if not np.isfinite([*coefficients, intercept, *offsets.ravel()]).all():
+        raise ModelFileError(f"score model {path} holds numbers that are not finite; reinstall it")
+    return ScoreModel(
+        coefficients=tuple(coefficients.tolist()),
+        intercept=intercept,
+        landmark_offsets=tuple((x, y) for x, y in offsets.tolist()),
+    )
+
+
+def _sizes(boxes: FloatArray) -> FloatArray:
+    """(N,) mean of width and height, at least one pixel."""
+    sides: FloatArray = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1)
+    return np.maximum(sides, 1)

@@ -1,0 +1,305 @@
+"""What ``watch`` writes to: event lines, the live line of a terminal, a video file, a window."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from edge_mtcnn.cli.terminal import UsageError, shown, write_line
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from edge_mtcnn.types import ImageArray
+    from edge_mtcnn.video import Event, Frame, Snapshot
+
+__all__ = ["EventLines", "LiveLine", "Recording", "Window"]
+
+_REFRESH_SECONDS = 0.2
+_CONTAINERS = {".mp4": "mp4v", ".avi": "MJPG"}
+"""Suffixes of the videos that OpenCV writes everywhere, and their codecs."""
+_USUAL_FPS = 25.0
+_LONGEST_STILL = 2.0
+"""Seconds for which a frame is repeated at most where the source paused."""
+
+
+class _Output:
+    """Something that is closed at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Complete it."""
+
+
+class EventLines(_Output):
+    """Events as lines: JSON into a file or standard output, else text on standard output.
+
+    Args:
+        target: ``None`` for text, ``-`` for JSON on standard output, or a file that grows.
+        source: as the user named it; it must not be overwritten.
+
+    Raises:
+        UsageError: the file cannot be written, or is the source.
+    """
+
+    def __init__(self, target: str | None, source: str) -> None:
+        self._is_json = target is not None
+        self._file: TextIO | None = None
+        if target is not None and target != "-":
+            _refuse_source("--json", target, source)
+            try:
+                self._file = Path(target).open("a", encoding="utf-8")  # noqa: SIM115 - until close
+            except OSError as error:
+                raise UsageError(f"cannot write --json {target}: {error.strerror}") from None
+
+    def write_all(self, events: Iterable[Event]) -> None:
+        """Write events, each passed on at once."""
+        for event in events:
+            if self._is_json:
+                write_line(json.dumps(event.to_dict()), self._file)
+            else:
+                write_line(_told(event))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _told(event: Event) -> str:
+    """An event in words."""
+    values: dict[str, Any] = event.to_dict()
+    clock = time.strftime("%H:%M:%S", time.localtime(event.wall_time))
+    name = values["event"]
+    if name == "FaceAppeared":
+        x1, y1, x2, y2 = values["box"]
+        text = f"person {values['person']} is here, {x2 - x1:.0f}x{y2 - y1:.0f} at"
+        text += f" ({x1:.0f}, {y1:.0f}), score {values['score']:.3f}"
+    elif name == "FaceLeft":
+        why = {"gone": "", "unknown": " (unknown since)", "stopped": " (the watch ended)"}
+        text = f"person {values['person']} left after {values['dwell_seconds']:.1f} s"
+        text += why[values["reason"]]
+    elif name == "PersonChanged":
+        person = values["person"]
+        text = "no one is selected" if person is None else f"person {person} is selected"
+    elif name == "SourceLost":
+        text = f"source lost: {shown(values['reason'])}"
+    elif name == "SourceBack":
+        text = f"source back after {values['lost_seconds']:.1f} s"
+    elif name == "ViewBlocked":
+        text = f"view blocked: {values['reason']}"
+    else:
+        text = f"view clear after {values['blocked_seconds']:.1f} s"
+    return f"{clock} {text}"
+
+
+class LiveLine(_Output):
+    """One line on standard error that tells how it goes, where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._active = sys.stderr.isatty()
+        self._next = 0.0
+        self._shown = False
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Renew the line, at most a few times a second."""
+        now = time.monotonic()
+        if not self._active or (self._shown and now < self._next):
+            return
+        self._next = now + _REFRESH_SECONDS
+        self._shown = True
+        width = _terminal_width()
+        sys.stderr.write("\r\x1b[K" + live_text(snapshot)[: width - 1])
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away, for others to be written."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._shown = False
+
+    def close(self) -> None:
+        """Take the line away."""
+        self.clear()
+
+
+def live_text(snapshot: Snapshot) -> str:
+    """What the live line tells."""
+    parts: list[str] = [snapshot.state]
+    if snapshot.state == "lost" and snapshot.source_error:
+        parts.append(shown(snapshot.source_error))
+    elif snapshot.state == "blind":
+        parts.append(str(snapshot.blind_reason))
+    elif snapshot.state == "watching":
+        told = [
+            f"{'*' if person.selected else ''}{person.id} for {person.dwell_seconds:.0f} s"
+            for person in snapshot.persons
+        ]
+        parts.append(f"persons {', '.join(told)}" if told else "nobody")
+    parts += [f"{snapshot.fps:.1f} fps", f"{snapshot.latency_ms:.1f} ms"]
+    if snapshot.dropped:
+        parts.append(f"{snapshot.dropped} dropped")
+    return " | ".join(parts)
+
+
+def _terminal_width() -> int:
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        return max(20, columns) if columns else 80  # 0: it does not know
+    except (OSError, ValueError):
+        return 80
+
+
+class Recording(_Output):
+    """The annotated video. It grows beside its place and is moved there when it is complete.
+
+    Frames are repeated or left out so that it plays at the pace of the source. When the size of
+    the frames changes, later ones are fitted into the first size.
+
+    Args:
+        target: file, ``.mp4`` or ``.avi``; replaced when it exists.
+        source: as the user named it.
+
+    Attributes:
+        failure: why nothing more is written.
+
+    Raises:
+        UsageError: another suffix, no such folder, not to be written, or it is the source itself.
+    """
+
+    def __init__(self, target: str, source: str) -> None:
+        self._place = Path(os.path.realpath(target))
+        if self._place.suffix.lower() not in _CONTAINERS:
+            raise UsageError(f"--annotate writes .mp4 or .avi; got {target}")
+        _refuse_source("--annotate", target, source)
+        self._part = self._place.with_name(f"{self._place.stem}.part{self._place.suffix}")
+        try:
+            self._part.touch()
+            self._part.unlink()
+        except OSError as error:
+            raise UsageError(f"cannot write --annotate {target}: {error.strerror}") from None
+        self.failure: str | None = None
+        self._writer: Any = None
+        self._size = (0, 0)
+        self._fps = _USUAL_FPS
+        self._next = 0.0
+        self._closed = False
+
+    def add(self, frame: Frame, snapshot: Snapshot) -> None:
+        """Add a frame with what is known after it; called in the watching thread."""
+        from edge_mtcnn.video.overlay import draw_snapshot
+
+        if self._writer is None and not self._closed:
+            self._open(frame, snapshot)
+        if self._closed:
+            return
+        count = 0
+        self._next = max(self._next, frame.time - _LONGEST_STILL)
+        while self._next <= frame.time + 0.5 / self._fps:
+            self._next += 1 / self._fps
+            count += 1
+        if count:
+            picture = _fitted(draw_snapshot(frame.image, snapshot), self._size)
+            for _ in range(count):
+                self._writer.write(picture)
+
+    def close(self) -> None:
+        """Complete the video and move it to its place; without any frame there is none."""
+        self._closed = True
+        if self._writer is None:
+            return
+        self._writer.release()
+        if not self._part.is_file() or not self._part.stat().st_size:
+            raise OSError(f"the video {self._place} could not be written; is the disk full?")
+        self._part.replace(self._place)
+
+    def _open(self, frame: Frame, snapshot: Snapshot) -> None:
+        import cv2
+
+        height, width = frame.image.shape[:2]
+        self._size = (width, height)
+        rate = snapshot.source_fps
+        self._fps = rate if rate is not None and 1 <= rate <= 120 else _USUAL_FPS
+        codec = cv2.VideoWriter.fourcc(*_CONTAINERS[self._place.suffix.lower()])
+        writer = cv2.VideoWriter(str(self._part), codec, self._fps, self._size)
+        if not writer.isOpened():
+            self._closed = True
+            self.failure = f"this OpenCV cannot write the video {self._place}; try .avi or .mp4"
+            return
+        self._writer, self._next = writer, frame.time
+
+
+def _fitted(picture: ImageArray, size: tuple[int, int]) -> ImageArray:
+    """The picture in a frame of this width and height, with black bars where it is narrower."""
+    import cv2
+
+    width, height = size
+    if picture.shape[:2] == (height, width):
+        return picture
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    fitted = cv2.resize(
+        picture,
+        (
+            max(1, min(width, round(picture.shape[1] * scale))),
+            max(1, min(height, round(picture.shape[0] * scale))),
+        ),
+        interpolation=cv2.INTER_AREA,
+    )
+    right, below = width - fitted.shape[1], height - fitted.shape[0]
+    padded: ImageArray = cv2.copyMakeBorder(fitted, 0, below, 0, right, cv2.BORDER_CONSTANT)
+    return padded
+
+
+class Window(_Output):
+    """The newest frame in a window, where there is a display and OpenCV has windows.
+
+    Raises:
+        UsageError: one of them is missing; the message says which.
+    """
+
+    def __init__(self, title: str) -> None:
+        if sys.platform == "linux" and not (
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        ):
+            raise UsageError("--show needs a display, and there is none here; see --annotate")
+        self._cv2: Any = importlib.import_module("cv2")
+        self._title = shown(title)
+        self._last: object = None
+        try:
+            self._cv2.namedWindow(self._title, self._cv2.WINDOW_NORMAL)
+        except self._cv2.error:
+            raise UsageError(
+                "--show needs an OpenCV with windows: opencv-python in place of"
+                " opencv-python-headless; see --annotate"
+            ) from None
+
+    def show(self, newest: tuple[Frame, Snapshot] | None) -> bool:
+        """Show a frame; whether the user wants more."""
+        from edge_mtcnn.video.overlay import draw_snapshot
+
+        if newest is not None and newest is not self._last:
+            self._last = newest
+            frame, snapshot = newest
+            self._cv2.imshow(self._title, draw_snapshot(frame.image, snapshot))
+        return (self._cv2.waitKey(1) & 0xFF) not in (ord("q"), 27)
+
+    def close(self) -> None:
+        """Close the window."""
+        self._cv2.destroyAllWindows()
+
+
+def _refuse_source(flag: str, target: str, source: str) -> None:
+    if os.path.realpath(target) == os.path.realpath(source):
+        raise UsageError(f"{flag} {target} is the source; name another file")

@@ -1,0 +1,1 @@
+"""Images in and out: arrays, files, headers, drawing and crops."""

@@ -1,0 +1,143 @@
+"""Images as they come: arrays and files in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
+
+An image that cannot be searched is an error here, so that it never becomes "no face" later.
+OpenCV decodes; what its versions (4.8 to 5) do differently or silently is settled before, from the
+headers, and after, from what the decoders say. Inputs are never written to. Imports NumPy, OpenCV
+and ``errors``, ``checks``, ``types``, ``codec_messages``, ``image_headers``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.errors import ImageError
+from edge_mtcnn.images import codec_errors as codec_messages
+from edge_mtcnn.images.headers import ImageHeader, read_header
+from edge_mtcnn.options import check_int
+from edge_mtcnn.types import ImageArray
+
+__all__ = ["MAX_PIXELS", "decode_image", "read_image"]
+
+MAX_PIXELS = 200_000_000
+"""Most pixels of a file that is decoded unless told otherwise: 600 MB as RGB. Twice the largest
+camera sensors; a file of a few bytes can claim far more."""
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+    """The picture in a file, upright.
+
+    JPEG, PNG, WebP, BMP, GIF (first frame; OpenCV 4.11 or newer), TIFF (first page) and PNM.
+    EXIF orientation is applied, 16-bit values are scaled to 8 bits, alpha is dropped.
+
+    Args:
+        path: the file.
+        max_pixels: most pixels that the file's header may claim, at least 1.
+
+    Returns:
+        (H, W, 3) uint8 RGB, C-contiguous.
+
+    Raises:
+        ImageError: there is no such file, or it is no image, damaged, cut short, too large or of
+            an unsupported kind; the message names the file and the reason.
+    """
+    name = os.fsdecode(path)
+    try:
+        # A pipe or a device could block or never end.
+        regular = stat.S_ISREG(Path(name).stat().st_mode)
+        data = Path(name).read_bytes() if regular else b""
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a null character in the path
+        raise ImageError(f"{name!r}: {error}") from None
+    if not regular:
+        kind = "a folder" if Path(name).is_dir() else "not a regular file"
+        raise ImageError(f"{name}: {kind}")
+    return decode_image(data, name=name, max_pixels=max_pixels)
+
+
+def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> ImageArray:
+    """The picture in the bytes of an image file, as ``read_image`` reads it.
+
+    Args:
+        data: the whole file.
+        name: what messages call it, such as its path.
+        max_pixels: most pixels that the header may claim, at least 1.
+
+    Raises:
+        ImageError: as for ``read_image``.
+    """
+    check_int("max_pixels", max_pixels, 1, None)
+    try:
+        header = read_header(data)
+        size = f"{header.width}x{header.height}"
+        if header.width * header.height > max_pixels:
+            raise ImageError(f"{size} is more than max_pixels={max_pixels}")
+        pixels = _decoded(header)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except MemoryError:
+        raise ImageError(f"{name}: not enough memory for {size} pixels") from None
+    if header.full_scale != np.iinfo(pixels.dtype).max or pixels.dtype != np.uint8:
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / header.full_scale)
+    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return _UPRIGHT[header.orientation](pixels)
+
+
+def _decoded(header: ImageHeader) -> npt.NDArray[Any]:
+    """Pixels as stored, (H, W, 3) BGR, uint8 or uint16."""
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    if header.format != "TIFF":  # OpenCV turns TIFF upright itself whatever the flags say
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    data = np.frombuffer(header.data, np.uint8)
+    failed = f"OpenCV {cv2.__version__} cannot decode this {header.format}"
+    # A complaint that another thread's file may have caused is looked into alone.
+    for exclusive in (False, True):
+        try:
+            with codec_messages.listening(exclusive=exclusive) as heard:
+                pixels: npt.NDArray[Any] | None = cv2.imdecode(data, flags)
+        except cv2.error as error:
+            raise ImageError(f"{failed}: {error.err}") from None
+        if heard.alone or not heard.complaints:
+            break
+    if pixels is None:
+        raise ImageError(f"{failed}: it is corrupt, cut short or of an unsupported kind")
+    for complaint in heard.complaints:
+        if _tells_damage(complaint, data.size):
+            raise ImageError(f"damaged, only a part can be decoded: {complaint}")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{pixels.dtype} samples are not supported; save it with 8 or 16 bits")
+    return pixels
+
+
+def _tells_damage(complaint: str, size: int) -> bool:
+    """Whether libjpeg speaks of a picture that lacks parts, not of harmless bytes beside it."""
+    extra = re.match(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0x(..)", complaint)
+    if extra is None:
+        return complaint.startswith(("Corrupt JPEG data", "Premature end of JPEG file"))
+    count, marker = int(extra[1]), int(extra[2], 16)
+    # Before a restart marker, blocks were lost. Some cameras pad before the end of the file.
+    return 0xD0 <= marker <= 0xD7 or (marker == 0xD9 and count * 16 > size)
+
+
+_UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
+    1: lambda image: image,
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""What turns a stored image upright, by EXIF orientation."""

@@ -1,0 +1,199 @@
+"""Faces drawn into a copy of their image: box, five landmarks and score, legible at any size.
+
+What is drawn grows with the picture, as it is looked at as a whole, but stays small against its
+face. Imports NumPy, OpenCV and the core's types; stands on what the detector returns.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.images.arrays import as_rgb
+from edge_mtcnn.options import check_int
+from edge_mtcnn.types import Face, Faces, ImageArray
+
+__all__ = ["draw_faces"]
+
+Color = tuple[int, int, int]
+
+GREEN: Color = (40, 220, 90)
+LANDMARK_COLOR: Color = (255, 70, 70)
+BLACK: Color = (0, 0, 0)
+WHITE: Color = (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LETTER_HEIGHT = 22
+"""Height of the font's digits at scale 1, pixels."""
+_SMALLEST_LETTERS = 8
+"""Height of the smallest digits that can be read, pixels."""
+_FARTHEST = 1e6
+"""Coordinates are drawn up to here, pixels: beyond any picture, and within OpenCV's integers."""
+_LABEL_ON_LABEL = 4
+"""How much worse a label on another label is than one on a face."""
+
+
+def draw_faces(
+    image: Any, faces: Faces, *, color: Color = GREEN, scores: bool = True
+) -> ImageArray:
+    """A new picture with the faces drawn into it, the best on top.
+
+    Args:
+        image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
+        faces: the faces.
+        color: of the boxes, RGB 0..255 each.
+        scores: write each face's score at its box, three digits, rounded down. A picture too small
+            for digits that can be read goes without.
+
+    Returns:
+        (H, W, 3) uint8 RGB; ``image`` is left as it is.
+
+    Raises:
+        ImageError: ``image`` is no image.
+        OptionsError: ``color`` is no RGB colour.
+    """
+    color = _checked(color)
+    picture = as_rgb(image).copy()
+    for face in reversed(list(faces)):
+        _mark(picture, face, color)
+    if scores:
+        for label in reversed(_labels(picture, faces)):
+            _write(picture, label, color)
+    return picture
+
+
+def _checked(color: Any) -> Color:
+    if not isinstance(color, (tuple, list)) or len(color) != 3:
+        raise OptionsError(f"color must be (red, green, blue), 0..255 each; got {color!r}")
+    for value in color:
+        check_int("each of color", value, 0, 255)
+    red, green, blue = map(int, color)
+    return red, green, blue
+
+
+def _mark(picture: ImageArray, face: Face, color: Color) -> None:
+    """Draw the box and the landmarks of one face."""
+    x1, y1, x2, y2 = map(_pixel, face.box)
+    longest, side = max(picture.shape[:2]), max(1, min(x2 - x1, y2 - y1))
+    line = max(1, round(min(longest / 250, side / 30)))
+    if line > 1:  # the box shows on a ground of its own colour too
+        cv2.rectangle(picture, (x1, y1), (x2, y2), BLACK, line + 2)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)
+    radius = int(min(longest / 120, side / 28))
+    for x, y in face.landmarks:
+        centre = (_pixel(x), _pixel(y))
+        if radius == 0:  # a tiny face: one pixel
+            cv2.rectangle(picture, centre, centre, LANDMARK_COLOR, -1)
+            continue
+        cv2.circle(picture, centre, radius + max(1, radius // 3), WHITE, -1, cv2.LINE_AA)
+        cv2.circle(picture, centre, radius, LANDMARK_COLOR, -1, cv2.LINE_AA)
+
+
+def _pixel(value: float) -> int:
+    """A coordinate that OpenCV can take, as far outside the picture as it may be."""
+    return round(min(max(value, -_FARTHEST), _FARTHEST))
+
+
+class _Label(NamedTuple):
+    """A text and its field in the picture, pixels."""
+
+    text: str
+    left: int
+    top: int
+    width: int
+    height: int
+    letters: float
+    pad: int
+
+
+def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
+    """The scores of the faces, each beside its face and off the others as far as possible."""
+    height, width = picture.shape[:2]
+    longest = max(height, width)
+    labels: list[_Label] = []
+    boxes = np.round(faces.boxes.astype(np.float64))
+    fields = np.zeros((len(faces), 4))
+    for box, face in zip(boxes, faces, strict=True):
+        # As wide as the face, within what can be read and does not shout.
+        letters = float(np.clip(face.width / 5, longest / 100, longest / 45))
+        letters = max(letters, _SMALLEST_LETTERS)
+        text = f"{int(face.score * 1000) / 1000:.3f}"
+        scale, weight = _font(letters)
+        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, weight)
+        pad = round(letters / 4)
+        size = np.array([text_width + 2 * pad, text_height + 2 * pad])
+        if (size > (width, height)).any():
+            continue
+        written = fields[: len(labels)]
+        left, top = _place(size, box, np.array([width, height]), boxes, written)
+        fields[len(labels)] = (left, top, left + size[0], top + size[1])
+        labels.append(_Label(text, left, top, int(size[0]), int(size[1]), letters, pad))
+    return labels
+
+
+def _place(
+    size: npt.NDArray[Any],
+    box: npt.NDArray[Any],
+    picture_size: npt.NDArray[Any],
+    boxes: npt.NDArray[Any],
+    fields: npt.NDArray[Any],
+) -> tuple[int, int]:
+    """Left and top of a field around a box where it covers least of other fields and of faces."""
+    x1, y1, x2, y2 = box
+    width, height = size
+    corners = np.array(
+        [
+            (x1, y1 - height),  # above is where one looks first
+            (x1, y2),
+            (x2 - width, y1 - height),
+            (x2 - width, y2),
+            (x2, y1),
+            (x1 - width, y1),
+        ]
+    )
+    corners = np.clip(corners, 0, picture_size - size)
+    places = np.hstack([corners, corners + size])
+    # Of thousands of faces few are near enough to count.
+    all_places = (*corners.min(axis=0), *places[:, 2:].max(axis=0))
+    boxes, fields = _meeting(all_places, boxes), _meeting(all_places, fields)
+    covered = _overlaps(places, boxes) + _LABEL_ON_LABEL * _overlaps(places, fields)
+    left, top = corners[np.argmin(covered)]
+    return int(left), int(top)
+
+
+def _meeting(
+    field: tuple[float, float, float, float], others: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Those of (M, 4) others that share some area with a field."""
+    left, top, right, bottom = field
+    x1, y1, x2, y2 = others.T
+    met: npt.NDArray[Any] = others[(x1 < right) & (y1 < bottom) & (x2 > left) & (y2 > top)]
+    return met
+
+
+def _overlaps(places: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(P,) area that each of (P, 4) ``x1, y1, x2, y2`` shares with (M, 4) others together."""
+    low = np.maximum(places[:, None, :2], others[None, :, :2])
+    high = np.minimum(places[:, None, 2:], others[None, :, 2:])
+    shared: npt.NDArray[Any] = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
+    return shared
+
+
+def _write(picture: ImageArray, label: _Label, color: Color) -> None:
+    """Fill a label's field and write its text into it."""
+    corner = (label.left + label.width - 1, label.top + label.height - 1)
+    cv2.rectangle(picture, (label.left, label.top), corner, color, -1)
+    red, green, blue = color
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+    origin = (label.left + label.pad, label.top + label.height - 1 - label.pad)
+    scale, weight = _font(label.letters)
+    ink = BLACK if bright else WHITE
+    cv2.putText(picture, label.text, origin, _FONT, scale, ink, weight, cv2.LINE_AA)
+
+
+def _font(letters: float) -> tuple[float, int]:
+    """Scale and weight of the font for digits of a height in pixels."""
+    return letters / _LETTER_HEIGHT, max(1, round(letters / 10))

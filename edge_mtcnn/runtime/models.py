@@ -1,0 +1,187 @@
+"""The model files: where they are, what the manifest says of them, and whether they are intact.
+
+Every file is compared with its SHA-256 in ``manifest.json`` before ONNX Runtime sees it. Imports
+``errors`` only; never loads a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_mtcnn.errors import ModelFileError, OptionsError
+from edge_mtcnn.files import resource
+
+__all__ = ["NETWORKS", "Manifest", "ModelFile", "default_folder", "load_manifest"]
+
+NETWORKS = ("pnet", "rnet", "onet")
+"""The networks of the cascade, first to last."""
+
+_SCHEMA_VERSION = 1
+_REPAIR = "reinstall edge-mtcnn, or restore the folder that RuntimeOptions(models=...) names"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of the manifest.
+
+    Attributes:
+        path: where it should be.
+        sha256: what it should hold, hexadecimal.
+        size: how long it should be, bytes.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+
+    def check(self) -> None:
+        """Compare the file with the manifest.
+
+        Raises:
+            ModelFileError: it is missing, unreadable, truncated or altered.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            raise ModelFileError(f"model file {self.path} is missing; {_REPAIR}") from None
+        except OSError as error:
+            raise ModelFileError(f"model file {self.path} cannot be read: {error}") from None
+        if len(content) != self.size:
+            raise ModelFileError(
+                f"model file {self.path} is {len(content)} bytes long instead of {self.size};"
+                f" {_REPAIR}"
+            )
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != self.sha256:
+            raise ModelFileError(
+                f"model file {self.path} was altered: its SHA-256 is {digest}, the manifest says"
+                f" {self.sha256}; {_REPAIR}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``manifest.json`` says about the model files beside it.
+
+    Attributes:
+        folder: where manifest and models are.
+        version: version of the models.
+        forms: names of the forms that every network comes in, the manifest's order.
+    """
+
+    folder: Path
+    version: str
+    forms: tuple[str, ...]
+    _networks: Mapping[str, Any]
+    _score: Mapping[str, Any] | None = None
+
+    def models(self, form: str) -> dict[str, Path]:
+        """The checked model file of each network.
+
+        Args:
+            form: one of ``forms``.
+
+        Returns:
+            Path by network name: ``pnet``, ``rnet``, ``onet``.
+
+        Raises:
+            OptionsError: there is no such form.
+            ModelFileError: a file is missing, truncated or altered.
+        """
+        if form not in self.forms:
+            raise OptionsError(f"form must be one of {', '.join(self.forms)}; got {form!r}")
+        paths = {}
+        for name in NETWORKS:
+            model, *data = self._files_of(name, form)
+            for file in (model, *data):
+                file.check()
+            paths[name] = model.path
+        return paths
+
+    def score_model(self) -> Path:
+        """The checked file of the score model, see ``scoring``.
+
+        Raises:
+            ModelFileError: it is missing, truncated or altered, or these models come without one.
+        """
+        if self._score is None:
+            raise ModelFileError(
+                f"the models in {self.folder} come without a score model; use mirror=False"
+            )
+        file = self._file(self._score)
+        file.check()
+        return file.path
+
+    def files(self) -> list[ModelFile]:
+        """Every file of every form, each once."""
+        score = [self._file(self._score)] if self._score is not None else []
+        return score + list(
+            dict.fromkeys(
+                file
+                for form in self.forms
+                for name in NETWORKS
+                for file in self._files_of(name, form)
+            )
+        )
+
+    def _files_of(self, network: str, form: str) -> Iterator[ModelFile]:
+        entry = self._networks[network]["forms"][form]
+        for item in (entry, *entry.get("data", ())):
+            yield self._file(item)
+
+    def _file(self, entry: Mapping[str, Any]) -> ModelFile:
+        return ModelFile(self.folder / entry["file"], entry["sha256"], entry["bytes"])
+
+
+def default_folder() -> Path:
+    """The folder of the package's own models: in the wheel, or beside the package in a checkout."""
+    return resource("models")
+
+
+def load_manifest(folder: str | os.PathLike[str] | None = None) -> Manifest:
+    """Read ``manifest.json``.
+
+    Args:
+        folder: where it is; ``None`` for the package's own.
+
+    Raises:
+        ModelFileError: it is missing, not readable as a manifest, or of a newer schema.
+    """
+    file = (default_folder() if folder is None else Path(folder)) / "manifest.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFileError(f"model manifest {file} is missing; {_REPAIR}") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"model manifest {file} cannot be read: {error}; {_REPAIR}") from None
+    try:
+        if content["schema_version"] != _SCHEMA_VERSION:
+            raise ModelFileError(
+                f"model manifest {file} has schema {content['schema_version']}, this version of"
+                f" edge-mtcnn reads schema {_SCHEMA_VERSION}; install matching models"
+            )
+        networks = {name: content["networks"][name] for name in NETWORKS}
+        forms = tuple(
+            form
+            for form in networks["pnet"]["forms"]
+            if all(form in network["forms"] for network in networks.values())
+        )
+        if not forms:
+            raise ModelFileError(
+                f"model manifest {file} has no form that every network comes in; {_REPAIR}"
+            )
+        manifest = Manifest(
+            file.parent, str(content["model_version"]), forms, networks, content.get("score")
+        )
+        manifest.files()  # so that a missing entry shows here
+    except KeyError as error:
+        raise ModelFileError(f"model manifest {file} lacks {error}; {_REPAIR}") from None
+    except (AttributeError, TypeError) as error:
+        raise ModelFileError(f"model manifest {file} is malformed: {error}; {_REPAIR}") from None
+    return manifest

@@ -1,0 +1,1 @@
+"""How fast a detector is here: timing, tuning, and the report of ``edge-mtcnn bench``."""

@@ -1,0 +1,280 @@
+"""Threshold calibration: from labelled images to a threshold, its intervals and the file of both.
+
+"Calibration" here is the statistics of confidence, never the box calibration of the cascade. The
+file is read by ``edge_mtcnn.calibration``; equal detections give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION, Calibration
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.files import write_whole
+from edge_mtcnn.thresholds.choice import Choice, Target, choose
+from edge_mtcnn.thresholds.detections import Listener, Measured, Measurements, measure
+from edge_mtcnn.thresholds.intervals import Rate
+from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage
+from edge_mtcnn.thresholds.matching import match
+from edge_mtcnn.thresholds.scores import ScoreSet, curve, reliability, summary
+from edge_mtcnn.types import FloatArray
+
+if TYPE_CHECKING:
+    from edge_mtcnn.detector import FaceDetector
+
+__all__ = ["CalibrationResult", "Evidence", "calibrate", "judged"]
+
+_MOST_MISTAKES = 10
+_POINTS_IN_FILE = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """One score and where it comes from.
+
+    There is one for each face and one for each image, so false detections do not make more.
+
+    Attributes:
+        image: the labelled image.
+        score: of the detection; NaN where there is none.
+        box: (4,) ``x1, y1, x2, y2`` of the detection; ``None`` where there is none.
+        annotated: (4,) the annotated face; ``None`` where a whole image is labelled.
+    """
+
+    image: LabelledImage
+    score: float
+    box: FloatArray | None
+    annotated: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationResult:
+    """A threshold for one detector on somebody's images, with all that led to it.
+
+    Attributes:
+        target: what was wanted.
+        choice: the threshold and its intervals.
+        faces, nonfaces: every score of both classes, in the order of the images.
+        measurements: the detections, failures and provenance.
+        date: as told by the caller; ``None`` leaves it out, so that equal images give equal files.
+    """
+
+    target: Target
+    choice: Choice
+    faces: tuple[Evidence, ...]
+    nonfaces: tuple[Evidence, ...]
+    measurements: Measurements
+    iou: float
+    date: str | None = None
+
+    @property
+    def threshold(self) -> float:
+        """Lowest ``Face.score`` to report."""
+        return self.choice.threshold
+
+    @property
+    def scores(self) -> ScoreSet:
+        """The scores of both classes."""
+        return _score_set(self.faces, self.nonfaces)
+
+    @property
+    def lowest_faces(self) -> list[Evidence]:
+        """The ten faces with the lowest scores, those without a detection first."""
+        return sorted(self.faces, key=lambda found: _rank(found.score))[:_MOST_MISTAKES]
+
+    @property
+    def highest_nonfaces(self) -> list[Evidence]:
+        """Of the ten non-faces with the highest scores those with a detection, highest first."""
+        ranked = sorted(self.nonfaces, key=lambda found: -_rank(found.score))[:_MOST_MISTAKES]
+        return [found for found in ranked if found.box is not None]
+
+    @property
+    def calibration(self) -> Calibration:
+        """What a detector needs of it."""
+        return Calibration(
+            threshold=self.threshold,
+            model_version=self.measurements.provenance["model_version"],
+            options=self.measurements.provenance["detector_options"],
+            warnings=self.choice.warnings,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of the file, as plain values."""
+        scores = self.scores
+        lines = curve(scores)
+        trust = reliability(scores)
+        date = {} if self.date is None else {"date": self.date}
+        content = {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "threshold": self.threshold,
+            "target": asdict(self.target),
+            "warnings": list(self.choice.warnings),
+            "at_threshold": {
+                "false_positive_rate": _rate_entry(self.choice.false_positive_rate),
+                "recall": _rate_entry(self.choice.recall),
+            },
+            "provenance": {**date, **self.measurements.provenance, "iou": self.iou},
+            "counts": {
+                "images": len(self.measurements.done),
+                "failed": len(self.measurements.failures),
+                "faces": len(self.faces),
+                "nonfaces": len(self.nonfaces),
+            },
+            "statistics": {
+                "faces": asdict(summary(scores.faces)),
+                "nonfaces": asdict(summary(scores.nonfaces)),
+            },
+            "lowest_faces": [_entry(found) for found in self.lowest_faces],
+            "highest_nonfaces": [_entry(found) for found in self.highest_nonfaces],
+            "roc_auc": lines.area,
+            "average_precision": lines.average_precision,
+            "curve": _thinned(asdict(lines)),
+            "reliability": {
+                "brier": trust.brier,
+                "ece": trust.ece,
+                "bins": [asdict(part) for part in trust.bins],
+            },
+        }
+        plain: dict[str, Any] = _without_nan(content)
+        return plain
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file that ``FaceDetector`` and commands read; it appears whole."""
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        write_whole(Path(path), text.encode("ascii"))
+
+
+def calibrate(
+    detector: FaceDetector,
+    images: Sequence[LabelledImage],
+    target: Target | None = None,
+    *,
+    iou: float = 0.5,
+    confidence: float = 0.95,
+    journal: str | os.PathLike[str] | None = None,
+    listener: Listener | None = None,
+    notify: Callable[[str], None] | None = None,
+    date: str | None = None,
+) -> CalibrationResult:
+    """Find the threshold for a place from labelled images of that place.
+
+    A folder of faces gives the best score of each image. An annotated face gives the score of the
+    detection on it. An image without faces, or with all its faces annotated, gives its best
+    detection that is no face, so that the false-positive rate is per image.
+
+    Args:
+        detector: with the options to be used later, and ``confidence`` 0.
+        images: of ``from_folders``, ``from_csv`` or ``read_annotations``.
+        target: what to reach; a false-positive rate of 0.01 when left out.
+        iou: least overlap of a detection with an annotated face.
+        confidence: of the intervals, 0..1.
+        journal: file that keeps the detections; a second run only does what is missing.
+        listener: told after each image.
+        notify: told in a sentence what the journal already holds.
+        date: to be kept in the file.
+
+    Raises:
+        AnnotationError: a class has no image, or none that can be read.
+        OptionsError: no threshold reaches the target, or the detector hides faces.
+    """
+    target = Target("fpr", 0.01) if target is None else target
+    if not 0 < iou <= 1:
+        raise OptionsError(f"iou must be above 0 and at most 1; got {iou}")
+    if not 0 < confidence < 1:
+        raise OptionsError(f"the confidence of intervals must be between 0 and 1; got {confidence}")
+    _require_both(images)
+    found = measure(detector, images, journal=journal, listener=listener, notify=notify)
+    if found.failures:
+        _require_both([measured.image for measured in found.done], "that can be read")
+    faces: list[Evidence] = []
+    nonfaces: list[Evidence] = []
+    for measured in found.done:
+        kept, shown = judged(measured, iou)
+        faces.extend(kept)
+        nonfaces.extend(shown)
+    choice = choose(_score_set(faces, nonfaces), target, confidence)
+    return CalibrationResult(target, choice, tuple(faces), tuple(nonfaces), found, iou, date)
+
+
+def judged(measured: Measured, iou: float = 0.5) -> tuple[list[Evidence], list[Evidence]]:
+    """What one image says of faces and of non-faces."""
+    image, found = measured.image, measured.faces
+    if image.boxes is None:
+        return [_best(image, measured, np.ones(len(found), dtype=bool))], []
+    matched = match(found.boxes, found.scores, image.boxes, image.counted, iou)
+    hits = np.flatnonzero(matched.hit)
+    hit_of = dict(zip(matched.face[hits].tolist(), hits.tolist(), strict=True))  # one of a face
+    faces = []
+    for index in np.flatnonzero(image.counted).tolist():
+        hit = hit_of.get(index)
+        box = None if hit is None else found.boxes[hit]
+        score = math.nan if hit is None else float(found.scores[hit])
+        faces.append(Evidence(image, score, box, image.boxes[index]))
+    return faces, [_best(image, measured, matched.false)] if image.complete else []
+
+
+def _best(image: LabelledImage, measured: Measured, among: np.ndarray[Any, Any]) -> Evidence:
+    """The best detection of those that count."""
+    rows = np.flatnonzero(among)
+    if not len(rows):
+        return Evidence(image, math.nan, None)
+    best = rows[np.argmax(measured.faces.scores[rows])]
+    return Evidence(image, float(measured.faces.scores[best]), measured.faces.boxes[best])
+
+
+def _require_both(images: Sequence[LabelledImage], which: str = "") -> None:
+    """Require something to tell of each class."""
+    faces = any(image.boxes is None or image.counted.any() for image in images)
+    nonfaces = any(image.complete for image in images)
+    for given, what in ((faces, "with a face"), (nonfaces, "without a face")):
+        if not given:
+            raise AnnotationError(
+                f"there is no image {what}{' ' * bool(which)}{which}: a threshold parts two"
+                " classes, so images of both are needed"
+            )
+
+
+def _score_set(faces: Sequence[Evidence], nonfaces: Sequence[Evidence]) -> ScoreSet:
+    return ScoreSet(
+        np.array([found.score for found in faces], dtype=np.float32),
+        np.array([found.score for found in nonfaces], dtype=np.float32),
+    )
+
+
+def _rank(score: float) -> float:
+    return -1.0 if math.isnan(score) else score
+
+
+def _rate_entry(rate: Rate) -> dict[str, Any]:
+    low, high = rate.interval
+    return {**asdict(rate), "value": rate.value, "low": low, "high": high}
+
+
+def _entry(found: Evidence) -> dict[str, Any]:
+    box = None if found.box is None else [round(float(edge), 1) for edge in found.box]
+    return {"path": found.image.name, "score": found.score, "box_xyxy": box}
+
+
+def _thinned(columns: dict[str, Any]) -> dict[str, list[float]]:
+    """Of a long curve as many points as a plot needs, its ends included."""
+    length = len(columns["thresholds"])
+    rows = np.unique(np.linspace(0, length - 1, min(length, _POINTS_IN_FILE)).round().astype(int))
+    return {name: [float(value) for value in values[rows]] for name, values in columns.items()}
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: ``null`` in its place."""
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,289 @@
+"""``FaceTracker``: faces through a video for a fraction of a full detection per frame.
+
+Known faces are looked for where they are expected, by O-Net alone; where that misses one, and a few
+times a second to score them again, R-Net and the mirror check look too. New faces are found by a
+part of the image pyramid that rotates over the frames, and by a full search whenever the scene asks
+for one.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from edge_mtcnn.options import check_int, check_number
+from edge_mtcnn.types import Faces, FloatArray, ImageArray
+from edge_mtcnn.video.tracking.budget import Budget
+from edge_mtcnn.video.tracking.motion import MotionGate, thumbnail
+from edge_mtcnn.video.tracking.tracks import Track, TrackBook
+
+if TYPE_CHECKING:
+    from edge_mtcnn.cascade.search import Search
+    from edge_mtcnn.detector import FaceDetector
+
+__all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
+
+_ASKED_WHEN_MISSED = (1, 2, 3, 5, 8, 12, 20)
+"""Sights missed in a row after which a track asks for a search: ever less the longer it is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerOptions:
+    """How faces are followed.
+
+    Attributes:
+        discovery_seconds: time within which every level of the pyramid is searched once, so that a
+            new face is found at the latest, 0.05..60; without a budget this holds always.
+        full_every: frames after which a full search is made in any case, at least 1.
+        search_gap: shortest time between two full searches that motion, a new or a lost track asks
+            for, seconds, 0..60.
+        score_gap: longest time for which a known face keeps its score before it is scored again by
+            the mirror check, seconds, 0..60; it is scored in every frame that is searched anyway.
+        confirm_hits: sights after which a track is confirmed, 1..100.
+        keep_seconds: time that a confirmed track is kept without a sight, 0..60.
+        max_tracks: faces followed at the same time, 1..10,000. A frame full of false faces may not
+            make more: each is looked for in every frame, at up to ten places.
+        budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for
+            no limit. When it is short, new faces are found later and known ones are looked at in
+            fewer frames; ``discovery_seconds`` is then a wish.
+        budget_share: the same as a share of one core, 0.01..64: what the detector's threads work
+            in a second of video.
+    """
+
+    discovery_seconds: float = 1.0
+    full_every: int = 150
+    search_gap: float = 0.25
+    score_gap: float = 0.5
+    confirm_hits: int = 2
+    keep_seconds: float = 1.0
+    max_tracks: int = 500
+    budget_ms: float | None = None
+    budget_share: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("discovery_seconds", self.discovery_seconds, 0.05, 60)
+        check_int("full_every", self.full_every, 1, None)
+        check_number("search_gap", self.search_gap, 0, 60)
+        check_number("score_gap", self.score_gap, 0, 60)
+        check_int("confirm_hits", self.confirm_hits, 1, 100)
+        check_number("keep_seconds", self.keep_seconds, 0, 60)
+        check_int("max_tracks", self.max_tracks, 1, 10_000)
+        if self.budget_ms is not None:
+            check_number("budget_ms", self.budget_ms, 0.1, 60_000)
+        if self.budget_share is not None:
+            check_number("budget_share", self.budget_share, 0.01, 64)
+
+
+@dataclass(slots=True)
+class TrackerCounts:
+    """What a tracker has done so far, in frames; but ``untracked`` is in faces.
+
+    Attributes:
+        frames: all frames.
+        full: with a full search.
+        rotating: with a part of the pyramid.
+        near: with known faces looked for where expected.
+        skipped: in which nothing was looked for.
+        untracked: faces that were found and not followed, as ``max_tracks`` others were already.
+    """
+
+    frames: int = 0
+    full: int = 0
+    rotating: int = 0
+    near: int = 0
+    skipped: int = 0
+    untracked: int = 0
+
+
+class FaceTracker:
+    """Follows the faces of one video; one thread at a time.
+
+    Args:
+        detector: finds the faces; it may be shared with others and is not closed here.
+        options: how they are followed.
+    """
+
+    def __init__(self, detector: FaceDetector, options: TrackerOptions | None = None) -> None:
+        self.options = options or TrackerOptions()
+        self.counts = TrackerCounts()
+        self._detector = detector
+        self._book = TrackBook(
+            self.options.confirm_hits, self.options.keep_seconds, self.options.max_tracks
+        )
+        self._gate = MotionGate()
+        threads = int(detector.info()["threads"])
+        self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
+        self._last: float | None = None
+        self._begin((0, 0), 0)
+
+    def reset(self) -> None:
+        """Forget all tracks, as after a cut; ids go on."""
+        self._book.clear()
+        self._begin((0, 0), 0)
+
+    def update(
+        self,
+        image: ImageArray,
+        time: float | None = None,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        small: ImageArray | None = None,
+    ) -> tuple[Track, ...]:
+        """Take in the next frame.
+
+        Args:
+            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all
+                tracks end.
+            time: of the frame, seconds, never falling; now when left out.
+            color: order of the channels.
+            small: ``thumbnail(image)`` when it is at hand.
+
+        Returns:
+            All tracks, confirmed or not, longest known first.
+        """
+        started = clock.perf_counter()
+        now = clock.monotonic() if time is None else time
+        search = self._detector.search(image, color=color)
+        size = (image.shape[0], image.shape[1])
+        if size != self._size:
+            self._book.clear()
+            self._begin(size, search.level_count)
+        step = max(now - self._last, 0.0) if self._last is not None else 0.0
+        self._last = now
+        self.counts.frames += 1
+        self._budget.frame(step)
+
+        # Made where it is needed: most frames with a known face do without.
+        frame = _Frame(search, now, lambda: thumbnail(image) if small is None else small)
+        faces = self._look(frame, step)
+        self._budget.spent((clock.perf_counter() - started) * 1e3)
+        if faces is None:
+            self.counts.skipped += 1
+            return self._book.tracks(now)
+        tracks = self._book.update(faces, now, scored=self._scored == now)
+        self.counts.untracked = self._book.untracked
+        return tracks
+
+    def _begin(self, size: tuple[int, int], levels: int) -> None:
+        """Start anew with frames of this size and number of pyramid levels."""
+        self._size = size
+        self._parts = _parts(levels)
+        self._last = None
+        self._turn = 0  # next part of the rotation, and how many are due
+        self._due = 0.0
+        self._since_full = self.options.full_every
+        self._full_time = self._scored = -np.inf
+        self._gate = MotionGate()
+        self._budget.forget()
+
+    def _look(self, frame: _Frame, step: float) -> Faces | None:
+        """The faces found in this frame; ``None`` when nothing was looked for.
+
+        The cheapest look that will do: O-Net alone at the known faces, then R-Net too and a part of
+        the pyramid, then everywhere. All of them share the preparation of the frame.
+        """
+        boxes = self._book.windows(frame.time)
+        self._since_full += 1
+        self._due += step * len(self._parts) / self.options.discovery_seconds
+        if self._full_is_due(frame, boxes) and self._budget.allows_search(1.0):
+            return self._full(frame, boxes)
+
+        levels = self._rotated()
+        if len(boxes) and not self._budget.allows_near():
+            boxes = boxes[:0]
+        if not len(boxes) and not levels:
+            return None if len(self._book) else Faces.empty(self._size)
+        self.counts.near += bool(len(boxes))
+        self.counts.rotating += bool(levels)
+        started = clock.perf_counter()
+        known = self._known(frame, boxes) if not levels and len(boxes) else None
+        if known is not None:
+            self._budget.near_took((clock.perf_counter() - started) * 1e3)
+            return known
+        self._scored = frame.time
+        faces = frame.search.near(boxes, levels)
+        if not levels:
+            self._budget.near_took((clock.perf_counter() - started) * 1e3)
+        if not len(boxes):
+            # Nothing was looked for at the places of the tracks; what was found may still be
+            # theirs.
+            return faces if len(faces) or not len(self._book) else None
+        if self._lost(faces, frame.time) and self._budget.allows_search(1.0):
+            return self._full(frame, boxes)
+        return faces
+
+    def _full_is_due(self, frame: _Frame, boxes: FloatArray) -> bool:
+        """Whether all levels should be searched: after a time, or because the scene asks for it."""
+        if self._since_full >= self.options.full_every or self._due >= max(len(self._parts), 1):
+            return True
+        if frame.time - self._full_time < self.options.search_gap:
+            return False
+        # A new track may not be alone; an empty scene may have changed.
+        if len(boxes):
+            return self._book.born_since(self._full_time)
+        return self._gate.changed(frame.small())
+
+    def _known(self, frame: _Frame, boxes: FloatArray) -> Faces | None:
+        """The known faces, all of them, at a quick look; ``None`` when more than that is due."""
+        if not self._book.settled or frame.time - self._scored >= self.options.score_gap:
+            return None
+        faces = frame.search.quick(boxes)
+        return faces if self._book.all_in(faces, frame.time) else None
+
+    def _full(self, frame: _Frame, boxes: FloatArray) -> Faces:
+        """All levels, and the expected places too."""
+        started = clock.perf_counter()
+        faces = frame.search.everywhere(boxes)
+        self._budget.full_took((clock.perf_counter() - started) * 1e3)
+        self.counts.full += 1
+        self._since_full, self._full_time, self._scored = 0, frame.time, frame.time
+        self._turn, self._due = 0, 0.0
+        self._gate.mark(frame.small())
+        return faces
+
+    def _lost(self, faces: Faces, now: float) -> bool:
+        """Whether a track that was just there is not, long enough after the last full search."""
+        if now - self._full_time < self.options.search_gap:
+            return False
+        return any(count in _ASKED_WHEN_MISSED for count in self._book.missing(faces, now))
+
+    def _rotated(self) -> tuple[int, ...]:
+        """The levels whose turn it is."""
+        levels: list[int] = []
+        for _ in self._parts:
+            if self._due < 1:
+                break
+            part = self._parts[self._turn]
+            # Of a full search, about: with the usual scale factor each level is half the last.
+            if not self._budget.allows_search(0.5 ** min(self._turn + 1, len(self._parts) - 1)):
+                self._due = min(self._due, float(len(self._parts)))
+                break
+            levels.extend(part)
+            self._turn = (self._turn + 1) % len(self._parts)
+            self._due -= 1
+        return tuple(levels)
+
+
+class _Frame(NamedTuple):
+    """The frame that is looked at.
+
+    Attributes:
+        search: for faces in it.
+        time: seconds.
+        small: makes its thumbnail.
+    """
+
+    search: Search
+    time: float
+    small: Callable[[], ImageArray]
+
+
+def _parts(levels: int) -> list[tuple[int, ...]]:
+    """The pyramid in parts that cost about as much: the large levels alone, the rest together."""
+    alone = min(levels, 2)
+    parts: list[tuple[int, ...]] = [(level,) for level in range(alone)]
+    return parts + [tuple(range(alone, levels))] * (levels > alone)

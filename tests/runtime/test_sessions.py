@@ -1,0 +1,261 @@
+"""ONNX Runtime sessions: which provider really runs, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+
+from edge_mtcnn import FaceDetector, ProviderError, RuntimeOptions
+from edge_mtcnn.runtime.models import load_manifest
+from edge_mtcnn.runtime.sessions import (
+    available_providers,
+    open_networks,
+    preferred_form,
+    runtime_version,
+)
+from edge_mtcnn.types import Faces, ImageArray
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = "CPUExecutionProvider"
+
+# The two forms of a network add in another order: logits differ by a few 1e-6, boxes by a few 1e-4
+# pixels, where no candidate is so close to another's score or to a threshold that it changes sides.
+BOX = 0.01
+SCORE = 1e-4
+
+no_cuda = pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="this ONNX Runtime has CUDA compiled in",
+)
+
+
+@pytest.fixture(scope="module")
+def photo(sample_path: Callable[[str], Path]) -> ImageArray:
+    image: ImageArray = cv2.cvtColor(
+        cv2.imread(str(sample_path("grace_hopper"))), cv2.COLOR_BGR2RGB
+    )
+    return image
+
+
+def assert_same_faces(ours: Faces, theirs: Faces) -> None:
+    assert len(ours) == len(theirs) > 0
+    np.testing.assert_allclose(ours.boxes, theirs.boxes, rtol=0, atol=BOX)
+    np.testing.assert_allclose(ours.landmarks, theirs.landmarks, rtol=0, atol=BOX)
+    np.testing.assert_allclose(ours.confidences, theirs.confidences, rtol=0, atol=SCORE)
+
+
+def run_without_onnxruntime(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process in which ``import onnxruntime`` fails as if it were not installed."""
+    block = (
+        "import sys\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'onnxruntime':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", block + code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_version_and_the_providers_are_those_of_onnxruntime() -> None:
+    assert runtime_version() == onnxruntime.__version__
+    assert available_providers() == tuple(onnxruntime.get_available_providers())
+    assert CPU in available_providers()
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto", (CPU,)])
+def test_networks_open_and_tell_their_provider(device: Any) -> None:
+    networks = open_networks(load_manifest().models("plain"), device)
+    for network in networks:
+        assert network.providers[0] in available_providers()
+        if device != "auto":
+            assert network.providers == (CPU,)
+
+
+@pytest.mark.parametrize("form", ["plain", "blocked"])
+def test_networks_have_the_outputs_that_the_stages_expect(form: str) -> None:
+    networks = open_networks(load_manifest().models(form), "cpu")
+    pixels = np.zeros((1, 1, 30, 3 * 41), dtype=np.float32)
+    assert networks.pnet(pixels).shape == (1, 5, 10, 16)
+    for count in (1, 3, 32):
+        assert networks.rnet(np.zeros((count, 1, 24, 72), dtype=np.float32)).shape == (count, 5)
+        assert networks.onet(np.zeros((count, 1, 48, 144), dtype=np.float32)).shape == (count, 15)
+
+
+def test_networks_are_named_and_distinct() -> None:
+    networks = open_networks(load_manifest().models("plain"), "cpu")
+    assert networks._fields == ("pnet", "rnet", "onet")
+    assert len({id(network) for network in networks}) == 3
+
+
+@no_cuda
+@pytest.mark.parametrize("device", ["cuda", ("CUDAExecutionProvider", CPU)])
+def test_cuda_on_a_build_without_it_is_an_error_that_lists_what_there_is(device: Any) -> None:
+    with pytest.raises(ProviderError) as caught:
+        FaceDetector(runtime=RuntimeOptions(device=device))
+    message = str(caught.value)
+    assert "CUDAExecutionProvider" in message
+    for provider in available_providers():
+        assert provider in message
+    assert "edge-mtcnn[gpu]" in message
+    assert "auto" in message
+
+
+def test_an_unknown_provider_is_an_error_that_lists_what_there_is() -> None:
+    with pytest.raises(ProviderError) as caught:
+        FaceDetector(runtime=RuntimeOptions(device=("WarpDriveExecutionProvider", CPU)))
+    message = str(caught.value)
+    assert "WarpDriveExecutionProvider" in message
+    for provider in available_providers():
+        assert provider in message
+
+
+def test_an_explicit_provider_runs() -> None:
+    with FaceDetector(runtime=RuntimeOptions(device=(CPU,))) as detector:
+        assert detector.info()["providers"] == [CPU]
+
+
+def test_auto_starts_something_and_finds_the_same_face(photo: ImageArray) -> None:
+    with (
+        FaceDetector(preset="reference", runtime=RuntimeOptions(device="auto")) as wish,
+        FaceDetector(preset="reference", runtime=RuntimeOptions(form="plain")) as plain,
+    ):
+        assert wish.info()["providers"][0] in available_providers()
+        assert_same_faces(wish.detect(photo), plain.detect(photo))
+
+
+@pytest.mark.parametrize("preset", ["reference", "default"])
+@pytest.mark.parametrize("name", ["astronaut", "grace_hopper"])
+def test_both_forms_find_the_same_faces(
+    preset: str, name: str, sample_path: Callable[[str], Path]
+) -> None:
+    image = cv2.cvtColor(cv2.imread(str(sample_path(name))), cv2.COLOR_BGR2RGB)
+    with (
+        FaceDetector(preset=preset, runtime=RuntimeOptions(form="plain")) as plain,
+        FaceDetector(preset=preset, runtime=RuntimeOptions(form="blocked")) as blocked,
+    ):
+        assert plain.info()["form"] == "plain"
+        assert blocked.info()["form"] == "blocked"
+        assert_same_faces(blocked.detect(image), plain.detect(image))
+
+
+@pytest.mark.parametrize(
+    ("machine", "device", "form"),
+    [
+        ("x86_64", "cpu", "blocked"),
+        ("AMD64", "cpu", "blocked"),
+        ("x86_64", (CPU,), "blocked"),
+        ("aarch64", "cpu", "plain"),
+        ("arm64", "cpu", "plain"),
+        ("x86_64", "cuda", "plain"),
+        ("x86_64", ("CUDAExecutionProvider", CPU), "plain"),
+    ],
+)
+def test_the_form_suits_the_processor_or_device(
+    machine: str, device: Any, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert preferred_form(("plain", "blocked"), device) == form
+
+
+def test_a_form_that_is_not_there_is_replaced_by_the_first() -> None:
+    assert preferred_form(("only",), "cpu") == "only"
+
+
+def test_sessions_say_nothing_and_start_no_threads(photo: ImageArray) -> None:
+    # One-thread sessions; the process's own threads are counted where the system shows them.
+    code = (
+        "import os\n"
+        "import numpy, cv2\n"
+        "from edge_mtcnn.runtime.sessions import open_networks\n"
+        "from edge_mtcnn.runtime.models import load_manifest\n"
+        "import onnxruntime\n"
+        "def threads():\n"
+        "    return len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 0\n"
+        "before = threads()\n"
+        "networks = open_networks(load_manifest().models('plain'), 'cpu')\n"
+        "networks.rnet(numpy.zeros((4, 1, 24, 72), dtype=numpy.float32))\n"
+        "assert threads() == before, (before, threads())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_detection_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    code = (
+        "import numpy\n"
+        "from edge_mtcnn import FaceDetector\n"
+        "print(len(FaceDetector().detect(numpy.zeros((60, 60, 3), dtype=numpy.uint8))))\n"
+    )
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    elsewhere = ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in elsewhere} | home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_without_onnxruntime_the_error_names_the_three_choices() -> None:
+    done = run_without_onnxruntime(
+        "from edge_mtcnn import FaceDetector, MissingRuntimeError\n"
+        "try:\n"
+        "    FaceDetector()\n"
+        "except MissingRuntimeError as error:\n"
+        "    print(error)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "edge-mtcnn[cpu]" in done.stdout
+    assert "edge-mtcnn[gpu]" in done.stdout
+    assert "Jetson" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_without_onnxruntime_the_error_is_an_import_error_for_every_use() -> None:
+    done = run_without_onnxruntime(
+        "from edge_mtcnn import MTCNN, MissingRuntimeError, RuntimeOptions\n"
+        "from edge_mtcnn.runtime.sessions import available_providers, runtime_version\n"
+        "uses = (MTCNN, lambda: MTCNN(runtime=RuntimeOptions(device='auto')),\n"
+        "        available_providers, runtime_version)\n"
+        "for use in uses:\n"
+        "    try:\n"
+        "        use()\n"
+        "    except ImportError as error:\n"
+        "        print(type(error).__name__)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["MissingRuntimeError"] * 4
+
+
+def test_without_onnxruntime_everything_else_works() -> None:
+    done = run_without_onnxruntime(
+        "import edge_mtcnn\n"
+        "from edge_mtcnn import DetectorOptions, Faces\n"
+        "from edge_mtcnn.runtime.models import load_manifest\n"
+        "load_manifest().models('plain')\n"
+        "print(len(Faces.empty((5, 5))), DetectorOptions().min_face_size)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0 20\n"
