@@ -14,9 +14,11 @@ import numpy as np
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.calibration import load_calibration
+from edge_mtcnn.cascade.networks import Map
+from edge_mtcnn.cascade.onet import ONET
+from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import Search
-from edge_mtcnn.cascade.stages import ONET_CHUNKS, RNET_CHUNKS, Map
 from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
 from edge_mtcnn.images.arrays import as_rgb, checked_array
 from edge_mtcnn.options import (
@@ -198,8 +200,8 @@ class FaceDetector:
         """
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()
-        networks.rnet(np.zeros((max(RNET_CHUNKS), 1, 24, 3 * 24), dtype=np.float32))
-        networks.onet(np.zeros((max(ONET_CHUNKS), 1, 48, 3 * 48), dtype=np.float32))
+        for network, spec in ((networks.rnet, RNET), (networks.onet, ONET)):
+            network(np.zeros((max(spec.batch), 1, spec.size, 3 * spec.size), dtype=np.float32))
 
     def info(self) -> dict[str, Any]:
         """What really runs: versions, execution providers, form of the networks, threads."""

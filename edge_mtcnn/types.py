@@ -21,6 +21,7 @@ __all__ = [
     "NETWORKS",
     "Face",
     "Faces",
+    "Float32Array",
     "FloatArray",
     "ImageArray",
     "Landmarks",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
+Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
 Point = tuple[float, float]

@@ -24,9 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.cascade.boxes import overlap_of
+from edge_mtcnn.cascade.candidates import Found
+from edge_mtcnn.cascade.onet import finish, look_again
+from edge_mtcnn.cascade.pnet import propose
 from edge_mtcnn.cascade.pyramid import OctaveSampler, pyramid_scales
+from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.cascade.scoring import FEATURES, ScoreModel, evidence
-from edge_mtcnn.cascade.stages import Found, finish, look_again, propose, refine
 from edge_mtcnn.options import PRESETS, DetectorOptions
 from edge_mtcnn.runtime.models import default_folder, load_manifest
 from edge_mtcnn.runtime.sessions import open_networks, preferred_form

@@ -25,22 +25,17 @@ from benchmarks.common.results import Result, add_output, document, save, table
 from benchmarks.limit.flops import ONET, ONET_SIDE, PNET, RNET, RNET_SIDE, Layer, network_flops
 from benchmarks.limit.peak import measure_peak
 from edge_mtcnn import EdgeMTCNNError
-from edge_mtcnn.cascade.stages import (
-    CELL,
-    ONET_CHUNKS,
-    RNET_CHUNKS,
-    STRIDE,
-    TILE_COLUMNS,
-    TILE_ROWS,
-)
+from edge_mtcnn.cascade.onet import ONET as ONET_SPEC
+from edge_mtcnn.cascade.pnet import CELL, STRIDE, TILE_COLUMNS, TILE_ROWS
+from edge_mtcnn.cascade.rnet import RNET as RNET_SPEC
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import preferred_form
 
 TILE_HEIGHT, TILE_WIDTH = ((cells - 1) * STRIDE + CELL for cells in (TILE_ROWS, TILE_COLUMNS))
 INPUTS: dict[str, tuple[tuple[Layer, ...], tuple[int, int, int]]] = {
     "pnet": (PNET, (1, TILE_HEIGHT, TILE_WIDTH)),
-    "rnet": (RNET, (max(RNET_CHUNKS), RNET_SIDE, RNET_SIDE)),
-    "onet": (ONET, (max(ONET_CHUNKS), ONET_SIDE, ONET_SIDE)),
+    "rnet": (RNET, (max(RNET_SPEC.batch), RNET_SIDE, RNET_SIDE)),
+    "onet": (ONET, (max(ONET_SPEC.batch), ONET_SIDE, ONET_SIDE)),
 }
 """Layers, and images, height and width of the largest input that the cascade gives at once."""
 

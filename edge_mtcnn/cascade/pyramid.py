@@ -15,13 +15,10 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from edge_mtcnn.types import FloatArray, ImageArray
+from edge_mtcnn.types import Float32Array, FloatArray, ImageArray
 
 __all__ = ["AreaSampler", "OctaveSampler", "Sampler", "pyramid_scales"]
-
-Float32Array = npt.NDArray[np.float32]
 
 PNET_WINDOW = 12
 """Side of P-Net's receptive field, pixels."""
@@ -158,7 +155,7 @@ class OctaveSampler:
     def groups(self, boxes: FloatArray, size: int) -> FloatArray:
         """See ``Sampler.groups``: the octave that the window is sampled from."""
         sides = boxes[:, 2] - boxes[:, 0] + 1
-        octaves = np.floor(np.log2(np.maximum(sides / (size * OVERSAMPLING), 1)) + 1e-9)
+        octaves = np.floor(np.log2(np.maximum(sides / (size), 1)) + 1e-9)
         return np.minimum(octaves, self._last)
 
     def _octave(self, index: int) -> ImageArray:
@@ -168,7 +165,6 @@ class OctaveSampler:
         return self._octaves[index]
 
 
-OVERSAMPLING = 1.0
 REMAP_LIMIT = 32_767
 """``cv2.remap`` refuses images with a side of this length, pixels."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_mtcnn.cascade.stages import Found
+from edge_mtcnn.cascade.candidates import Found
 from edge_mtcnn.errors import ModelFileError
 from edge_mtcnn.types import FloatArray
 
@@ -49,7 +49,7 @@ class ScoreModel:
 
         Args:
             found: the faces as O-Net found them.
-            readings: of ``stages.look_again``.
+            readings: of ``onet.look_again``.
         """
         log_odds = evidence(found, readings) @ np.array(self.coefficients) + self.intercept
         probabilities: FloatArray = (1 / (1 + np.exp(-log_odds))).astype(np.float32)

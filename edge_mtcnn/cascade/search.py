@@ -2,9 +2,9 @@
 
     image -> levels -> P-Net -> windows -> R-Net -> finalists -> O-Net -> mirror check -> faces
 
-The stages themselves are in ``stages``, the sampling of pixels in ``pyramid``. The networks come in
-as callables, the threads as a ``map`` and the image as a function that makes it, which is called
-when the first pixel is needed.
+The stages are in ``pnet``, ``rnet`` and ``onet``, the sampling of pixels in ``pyramid``. The
+networks come in as callables, the threads as a ``map``, and the image as a function that makes it,
+called when the first pixel is needed.
 """
 
 from __future__ import annotations
@@ -12,49 +12,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.cascade.boxes import square
+from edge_mtcnn.cascade.candidates import Candidates, Found
+from edge_mtcnn.cascade.networks import Map, Networks
+from edge_mtcnn.cascade.onet import finish, look_again
+from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
+from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.cascade.scoring import ScoreModel
-from edge_mtcnn.cascade.stages import (
-    Candidates,
-    Cells,
-    Found,
-    Map,
-    Network,
-    best_cells,
-    finish,
-    look_again,
-    propose,
-    refine,
-)
 from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.options import DetectorOptions
 from edge_mtcnn.types import NETWORKS, Faces, FloatArray, ImageArray, Timings
 
-__all__ = ["Networks", "Search"]
+__all__ = ["Search"]
 
 _Boxes = TypeVar("_Boxes", Candidates, Found)
-
-
-class Networks(Protocol):
-    """The three networks of the cascade."""
-
-    @property
-    def pnet(self) -> Network:
-        """(1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns)."""
-
-    @property
-    def rnet(self) -> Network:
-        """(n, 1, 24, 72) float32 pixels to (n, 5)."""
-
-    @property
-    def onet(self) -> Network:
-        """(n, 1, 48, 144) float32 pixels to (n, 15)."""
 
 
 class Search:

@@ -2,7 +2,7 @@
 
 A network is a callable from pixels to its output. Sessions run on the calling thread, without
 spinning and without a memory pattern per input shape: parallelism and bounded memory come from the
-jobs of ``stages``, each thread with sessions of its own.
+jobs of the cascade, each thread with sessions of its own.
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import DetectorOptions, FaceDetector, ModelFileError, RuntimeOptions, read_image
+from edge_mtcnn.cascade.candidates import Found
+from edge_mtcnn.cascade.onet import look_again
 from edge_mtcnn.cascade.pyramid import OctaveSampler
 from edge_mtcnn.cascade.scoring import FEATURES, ScoreModel, evidence, load_score_model
-from edge_mtcnn.cascade.stages import Found, look_again
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import open_networks
 from edge_mtcnn.types import FloatArray, ImageArray

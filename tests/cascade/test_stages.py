@@ -1,6 +1,6 @@
 """The three stages with the real networks, against a plain reading of the reference's rules.
 
-The plain reading runs P-Net on whole levels, decides box by box and shares no code with ``stages``
+The plain reading runs P-Net on whole levels, decides box by box and shares no code with the stages
 but the tested geometry of ``boxes``.
 """
 
@@ -16,18 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_mtcnn.cascade import stages
+from edge_mtcnn.cascade import pnet
 from edge_mtcnn.cascade.boxes import nms, regress, square
+from edge_mtcnn.cascade.candidates import Candidates
+from edge_mtcnn.cascade.networks import Network
+from edge_mtcnn.cascade.onet import finish
+from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, pyramid_scales
-from edge_mtcnn.cascade.stages import (
-    Candidates,
-    Cells,
-    Network,
-    best_cells,
-    finish,
-    propose,
-    refine,
-)
+from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import Networks, open_networks
 from edge_mtcnn.runtime.workers import Workers
@@ -302,7 +298,7 @@ def test_caps_on_cells_hold_whatever_the_number_of_tiles(
         return best_cells(cells, 30, 30)
 
     whole = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped)
-    monkeypatch.setattr(stages, "TILES_AT_ONCE", 1)
+    monkeypatch.setattr(pnet, "TILES_AT_ONCE", 1)
     by_tile = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped)
     assert seen[0] > 30
     assert len(seen) > 10

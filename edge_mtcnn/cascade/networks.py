@@ -1,0 +1,52 @@
+"""What the cascade knows of the networks: callables, their input, and their probability of a face.
+
+No file, session or provider is known here, and threads only as a ``map``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import numpy as np
+
+from edge_mtcnn.types import Float32Array
+
+__all__ = ["Map", "Network", "Networks", "network_input", "probability"]
+
+Network = Callable[[Float32Array], Float32Array]
+
+
+class Networks(Protocol):
+    """The three networks of the cascade."""
+
+    @property
+    def pnet(self) -> Network:
+        """(1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns)."""
+
+    @property
+    def rnet(self) -> Network:
+        """(n, 1, 24, 72) float32 pixels to (n, 5)."""
+
+    @property
+    def onet(self) -> Network:
+        """(n, 1, 48, 144) float32 pixels to (n, 15)."""
+
+
+class Map(Protocol):
+    """Runs jobs, perhaps side by side: ``[function(item) for item in items]``."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
+        """The results in the items' order."""
+
+
+def network_input(pixels: Float32Array) -> Float32Array:
+    """(N, H, W, 3) pixels in the shape that the networks take: (N, 1, H, 3 W), the same memory."""
+    count, height, width, channels = pixels.shape
+    return pixels.reshape(count, 1, height, width * channels)
+
+
+def probability(logits: Float32Array) -> Float32Array:
+    """The probability of a face, float32: saturated scores tie at 1.0 as in the reference."""
+    with np.errstate(over="ignore"):
+        return np.float32(1) / (np.float32(1) + np.exp(-logits))

@@ -1,0 +1,97 @@
+"""Stage 3 of the cascade: O-Net decides, places the landmarks, and checks them in the mirror."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_mtcnn.cascade.boxes import nms, regress, square
+from edge_mtcnn.cascade.candidates import Candidates, Found
+from edge_mtcnn.cascade.networks import Map, Network, probability
+from edge_mtcnn.cascade.pyramid import Sampler
+from edge_mtcnn.cascade.windows import WindowSpec, window_outputs
+from edge_mtcnn.types import Float32Array, FloatArray
+
+__all__ = ["ONET", "finish", "look_again"]
+
+ONET = WindowSpec(size=48, outputs=15, batch=(2, 8))
+TIGHT, MIRROR_TIGHT = 0.9, 0.8
+"""Sides of the windows of the mirror check, as a share of the found box; chosen on annotated
+photos."""
+_MIRRORED_LANDMARKS = (1, 0, 2, 4, 3)
+"""Index of each landmark in the mirror: left and right change places."""
+
+
+def finish(
+    candidates: Candidates,
+    sampler: Sampler,
+    onet: Network,
+    threshold: float,
+    overlap: float,
+    run: Map,
+) -> Found:
+    """Stage 3: O-Net on each candidate's window, landmarks, regression, NMS by the smaller area.
+
+    Args:
+        candidates: of ``refine``.
+        sampler: gives the windows' pixels.
+        onet: (n, 1, 48, 144) float32 pixels to (n, 15).
+        threshold: probability that a face must exceed.
+        overlap: intersection over the smaller area above which NMS drops a face.
+        run: shares chunks of windows among threads.
+    """
+    output = window_outputs(candidates.boxes, sampler, onet, ONET, run)
+    scores = probability(output[:, 0])
+    passed = np.flatnonzero(scores > threshold)
+    windows, scores, output = candidates.boxes[passed], scores[passed], output[passed]
+    boxes = regress(windows, output[:, 1:5])
+    kept = nms(boxes, scores, overlap, "min")
+    return Found(
+        boxes=boxes[kept],
+        scores=scores[kept],
+        logits=output[kept, 0],
+        landmarks=_landmarks(windows[kept], output[kept]),
+    )
+
+
+def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[Found]:
+    """The mirror check: O-Net reads each found face twice more, once of them in the mirror.
+
+    A face stays a face in the mirror and in a tighter window; what only resembled one often does
+    not. The authors' MATLAB code averages the mirrored landmarks too. Both windows are cut from the
+    finished box: they sit better than the first, which R-Net placed, and tight ones give the better
+    landmarks.
+
+    Args:
+        found: of ``finish``.
+        sampler: gives the windows' pixels.
+        onet: as for ``finish``.
+        run: shares chunks of windows among threads.
+
+    Returns:
+        Both further readings: the same faces with the logits and landmarks of the tight window, and
+        with those of its mirror image, mirrored back.
+    """
+    boxes = square(found.boxes)
+    windows = np.concatenate([_scaled(boxes, TIGHT), _scaled(boxes, MIRROR_TIGHT)])
+    in_mirror = np.arange(len(windows)) >= len(boxes)
+    output = window_outputs(windows, sampler, onet, ONET, run, in_mirror)
+    seen = output[in_mirror, 5:].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
+    seen[:, :, 0] = 1 - seen[:, :, 0]
+    output[in_mirror, 5:] = seen.reshape(-1, 10)
+    landmarks = _landmarks(windows, output)
+    return [
+        found._replace(logits=output[rows, 0], landmarks=landmarks[rows])
+        for rows in (~in_mirror, in_mirror)
+    ]
+
+
+def _landmarks(windows: FloatArray, output: Float32Array) -> FloatArray:
+    """O-Net's landmarks, fractions of the windows, in source pixels: (N, 5, 2) ``x, y``."""
+    sides = windows[:, 2:] - windows[:, :2] + 1
+    return windows[:, None, :2] + sides[:, None] * output[:, 5:].reshape(-1, 5, 2) - 1
+
+
+def _scaled(boxes: FloatArray, factor: float) -> FloatArray:
+    """Boxes with the same centres and sides ``factor`` times as long, of whole numbers."""
+    centres = np.tile((boxes[:, :2] + boxes[:, 2:]) / 2, 2)
+    return np.trunc(centres + (boxes - centres) * factor)

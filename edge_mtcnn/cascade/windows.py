@@ -1,0 +1,91 @@
+"""Windows of candidates through R-Net or O-Net, in batches of a size that suits the network.
+
+The number of batches does not depend on the threads, and so neither do the results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.cascade.networks import Map, Network, network_input
+from edge_mtcnn.cascade.pyramid import Sampler
+from edge_mtcnn.types import Float32Array, FloatArray
+
+__all__ = ["WindowSpec", "window_outputs"]
+
+BATCH_MULTIPLE = 4
+"""The number of batches is a multiple of this, so that two or four threads share them evenly."""
+
+
+class WindowSpec(NamedTuple):
+    """What a network takes and returns.
+
+    Attributes:
+        size: side of a window, pixels.
+        outputs: numbers that the network returns for a window.
+        batch: minimum and maximum number of windows in a batch. Smaller batches cost more to
+            dispatch than they save; what larger ones compute does not stay in the cache.
+    """
+
+    size: int
+    outputs: int
+    batch: tuple[int, int]
+
+
+def window_outputs(
+    boxes: FloatArray,
+    sampler: Sampler,
+    network: Network,
+    spec: WindowSpec,
+    run: Map,
+    in_mirror: npt.NDArray[np.bool_] | None = None,
+) -> Float32Array:
+    """The network's output for the window of each box.
+
+    Windows that are cheap to sample together go into one batch.
+
+    Args:
+        boxes: (N, 4) square, source pixels.
+        sampler: makes the pixels of the windows.
+        network: R-Net or O-Net.
+        spec: of the network.
+        run: shares the batches among threads.
+        in_mirror: (N,) windows that are mirrored first; ``None`` for none.
+
+    Returns:
+        (N, ``spec.outputs``) float32.
+    """
+
+    def outputs_of(rows: Any) -> Float32Array:
+        pixels = sampler.windows(boxes[rows], spec.size)
+        if in_mirror is not None:
+            flipped = in_mirror[rows]
+            pixels[flipped] = pixels[flipped, :, ::-1]
+        return network(network_input(pixels))
+
+    if not len(boxes):
+        return np.zeros((0, spec.outputs), dtype=np.float32)
+    if len(boxes) < 2 * spec.batch[0]:  # one batch, in any order
+        return outputs_of(slice(None))
+    order = np.argsort(sampler.groups(boxes, spec.size), kind="stable")
+    batches = [order[start:stop] for start, stop in _batches(len(order), *spec.batch)]
+    output = np.concatenate(run(outputs_of, batches))
+    in_order = np.empty_like(output)
+    in_order[order] = output
+    return in_order
+
+
+def _batches(count: int, fewest: int, most: int) -> Iterator[tuple[int, int]]:
+    """Split ``0..count`` into nearly equal parts of ``fewest`` to ``most``, as (start, stop).
+
+    There are a multiple of ``BATCH_MULTIPLE`` parts where ``count`` allows it.
+    """
+    chunks = math.ceil(count / most)
+    chunks = max(min(chunks + -chunks % BATCH_MULTIPLE, count // fewest), 1)
+    return pairwise(count * chunk // chunks for chunk in range(chunks + 1 if count else 0))
