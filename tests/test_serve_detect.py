@@ -181,7 +181,8 @@ class Holding:
         self.go = threading.Event()
         self.entered = 0
 
-    def detect(self, image: Any) -> Faces:
+    def detect(self, image: Any, *, timeout: float) -> Faces:
+        assert timeout > 0
         self.entered += 1
         assert self.go.wait(SECONDS)
         return Faces.empty(image.shape[:2])

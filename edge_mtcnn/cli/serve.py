@@ -72,7 +72,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--stream", action="store_true", help="offer the camera's picture at /stream"
     )
-    group = parser.add_argument_group("who may ask")
+    group = parser.add_argument_group("access")
     group.add_argument(
         "--host",
         default="127.0.0.1",
@@ -101,7 +101,7 @@ def add_parser(commands: Commands) -> None:
         metavar="URL",
         help="origin of a web page that may use the service, http://HOST:PORT; may be repeated",
     )
-    group = parser.add_argument_group("how much it takes on")
+    group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-body",
         type=float,
@@ -110,6 +110,12 @@ def add_parser(commands: Commands) -> None:
     )
     group.add_argument(
         "--max-pixels", type=int, metavar="N", help="most pixels of an image (default: 25000000)"
+    )
+    group.add_argument(
+        "--detect-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="longest time to decode and search one image; 503 after it (default: 10)",
     )
     group.add_argument(
         "--workers", type=int, metavar="N", help="images searched at the same time (default: 1)"
@@ -165,7 +171,7 @@ def _serve_options(args: argparse.Namespace) -> ServeOptions:
 
     given = {
         name: value
-        for name in ("max_pixels", "workers")
+        for name in ("max_pixels", "detect_seconds", "workers")
         if (value := getattr(args, name)) is not None
     }
     if args.max_body is not None:
