@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import struct
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,9 @@ from serving import SECONDS, Running, serving, wait_for
 
 from edge_mtcnn import FaceDetector, read_image
 from edge_mtcnn.cli import main
+from edge_mtcnn.entries import faces_entry
 from edge_mtcnn.serve import ServeOptions
+from edge_mtcnn.serve.app import _answer
 from edge_mtcnn.types import Faces
 
 LIMIT = 400_000
@@ -231,3 +235,89 @@ def test_a_connection_may_ask_again(running: Running, photo: bytes) -> None:
             assert client.post("/detect", content=photo).status_code == 200
             assert client.post("/detect", content=bytes(2 * LIMIT)).status_code == 413
             assert client.post("/detect", content=b"x").status_code == 422
+
+
+@pytest.fixture(scope="module")
+def tiles(sample_path: Callable[[str], Path]) -> bytes:
+    """One face over and over, 4 megapixels: seconds of work, as each tile is a candidate."""
+    crop = read_image(sample_path("astronaut"))[60:176, 175:270, ::-1]
+    tile = cv2.resize(crop, (28, 28), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", np.tile(tile, (71, 71, 1)))[1].tobytes()
+
+
+def test_a_detection_above_its_time_is_503_and_the_next_image_is_searched(
+    default_detector: FaceDetector, photo: bytes, tiles: bytes
+) -> None:
+    with serving(default_detector, ServeOptions(detect_seconds=0.3)) as running:
+        started = time.monotonic()
+        answer = post(running, tiles)
+        assert time.monotonic() - started < 5  # the whole detection takes longer
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["error"].startswith(
+            "the detection took longer than 0.3 s, the limit of this service"
+        )
+        with running.client() as client:
+            assert client.get("/healthz").json()["status"] == "ok"
+            small = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)[:300, :300]
+            found = client.post("/detect", content=cv2.imencode(".png", small)[1].tobytes())
+            assert (found.status_code, len(found.json()["faces"])) == (200, 1)
+            metrics = client.get("/metrics").text
+        assert 'edge_mtcnn_requests_total{route="/detect",status="503"} 1.0' in metrics
+        assert "edge_mtcnn_detect_seconds_count 2.0" in metrics
+        assert running.service._bodies.taken == 0
+
+
+def test_an_image_whose_detection_was_stopped_is_freed_at_once(
+    default_detector: FaceDetector, tiles: bytes
+) -> None:
+    images: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    class Watched:
+        def detect(self, image: Any, *, timeout: float) -> Faces:
+            images.append(weakref.ref(image))
+            return default_detector.detect(image, timeout=timeout)
+
+    detector: Any = Watched()
+    gc.disable()  # what only the garbage collector frees may stay for minutes
+    try:
+        with serving(detector, ServeOptions(detect_seconds=0.3)) as running:
+            assert post(running, tiles).status_code == 503
+            wait_for(lambda: images[0]() is None, 2)
+    finally:
+        gc.enable()
+
+
+def test_bodies_together_hold_a_limited_number_of_bytes(photo: bytes) -> None:
+    detector: Any = Holding()
+    options = ServeOptions(
+        max_body_bytes=len(photo), max_total_body_bytes=3 * len(photo) // 2, waiting=8
+    )
+    with serving(detector, options) as running, ThreadPoolExecutor(1) as pool:
+        try:
+            held = pool.submit(post, running, photo)
+            wait_for(lambda: detector.entered)
+            announced = post(running, photo)
+            with running.client() as client:
+                counted = client.post("/detect", content=iter([photo[:1000], photo[1000:]]))
+            for refused in (announced, counted):
+                assert refused.status_code == 429
+                assert refused.headers["retry-after"] == "1"
+                assert "bytes" in refused.json()["error"]
+        finally:
+            detector.go.set()
+        assert held.result().status_code == 200
+        assert running.service._bodies.taken == 0
+        assert post(running, photo).status_code == 200
+
+
+def test_many_faces_are_written_as_json_writes_them() -> None:
+    count = 50
+    boxes = np.tile(np.float32([1, 2, 30, 40]), (count, 1))
+    scores = np.linspace(1, 0.5, count, dtype=np.float32)
+    landmarks = np.zeros((count, 5, 2), np.float32)
+    for faces in (
+        Faces(boxes, scores, landmarks, confidences=scores[::-1], image_size=(480, 640)),
+        Faces.empty((480, 640)),
+    ):
+        assert json.loads(_answer(faces)) == faces_entry(faces)
