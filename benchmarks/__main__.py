@@ -1,8 +1,8 @@
 """``python -m benchmarks``: the short suite, a minute or two, one file for ``compare``.
 
 Latency of the project's samples beside a reference job, memory over a few images, import times.
-Longer answers to one question each: latency, peers, limit, operators, memory, import_time,
-scaling, accuracy; ``compare`` judges two files, ``plots`` draws them.
+Longer answers to one question each: latency, peers, limit, operators, memory, hostile,
+import_time, scaling, accuracy; ``compare`` judges two files, ``plots`` draws them.
 """
 
 from __future__ import annotations

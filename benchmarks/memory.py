@@ -139,7 +139,7 @@ def run(
         assert worker.stdin is not None and worker.stdout is not None  # noqa: PT018 -- for mypy
         with contextlib.suppress(BrokenPipeError):  # it died; the exit code says so
             for image in images:
-                _send(worker.stdin, image)
+                send(worker.stdin, image)
         with contextlib.suppress(BrokenPipeError):
             worker.stdin.close()
         answer = worker.stdout.read()
@@ -149,7 +149,8 @@ def run(
     return said
 
 
-def _send(pipe: IO[bytes], image: Pixels) -> None:
+def send(pipe: IO[bytes], image: Pixels) -> None:
+    """Give one image to a process that takes it by ``memory_worker.receive``."""
     height, width = image.shape[:2]
     pipe.write(np.array([height, width], dtype="<u4").tobytes())
     pipe.write(np.ascontiguousarray(image).data)

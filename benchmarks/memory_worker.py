@@ -36,7 +36,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
             del image  # or it lives on until the next one comes
 
     if settings["callers"] == 1:
-        while (image := _receive()) is not None:
+        while (image := receive()) is not None:
             seen.add(len(detectors[0].detect(image)))
             del image
     else:
@@ -45,7 +45,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
         ]
         for thread in callers:
             thread.start()
-        while (image := _receive()) is not None:
+        while (image := receive()) is not None:
             waiting.put(image)
             del image
         for _ in callers:
@@ -87,7 +87,8 @@ class _Seen:
 _INPUT = io.BufferedReader(io.FileIO(0, closefd=False))
 
 
-def _receive() -> npt.NDArray[np.uint8] | None:
+def receive() -> npt.NDArray[np.uint8] | None:
+    """The next image of standard input; ``None`` after the last."""
     header = _INPUT.read(8)
     if not header:
         return None

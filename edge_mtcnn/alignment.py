@@ -1,21 +1,27 @@
 """Faces cut out of an image: aligned by their landmarks for recognition, or as box with margin.
 
+An image may show thousands of false faces, so ``align_faces`` and ``crop_faces``, which give all
+crops at once, refuse more than 2 GB; the other two make one crop after another.
 Imports NumPy, OpenCV and the core's types; stands on what the detector returns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 
 from edge_mtcnn.checks import check_int, check_number
+from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.image import as_rgb
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
-__all__ = ["align_faces", "crop_faces"]
+__all__ = ["align_faces", "aligned_faces", "crop_faces", "cropped_faces"]
 
+MOST_BYTES = 2 * 10**9
+"""Of all crops that are given at once."""
 TEMPLATE_SIZE = 112
 TEMPLATE = np.array(
     [
@@ -43,19 +49,30 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
 
     Raises:
         ImageError: ``image`` is no image.
-        OptionsError: ``size`` is out of range.
+        OptionsError: ``size`` is out of range, or the crops would take more than 2 GB.
     """
     check_int("size", size, 8, 4096)
     pixels = as_rgb(image)
+    _check_bytes(len(faces), 3 * len(faces) * size**2)
     crops = np.zeros((len(faces), size, size, 3), dtype=np.uint8)
+    for crop, aligned in zip(crops, aligned_faces(pixels, faces, size), strict=True):
+        crop[:] = aligned
+    return crops
+
+
+def aligned_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> Iterator[ImageArray]:
+    """The crops of ``align_faces``, one after another."""
+    check_int("size", size, 8, 4096)
+    pixels = as_rgb(image)
     # Landmarks and template count pixel centres from 0, so scaling keeps the outer pixel edges.
     template = (TEMPLATE + 0.5) * (size / TEMPLATE_SIZE) - 0.5
-    for crop, landmarks in zip(crops, faces.landmarks, strict=True):
+    for landmarks in faces.landmarks:
+        crop = np.zeros((size, size, 3), dtype=np.uint8)
         matrix = _similarity(landmarks.astype(np.float64), template)
         part, matrix = _part_needed(pixels, matrix, size)
         if part.size:
             cv2.warpAffine(part, matrix, (size, size), dst=crop, flags=cv2.INTER_LINEAR)
-    return crops
+        yield crop
 
 
 def crop_faces(image: Any, faces: Faces, margin: float = 0.2) -> list[ImageArray]:
@@ -71,15 +88,36 @@ def crop_faces(image: Any, faces: Faces, margin: float = 0.2) -> list[ImageArray
 
     Raises:
         ImageError: ``image`` is no image.
-        OptionsError: ``margin`` is out of range.
+        OptionsError: ``margin`` is out of range, or the crops would take more than 2 GB.
     """
+    parts = _parts_with_margin(image, faces, margin)
+    _check_bytes(len(faces), sum(part.nbytes for part in parts))
+    return [part.copy() for part in parts]
+
+
+def cropped_faces(image: Any, faces: Faces, margin: float = 0.2) -> Iterator[ImageArray]:
+    """The crops of ``crop_faces``, one after another."""
+    return (part.copy() for part in _parts_with_margin(image, faces, margin))
+
+
+def _parts_with_margin(image: Any, faces: Faces, margin: float) -> list[ImageArray]:
+    """The parts of the image around each box; views."""
     check_number("margin", margin, 0.0, 10.0)
     pixels = as_rgb(image)
     height, width = pixels.shape[:2]
     sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
     grown = np.hstack([faces.boxes[:, :2] - margin * sides, faces.boxes[:, 2:] + margin * sides])
     grown = np.round(np.clip(grown, 0, [width, height, width, height])).astype(int)
-    return [pixels[top:bottom, left:right].copy() for left, top, right, bottom in grown.tolist()]
+    return [pixels[top:bottom, left:right] for left, top, right, bottom in grown.tolist()]
+
+
+def _check_bytes(count: int, size: int) -> None:
+    if size > MOST_BYTES:
+        raise OptionsError(
+            f"the crops of {count} faces would take {size / 1e9:.1f} GB, more than"
+            f" {MOST_BYTES / 1e9:g} GB; give fewer faces at a time, as faces[:10], or cut smaller"
+            " crops"
+        )
 
 
 def _part_needed(

@@ -80,7 +80,9 @@ class MTCNN:
             whole = int(size)
         except (TypeError, ValueError, OverflowError):
             raise OptionsError(f"min_face_size must be a number; got {size!r}") from None
-        self._detector.options = replace(self._detector.options, min_face_size=whole)
+        before = self._detector
+        # A detection under way in another thread keeps the detector that it began with.
+        self._detector = FaceDetector(replace(before.options, min_face_size=whole), before.runtime)
 
     def detect_faces(self, img: Any) -> list[dict[str, Any]]:
         """Find the faces of one image.

@@ -11,31 +11,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_mtcnn._version import __version__
-from edge_mtcnn.boxes import square
 from edge_mtcnn.calibration import load_calibration
-from edge_mtcnn.checks import check_number
+from edge_mtcnn.checks import check_choice, check_number
 from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
-from edge_mtcnn.image import as_rgb
+from edge_mtcnn.image import as_rgb, checked_array
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
-from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
-from edge_mtcnn.scoring import ScoreModel, load_score_model
+from edge_mtcnn.scoring import load_score_model
+from edge_mtcnn.search import Search
 from edge_mtcnn.sessions import Networks, open_networks, preferred_form, runtime_version
-from edge_mtcnn.stages import (
-    ONET_CHUNKS,
-    RNET_CHUNKS,
-    Candidates,
-    Found,
-    Map,
-    finish,
-    look_again,
-    propose,
-    refine,
-)
-from edge_mtcnn.types import Faces, FloatArray, ImageArray, Timings
-from edge_mtcnn.weights import NETWORKS, load_manifest
+from edge_mtcnn.stages import ONET_CHUNKS, RNET_CHUNKS, Map
+from edge_mtcnn.types import Faces
+from edge_mtcnn.weights import load_manifest
 from edge_mtcnn.workers import Workers, available_threads
 
 if TYPE_CHECKING:
@@ -81,30 +69,39 @@ class FaceDetector:
         )
         if preset is not None:
             options = DetectorOptions.from_preset(preset)
-        self.options = _of_type(
+        options = _of_type(
             DetectorOptions, "options", saved_options if options is None else options
         )
-        self.runtime = _of_type(
+        self._runtime = _of_type(
             RuntimeOptions, "runtime", saved_runtime if runtime is None else runtime
         )
 
-        manifest = load_manifest(self.runtime.models)
+        manifest = load_manifest(self._runtime.models)
         if calibration is not None:
-            self.options = _calibrated(self.options, calibration, manifest.version)
+            options = _calibrated(options, calibration, manifest.version)
+        self._options = options
         self._form = (
-            preferred_form(manifest.forms, self.runtime.device)
-            if self.runtime.form == "auto"
-            else self.runtime.form
+            preferred_form(manifest.forms, self._runtime.device)
+            if self._runtime.form == "auto"
+            else self._runtime.form
         )
-        self._manifest = manifest
-        self._loaded_score: ScoreModel | None = None
-        if self.options.mirror:
-            self._score_model()
-        threads = self.runtime.threads or available_threads()
+        self._model_version = manifest.version
+        self._score = load_score_model(manifest.score_model()) if options.mirror else None
+        threads = self._runtime.threads or available_threads()
         self._networks: Networks | None = open_networks(
-            manifest.models(self._form), self.runtime.device, threads
+            manifest.models(self._form), self._runtime.device, threads
         )
         self._workers = Workers(threads)
+
+    @property
+    def options(self) -> DetectorOptions:
+        """What is looked for; with the threshold of the calibration, where one was given."""
+        return self._options
+
+    @property
+    def runtime(self) -> RuntimeOptions:
+        """How the networks are run."""
+        return self._runtime
 
     def detect(
         self,
@@ -133,54 +130,39 @@ class FaceDetector:
             OptionsError: ``timeout`` is not a positive number.
             EdgeMTCNNError: the detector was closed.
         """
-        deadline = None if timeout is None else _Deadline(timeout)
-        return self._cascade(as_rgb(image, color), timings, deadline=deadline)
+        return self.search(image, color=color, timings=timings, timeout=timeout).everywhere()
 
-    def detect_near(
+    def search(
         self,
         image: Any,
-        boxes: npt.ArrayLike,
         *,
-        levels: Iterable[int] = (),
-        quick: bool = False,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
-    ) -> Faces:
-        """Find the faces at expected places, without or with a part of the image pyramid.
+        timeout: float | None = None,
+    ) -> Search:
+        """Prepare the search in one image, to look at expected places before everywhere.
 
-        R-Net and O-Net look at the boxes and at what P-Net proposes on the levels named: following
-        known faces through a video costs a fraction of a full detection.
+        Following faces through a video needs this; ``detect`` is ``search(image).everywhere()``.
 
-        Args:
-            image: as for ``detect``.
-            boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
-                A box beside the image, or more than twice as large, is left out.
-            levels: indices of the pyramid's levels to search, 0 the largest; see ``level_count``.
-            quick: only O-Net looks at the boxes, of faces known from the frame before, and
-                ``Face.score`` is its confidence: no mirror check.
-            color: as for ``detect``.
-            timings: as for ``detect``.
+        Args and errors: as for ``detect``. The time of ``timeout`` runs from this call on.
 
-        Returns:
-            The faces found, best first.
-
-        Raises:
-            ImageError: as for ``detect``.
-            OptionsError: ``boxes`` is not of shape (M, 4), or not of finite numbers.
-            IndexError: there is no such level.
+            search = detector.search(frame, color="bgr")
+            faces = search.near([face.box for face in known])
+            if len(faces) < len(known):
+                faces = search.everywhere()
         """
-        pixels = as_rgb(image, color)
-        places = _places(boxes, *pixels.shape[:2])
-        return self._cascade(pixels, timings, places, levels, quick)
-
-    def level_count(self, height: int, width: int) -> int:
-        """Levels of the pyramid of an image, see ``detect_near``.
-
-        Args:
-            height: of the image, pixels.
-            width: of the image, pixels.
-        """
-        return len(self._scales(height, width))
+        check_choice("color", color, ("rgb", "bgr"))
+        pixels = checked_array(image)
+        networks, run = self._open(), self._workers.map
+        return Search(
+            lambda: as_rgb(pixels, color),
+            (pixels.shape[0], pixels.shape[1]),
+            self._options,
+            networks,
+            run if timeout is None else _Deadline(timeout).kept_by(run),
+            score=self._score,
+            timings=timings,
+        )
 
     def detect_batch(
         self, images: Iterable[Any], *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
@@ -218,12 +200,12 @@ class FaceDetector:
         """What really runs: versions, execution providers, form of the networks, threads."""
         return {
             "version": __version__,
-            "model_version": self._manifest.version,
+            "model_version": self._model_version,
             "onnxruntime": runtime_version(),
             "providers": list(self._open().pnet.providers),
             "form": self._form,
             "threads": self._workers.threads,
-            "options": self.options.to_dict(),
+            "options": self._options.to_dict(),
         }
 
     def close(self) -> None:
@@ -250,88 +232,6 @@ class FaceDetector:
             raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
         return self._networks
 
-    def _score_model(self) -> ScoreModel:
-        if self._loaded_score is None:
-            self._loaded_score = load_score_model(self._manifest.score_model())
-        return self._loaded_score
-
-    def _scales(self, height: int, width: int) -> list[float]:
-        options = self.options
-        return pyramid_scales(
-            height, width, options.min_face_size, options.scale_factor, options.max_face_size
-        )
-
-    def _cascade(
-        self,
-        image: ImageArray,
-        timings: bool,
-        places: FloatArray | None = None,
-        searched: Iterable[int] | None = None,
-        quick: bool = False,
-        deadline: _Deadline | None = None,
-    ) -> Faces:
-        """The stages on an upright RGB image; the rest as in ``detect_near``."""
-        options, networks = self.options, self._open()
-        run = self._workers.map if deadline is None else deadline.kept_by(self._workers.map)
-        rules = dict(zip(NETWORKS, zip(options.thresholds, options.nms, strict=True), strict=True))
-        clock = _Clock()
-
-        height, width = image.shape[:2]
-        scales = self._scales(height, width)
-        smallest = scales[-1] if scales else 1.0
-        if searched is not None:
-            scales = [scales[level] for level in searched]
-        sampler: Sampler
-        if options.resampling == "area":
-            sampler = AreaSampler(image)
-            levels = run(sampler.level, scales)
-        else:
-            sampler = OctaveSampler(image, smallest)
-            levels = [sampler.level(scale) for scale in scales]  # cheaper than sharing them
-        clock.lap("pyramid_ms")
-
-        caps = _Caps(options.max_candidates)
-        candidates = propose(levels, scales, networks.pnet, *rules["pnet"], run)
-        near = np.zeros((0, 4)) if places is None else np.trunc(square(places))
-        windows = caps.best("pnet", candidates).after(near[: 0 if quick else None])
-        clock.lap("pnet_ms")
-
-        candidates = refine(windows, sampler, networks.rnet, *rules["rnet"], run)
-        finalists = caps.best("rnet", candidates).after(near[: None if quick else 0])
-        clock.lap("rnet_ms")
-
-        found = finish(finalists, sampler, networks.onet, *rules["onet"], run)
-        found = caps.best("onet", found)
-        clock.lap("onet_ms")
-
-        scores: FloatArray = found.scores
-        landmarks = found.landmarks
-        if options.mirror and not quick:
-            readings = look_again(found, sampler, networks.onet, run)
-            model = self._score_model()
-            scores, landmarks = model.scores(found, readings), model.landmarks(found, readings)
-        clock.lap("mirror_ms")
-
-        best_first = np.argsort(-scores, kind="stable")
-        rows = best_first[scores[best_first] >= options.confidence]
-        return Faces(
-            found.boxes[rows],
-            scores[rows],
-            landmarks[rows],
-            confidences=found.scores[rows],
-            image_size=(height, width),
-            timings=Timings(
-                **clock.laps,
-                total_ms=clock.total_ms(),
-                levels=tuple(level.shape[:2] for level in levels),
-                rnet_windows=len(windows.boxes),
-                onet_windows=len(finalists.boxes),
-                capped=tuple(caps.hit),
-            )
-            if timings
-            else None,
-        )
-
 
 def _calibrated(
     options: DetectorOptions, file: str | os.PathLike[str], model_version: str
@@ -351,42 +251,6 @@ def _calibrated(
             stacklevel=3,
         )
     return replace(options, confidence=calibration.threshold)
-
-
-_Boxes = TypeVar("_Boxes", Candidates, Found)
-
-
-class _Caps:
-    """The candidate caps of one detection and the stages at which they bit."""
-
-    def __init__(self, caps: tuple[int, int, int] | None) -> None:
-        self._caps = dict(zip(NETWORKS, caps, strict=True)) if caps is not None else {}
-        self.hit: list[str] = []
-
-    def best(self, network: str, candidates: _Boxes) -> _Boxes:
-        cap = self._caps.get(network)
-        if cap is None or len(candidates.boxes) <= cap:
-            return candidates
-        self.hit.append(network)
-        return candidates.take(slice(cap))
-
-
-def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
-    """The expected places that can show a face of an image of this size, (M, 4)."""
-    places = np.asarray(boxes, dtype=np.float64)
-    if places.size == 0:
-        return np.zeros((0, 4))
-    if places.ndim != 2 or places.shape[1] != 4 or not np.isfinite(places).all():
-        raise OptionsError(
-            "boxes must be finite numbers of shape (M, 4), x1, y1, x2, y2; got the shape"
-            f" {places.shape}"
-        )
-    first, last = places[:, :2], places[:, 2:]
-    sides = last - first
-    visible = (first < (width, height)) & (last > 0)
-    plausible = (sides > 0) & (sides <= 2 * max(height, width))
-    seen: FloatArray = places[(visible & plausible).all(axis=1)]
-    return seen
 
 
 class _Deadline:
@@ -417,22 +281,6 @@ class _Deadline:
             return run(checked, items)
 
         return checked_run
-
-
-class _Clock:
-    """Wall time of the stages, milliseconds."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = (now - self._last) * 1e3
-        self._last = now
-
-    def total_ms(self) -> float:
-        return (time.perf_counter() - self._start) * 1e3
 
 
 _Options = TypeVar("_Options")

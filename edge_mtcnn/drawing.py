@@ -30,6 +30,8 @@ _LETTER_HEIGHT = 22
 """Height of the font's digits at scale 1, pixels."""
 _SMALLEST_LETTERS = 8
 """Height of the smallest digits that can be read, pixels."""
+_FARTHEST = 1e6
+"""Coordinates are drawn up to here, pixels: beyond any picture, and within OpenCV's integers."""
 _LABEL_ON_LABEL = 4
 """How much worse a label on another label is than one on a face."""
 
@@ -74,7 +76,7 @@ def _checked(color: Any) -> Color:
 
 def _mark(picture: ImageArray, face: Face, color: Color) -> None:
     """Draw the box and the landmarks of one face."""
-    x1, y1, x2, y2 = (round(value) for value in face.box)
+    x1, y1, x2, y2 = map(_pixel, face.box)
     longest, side = max(picture.shape[:2]), max(1, min(x2 - x1, y2 - y1))
     line = max(1, round(min(longest / 250, side / 30)))
     if line > 1:  # the box shows on a ground of its own colour too
@@ -82,12 +84,17 @@ def _mark(picture: ImageArray, face: Face, color: Color) -> None:
     cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)
     radius = int(min(longest / 120, side / 28))
     for x, y in face.landmarks:
-        centre = (round(x), round(y))
+        centre = (_pixel(x), _pixel(y))
         if radius == 0:  # a tiny face: one pixel
             cv2.rectangle(picture, centre, centre, LANDMARK_COLOR, -1)
             continue
         cv2.circle(picture, centre, radius + max(1, radius // 3), WHITE, -1, cv2.LINE_AA)
         cv2.circle(picture, centre, radius, LANDMARK_COLOR, -1, cv2.LINE_AA)
+
+
+def _pixel(value: float) -> int:
+    """A coordinate that OpenCV can take, as far outside the picture as it may be."""
+    return round(min(max(value, -_FARTHEST), _FARTHEST))
 
 
 class _Label(NamedTuple):
@@ -108,7 +115,7 @@ def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
     longest = max(height, width)
     labels: list[_Label] = []
     boxes = np.round(faces.boxes.astype(np.float64))
-    fields = np.zeros((0, 4))
+    fields = np.zeros((len(faces), 4))
     for box, face in zip(boxes, faces, strict=True):
         # As wide as the face, within what can be read and does not shout.
         letters = float(np.clip(face.width / 5, longest / 100, longest / 45))
@@ -120,8 +127,9 @@ def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
         size = np.array([text_width + 2 * pad, text_height + 2 * pad])
         if (size > (width, height)).any():
             continue
-        left, top = _place(size, box, np.array([width, height]), boxes, fields)
-        fields = np.vstack([fields, [left, top, left + size[0], top + size[1]]])
+        written = fields[: len(labels)]
+        left, top = _place(size, box, np.array([width, height]), boxes, written)
+        fields[len(labels)] = (left, top, left + size[0], top + size[1])
         labels.append(_Label(text, left, top, int(size[0]), int(size[1]), letters, pad))
     return labels
 
@@ -148,9 +156,22 @@ def _place(
     )
     corners = np.clip(corners, 0, picture_size - size)
     places = np.hstack([corners, corners + size])
+    # Of thousands of faces few are near enough to count.
+    all_places = (*corners.min(axis=0), *places[:, 2:].max(axis=0))
+    boxes, fields = _meeting(all_places, boxes), _meeting(all_places, fields)
     covered = _overlaps(places, boxes) + _LABEL_ON_LABEL * _overlaps(places, fields)
     left, top = corners[np.argmin(covered)]
     return int(left), int(top)
+
+
+def _meeting(
+    field: tuple[float, float, float, float], others: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Those of (M, 4) others that share some area with a field."""
+    left, top, right, bottom = field
+    x1, y1, x2, y2 = others.T
+    met: npt.NDArray[Any] = others[(x1 < right) & (y1 < bottom) & (x2 > left) & (y2 > top)]
+    return met
 
 
 def _overlaps(places: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -48,7 +48,7 @@ class ProviderError(EdgeMTCNNError, RuntimeError):
     """A named execution provider did not start; the message lists those available."""
 
 
-class DetectionTimeout(EdgeMTCNNError, TimeoutError):
+class DetectionTimeout(EdgeMTCNNError, TimeoutError):  # noqa: N818 -- as TimeoutExpired is
     """A detection was stopped because it took longer than its ``timeout``."""
 
 

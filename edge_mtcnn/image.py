@@ -25,7 +25,7 @@ from edge_mtcnn.errors import ImageError
 from edge_mtcnn.image_headers import ImageHeader, read_header
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "as_rgb", "decode_image", "read_image"]
+__all__ = ["MAX_PIXELS", "as_rgb", "checked_array", "decode_image", "read_image"]
 
 MAX_PIXELS = 200_000_000
 """Most pixels of a file that is decoded unless told otherwise: 600 MB as RGB. Twice the largest
@@ -51,7 +51,7 @@ def as_rgb(image: Any, color: str = "rgb") -> ImageArray:
         OptionsError: ``color`` is neither.
     """
     check_choice("color", color, ("rgb", "bgr"))
-    pixels = _checked(_as_array(image))
+    pixels = checked_array(image)
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return _converted(pixels.reshape(pixels.shape[:2]), cv2.COLOR_GRAY2RGB)
     if pixels.shape[2] == 4:
@@ -60,6 +60,15 @@ def as_rgb(image: Any, color: str = "rgb") -> ImageArray:
     if color == "bgr":
         return _converted(pixels, cv2.COLOR_BGR2RGB)
     return np.ascontiguousarray(pixels)
+
+
+def checked_array(image: Any) -> ImageArray:
+    """The image as an array of a shape and type that ``as_rgb`` takes, not copied.
+
+    Raises:
+        ImageError: not such an image; the message says how to convert it.
+    """
+    return _checked(_as_array(image))
 
 
 def _converted(pixels: ImageArray, code: int) -> ImageArray:

@@ -72,8 +72,8 @@ class DetectorOptions:
     confidence: float = 0.0
     mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
-    max_cells: tuple[int, int] | None = (20_000, 50_000)
-    max_candidates: tuple[int, int, int] | None = (10_000, 5_000, 2_000)
+    max_cells: tuple[int, int] | None = (50_000, 100_000)
+    max_candidates: tuple[int, int, int] | None = (10_000, 4_000, 1_500)
 
     def __post_init__(self) -> None:
         # Plain values are kept, so that options made from NumPy numbers can be saved.
@@ -180,7 +180,9 @@ class RuntimeOptions:
 
 PRESETS: Mapping[str, DetectorOptions] = {
     "default": DetectorOptions(),
-    "reference": DetectorOptions(mirror=False, resampling="area", max_candidates=None),
+    "reference": DetectorOptions(
+        mirror=False, resampling="area", max_cells=None, max_candidates=None
+    ),
     # Near faces are found again and again: fewer levels and fewer windows lose none of them.
     "kiosk": DetectorOptions(min_face_size=80, scale_factor=0.6, nms=(0.5, 0.4, 0.7)),
 }

@@ -73,6 +73,10 @@ class Sampler(Protocol):
         """(N,) numbers; windows with the same number are cheapest to make together."""
 
 
+LARGE_WINDOW = 1024
+"""Side from which on windows are averaged in two steps, pixels."""
+
+
 class AreaSampler:
     """Area interpolation from the full image: the reference, to the last rounding."""
 
@@ -85,20 +89,34 @@ class AreaSampler:
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
         """See ``Sampler.windows``; from float pixels, since rounding to uint8 moves weak faces."""
-        height, width = self._image.shape[:2]
         windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
         for window, (x1, y1, x2, y2) in zip(windows, boxes.astype(int).tolist(), strict=True):
-            left, top = max(x1, 1), max(y1, 1)
-            # Nothing is inside where the window lies beside the image.
-            right, bottom = max(min(x2, width), left - 1), max(min(y2, height), top - 1)
-            inside = self._image[top - 1 : bottom, left - 1 : right]
-            if inside.shape[:2] == (y2 - y1 + 1, x2 - x1 + 1):
-                crop = inside.astype(np.float32)
+            if max(x2 - x1, y2 - y1) < LARGE_WINDOW:
+                crop = self._crop(x1, y1, x2, y2)
             else:
-                crop = np.zeros((y2 - y1 + 1, x2 - x1 + 1, 3), dtype=np.float32)
-                crop[top - y1 : bottom - y1 + 1, left - x1 : right - x1 + 1] = inside
+                # First each row, a few at a time: the whole window as float could be gigabytes.
+                crop = np.empty((y2 - y1 + 1, size, 3), dtype=np.float32)
+                step = max(1, LARGE_WINDOW**2 // (x2 - x1 + 1))
+                for top in range(0, len(crop), step):
+                    rows = self._crop(x1, y1 + top, x2, min(y1 + top + step - 1, y2))
+                    crop[top : top + step] = cv2.resize(
+                        rows, (size, len(rows)), interpolation=cv2.INTER_AREA
+                    )
             cv2.resize(crop, (size, size), dst=window, interpolation=cv2.INTER_AREA)
         return windows
+
+    def _crop(self, x1: int, y1: int, x2: int, y2: int) -> Float32Array:
+        """The pixels of a box, inclusive; what lies outside the image is black."""
+        height, width = self._image.shape[:2]
+        left, top = max(x1, 1), max(y1, 1)
+        # Nothing is inside where the window lies beside the image.
+        right, bottom = max(min(x2, width), left - 1), max(min(y2, height), top - 1)
+        inside = self._image[top - 1 : bottom, left - 1 : right]
+        if inside.shape[:2] == (y2 - y1 + 1, x2 - x1 + 1):
+            return inside.astype(np.float32)
+        crop = np.zeros((y2 - y1 + 1, x2 - x1 + 1, 3), dtype=np.float32)
+        crop[top - y1 : bottom - y1 + 1, left - x1 : right - x1 + 1] = inside
+        return crop
 
     def groups(self, boxes: FloatArray, size: int) -> FloatArray:
         """See ``Sampler.groups``."""

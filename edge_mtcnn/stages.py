@@ -20,7 +20,18 @@ from edge_mtcnn.boxes import IntArray, nms, regress, square
 from edge_mtcnn.pyramid import Sampler
 from edge_mtcnn.types import FloatArray, ImageArray
 
-__all__ = ["Candidates", "Found", "Map", "Network", "finish", "look_again", "propose", "refine"]
+__all__ = [
+    "Candidates",
+    "Cells",
+    "Found",
+    "Map",
+    "Network",
+    "best_cells",
+    "finish",
+    "look_again",
+    "propose",
+    "refine",
+]
 
 Float32Array = npt.NDArray[np.float32]
 Network = Callable[[Float32Array], Float32Array]
@@ -32,6 +43,8 @@ CELL = 12
 TILE_ROWS, TILE_COLUMNS = 64, 256
 """Cells of the largest piece of a level that P-Net sees at once; what it computes then
 stays in the cache."""
+TILES_AT_ONCE = 64
+"""Tiles whose cells are held before they are capped: a million cells at most, some 40 MB."""
 RNET_CHUNKS, ONET_CHUNKS = (8, 32), (2, 8)
 """Fewest and most windows that a network sees at once: with fewer a job costs more than sharing
 gains, with more the cache is too small."""
@@ -103,6 +116,7 @@ def propose(
     threshold: float,
     overlap: float,
     run: Map,
+    capped: Callable[[Cells], Cells] = lambda cells: cells,
 ) -> Candidates:
     """Stage 1: P-Net over every level, NMS within and across levels, regression.
 
@@ -116,6 +130,7 @@ def propose(
         threshold: lowest probability of a candidate.
         overlap: IoU above which NMS across levels drops a candidate; within a level it is 0.5.
         run: shares the tiles among threads.
+        capped: takes the cells found so far and gives those that go on, see ``best_cells``.
 
     Returns:
         Candidates with square boxes of whole numbers.
@@ -123,14 +138,17 @@ def propose(
     tiles = [tile for index, level in enumerate(levels) for tile in _tiles(index, level)]
     tiles.sort(key=lambda tile: tile.rows * tile.columns, reverse=True)
 
-    def cells_of(tile: _Tile) -> _Cells:
+    def cells_of(tile: _Tile) -> Cells:
         pixels = levels[tile.level][tile.window].astype(np.float32)
         return _cells_above(threshold, pnet(_rows_of(pixels[None]))[0], tile)
 
     if not tiles:
         return Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
-    found = run(cells_of, tiles)
-    cells = _Cells(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+    found: list[Cells] = []
+    for start in range(0, len(tiles), TILES_AT_ONCE):
+        found += run(cells_of, tiles[start : start + TILES_AT_ONCE])
+        found = [capped(Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True))))]
+    (cells,) = found
     boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales))
     kept = nms(boxes, scores, overlap)
     moved = regress(boxes[kept], offsets[kept], inclusive=False)
@@ -288,8 +306,15 @@ def _shares(count: int, fewest: int, most: int) -> Iterator[tuple[int, int]]:
     return pairwise(count * chunk // chunks for chunk in range(chunks + 1 if count else 0))
 
 
-class _Cells(NamedTuple):
-    """P-Net's cells above the threshold, in the rows and columns of their level."""
+class Cells(NamedTuple):
+    """P-Net's cells above the threshold.
+
+    Attributes:
+        levels: (N,) index of the level.
+        rows, columns: (N,) place in the level, cells.
+        scores: (N,) float32 0..1.
+        offsets: (N, 4) regression of the box.
+    """
 
     levels: IntArray
     rows: IntArray
@@ -297,8 +322,34 @@ class _Cells(NamedTuple):
     scores: Float32Array
     offsets: FloatArray
 
+    def take(self, rows: IntArray) -> Cells:
+        """Some of the cells, by their indices."""
+        levels, places = self.levels[rows], (self.rows[rows], self.columns[rows])
+        return Cells(levels, *places, self.scores[rows], self.offsets[rows])
 
-def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> _Cells:
+
+def best_cells(cells: Cells, of_level: int, of_all: int) -> Cells:
+    """The cells with the highest scores; ``cells`` itself when there are no more than allowed.
+
+    Args:
+        cells: N cells in any order, which is kept.
+        of_level: most cells of one level.
+        of_all: most cells.
+    """
+    if len(cells.scores) <= min(of_level, of_all):  # as good as always
+        return cells
+    best = cells
+    for level in np.flatnonzero(np.bincount(cells.levels) > of_level):
+        rest = np.flatnonzero(best.levels != level)
+        own = np.flatnonzero(best.levels == level)
+        own = own[np.argpartition(best.scores[own], -of_level)[-of_level:]]
+        best = best.take(np.sort(np.concatenate([own, rest])))
+    if len(best.scores) > of_all:
+        best = best.take(np.sort(np.argpartition(best.scores, -of_all)[-of_all:]))
+    return best
+
+
+def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> Cells:
     logits = cells[0]
     # The sigmoid of a few survivors costs less than that of every cell; a little below the
     # threshold the logits decide, at it the float32 probabilities, as in the reference.
@@ -309,11 +360,11 @@ def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> _Cells:
     rows, columns = rows[above], columns[above]
     offsets = cells[1:, rows, columns].T
     levels = np.full(len(rows), tile.level)
-    return _Cells(levels, rows + tile.row, columns + tile.column, scores[above], offsets)
+    return Cells(levels, rows + tile.row, columns + tile.column, scores[above], offsets)
 
 
 def _suppressed_in_levels(
-    cells: _Cells, scales: FloatArray
+    cells: Cells, scales: FloatArray
 ) -> tuple[FloatArray, Float32Array, FloatArray]:
     """Boxes, scores and offsets of the cells that stay after NMS within each level."""
     # Column by column: of equal scores the later cell wins, and the reference lists them so.

@@ -16,12 +16,24 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["LANDMARK_NAMES", "Face", "Faces", "FloatArray", "ImageArray", "Landmarks", "Timings"]
+__all__ = [
+    "LANDMARK_NAMES",
+    "NETWORKS",
+    "Face",
+    "Faces",
+    "FloatArray",
+    "ImageArray",
+    "Landmarks",
+    "Timings",
+]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 ImageArray = npt.NDArray[np.uint8]
 
 Point = tuple[float, float]
+
+NETWORKS = ("pnet", "rnet", "onet")
+"""The networks of the cascade, first to last."""
 
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 """Order of the five landmarks; left and right are the viewer's."""
@@ -95,7 +107,8 @@ class Timings:
         total_ms: wall time of the whole call, milliseconds.
         levels: heights and widths of the pyramid's levels, pixels.
         rnet_windows, onet_windows: windows that went through the network.
-        capped: names of the stages whose candidates a cap of ``max_candidates`` cut.
+        capped: where a cap was reached: ``"cells"`` for ``max_cells``, the names of the networks
+            for ``max_candidates``.
     """
 
     pyramid_ms: float

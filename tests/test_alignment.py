@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import FaceDetector, ImageError, OptionsError, align_faces, crop_faces, read_image
-from edge_mtcnn.alignment import TEMPLATE, _similarity
+from edge_mtcnn.alignment import TEMPLATE, _similarity, aligned_faces, cropped_faces
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
 # The five points of ArcFace in 112x112, as its paper's code has them; written again on purpose.
@@ -277,3 +277,17 @@ def test_gray_and_alpha_images_give_rgb_crops(
 def test_what_is_no_image_is_refused(cut: Callable[..., Any]) -> None:
     with pytest.raises(ImageError, match="None"):
         cut(None, faces_at((1, 1, 5, 5)))
+
+
+def test_crops_that_would_take_gigabytes_together_are_refused_and_given_one_by_one() -> None:
+    image = np.zeros((4000, 5000, 3), dtype=np.uint8)
+    faces = faces_at(*[(-1e6, -1e6, 1e6, 1e6)] * 2000)
+    with pytest.raises(OptionsError, match=r"the crops of 2000 faces would take 120\.0 GB, more"):
+        crop_faces(image, faces)
+    with pytest.raises(OptionsError, match=r"100\.7 GB, more than 2 GB; give fewer faces"):
+        align_faces(image, faces, size=4096)
+    one_by_one = zip(cropped_faces(image, faces), aligned_faces(image, faces, 4096), strict=True)
+    crop, aligned = next(one_by_one)
+    assert crop.shape == image.shape
+    assert aligned.shape == (4096, 4096, 3)
+    assert len(align_faces(image, faces, size=8)) == 2000

@@ -13,6 +13,7 @@ import pytest
 
 import edge_mtcnn
 from edge_mtcnn import errors
+from edge_mtcnn.search import Search
 from edge_mtcnn.types import Landmarks, Timings
 
 NAMES = {
@@ -68,17 +69,7 @@ SIGNATURES = {
     "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
     "FaceDetector.detect": ["self", "image", "*", "color", "timings", "timeout"],
     "FaceDetector.detect_batch": ["self", "images", "*", "color", "timings"],
-    "FaceDetector.detect_near": [
-        "self",
-        "image",
-        "boxes",
-        "*",
-        "levels",
-        "quick",
-        "color",
-        "timings",
-    ],
-    "FaceDetector.level_count": ["self", "height", "width"],
+    "FaceDetector.search": ["self", "image", "*", "color", "timings", "timeout"],
     "FaceDetector.warm_up": ["self", "height", "width"],
     "FaceDetector.info": ["self"],
     "FaceDetector.close": ["self"],
@@ -188,8 +179,20 @@ def test_fields(name: str, fields: list[str]) -> None:
 
 def test_the_detector_has_no_public_member_that_is_not_listed() -> None:
     methods = {path.split(".")[1] for path in SIGNATURES if path.startswith("FaceDetector.")}
-    assert public_members(edge_mtcnn.FaceDetector) == methods
+    assert public_members(edge_mtcnn.FaceDetector) == methods | {"options", "runtime"}
     assert public_members(edge_mtcnn.MTCNN) == {"detect_faces", "min_face_size"}
+
+
+def test_a_search_has_these_members_only() -> None:
+    assert public_members(Search) == {"everywhere", "level_count", "near", "quick", "readings"}
+
+
+@pytest.mark.parametrize("name", ["options", "runtime"])
+def test_what_a_detector_was_made_with_cannot_be_replaced(
+    name: str, default_detector: edge_mtcnn.FaceDetector
+) -> None:
+    with pytest.raises(AttributeError):
+        setattr(default_detector, name, None)
 
 
 def test_landmarks_have_five_named_points() -> None:

@@ -240,7 +240,7 @@ def test_no_array_is_written_into(
         before = image.copy()
         detector.detect(image)
         detector.detect(image, color="bgr")
-        detector.detect_near(image, [[10, 10, 90, 90]])
+        detector.search(image).near([[10, 10, 90, 90]])
         detector.detect_batch([image, image])
         assert (image == before).all()
 

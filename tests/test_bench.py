@@ -235,7 +235,7 @@ def test_bench_tells_where_a_cap_cut_the_candidates(
     config = tmp_path / "few.json"
     config.write_text(json.dumps({"detector": {"max_candidates": [50, 20, 10]}}))
     assert main(["bench", "--config", str(config), "--seconds", FEW_SECONDS]) == 0
-    assert "cut by max_candidates: pnet" in capsys.readouterr().out
+    assert "cut by caps: pnet" in capsys.readouterr().out
 
 
 def test_bench_goes_on_without_the_images_that_it_cannot_read(

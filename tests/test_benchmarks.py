@@ -18,6 +18,7 @@ import benchmarks.__main__ as suite
 from benchmarks import (
     accuracy,
     compare,
+    hostile,
     import_time,
     latency,
     limit,
@@ -29,6 +30,7 @@ from benchmarks import (
 )
 from benchmarks.contest import compete, ours, over_images, ratios, running, theirs
 from benchmarks.flops import ONET, PNET, RNET, cascade_flops, network_flops
+from benchmarks.hostile_pictures import PICTURES
 from benchmarks.images import SAMPLES, BenchmarkError, cut, find, image_files, read_rgb
 from benchmarks.peak import measure_peak
 from benchmarks.peer_specs import PEERS
@@ -298,6 +300,21 @@ def test_the_wall_of_photos_shows_as_many_faces_as_it_says(
     assert len(default_detector.detect(picture)) == faces
 
 
+@pytest.mark.parametrize("name", [name for name in PICTURES if "100 Mpx" not in name])
+def test_a_hostile_picture_is_the_same_every_time_and_as_large_as_it_says(name: str) -> None:
+    picture = PICTURES[name]()
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+    assert np.array_equal(picture, PICTURES[name]())
+    height, width, channels = picture.shape
+    assert channels == 3
+    if "Mpx" in name:
+        said = float(name.split()[-2])
+        assert width * height / 1e6 == pytest.approx(said, rel=0.03)  # 1,536,000 is 1.5 Mpx
+    if name.startswith("strip"):
+        assert name.endswith(f"{width}x{height}")
+
+
 # Short real runs, each of which leaves a file of the schema.
 
 
@@ -384,6 +401,40 @@ def test_a_measured_process_that_dies_is_an_error(
 ) -> None:
     assert memory.main(["--quick", "--preset", "no such preset"]) == 2
     assert "exit code 1" in capsys.readouterr().err
+
+
+def test_hostile_measures_a_picture_beside_a_photo_of_its_size(tmp_path: Path) -> None:
+    name = "strip 65000x20"
+    found = run(hostile.main, tmp_path / "r.json", "--only", f"{name}, reference")
+    assert set(found) == {f"hostile/time/{name}, reference", f"hostile/peak/{name}, reference"}
+    peak = found[f"hostile/peak/{name}, reference"]
+    assert peak["value"] > 30  # NumPy, OpenCV and ONNX Runtime alone take more than 30 MB
+    assert peak["detail"]["pixels"] == 65000 * 20
+    assert peak["detail"]["pnet_windows"] > peak["detail"]["rnet_windows"] > 0
+    assert peak["detail"]["photo"] > 30
+
+
+def test_hostile_goes_on_after_a_picture_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = hostile.Case("strip 1x65000", preset="no such preset")
+    monkeypatch.setattr(hostile, "QUICK", (absent, hostile.Case("strip 1x65000")))
+    output = tmp_path / "r.json"
+    assert hostile.main(["--quick", "--output", str(output)]) == 1
+    content = read(output)
+    assert "no such preset" in content["settings"]["failed"][absent.name]
+    assert "hostile/time/strip 1x65000" in {entry["name"] for entry in content["results"]}
+    assert content["targets"][0]["value"] is None
+    assert "OptionsError" in capsys.readouterr().out
+
+
+def test_hostile_fails_where_a_picture_needs_more_memory_than_the_limit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert hostile.main(["--only", "strip 1x65000", "--limit-mb", "50"]) == 1
+    assert "not measured" in capsys.readouterr().out
+    assert hostile.main(["--only", "no such picture"]) == 2
+    assert "LED wall, 1.5 Mpx" in capsys.readouterr().err
 
 
 def test_scaling_varies_one_thing_at_a_time_and_draws_it(tmp_path: Path) -> None:

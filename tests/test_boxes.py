@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+from edge_mtcnn import boxes as boxes_module
 from edge_mtcnn.boxes import nms, overlap_of, regress, square
 from edge_mtcnn.types import FloatArray
 
@@ -174,6 +176,59 @@ def test_nms_agrees_with_the_plain_rule_where_thousands_come_in() -> None:
     kept = nms(boxes, scores, 0.5)
     assert 100 < len(kept) < 1900
     assert kept.tolist() == plain_nms(boxes, scores, 0.5, "union")
+
+
+def every_cell(rng: np.random.Generator, count: int) -> FloatArray:
+    """P-Net's boxes where every cell of every level is a candidate: tiles of faces, a LED wall."""
+    side = int(np.sqrt(count / 2))
+    levels = []
+    for scale in 0.6 * 0.709 ** np.arange(6):
+        cells = 2 * np.argwhere(np.ones([max(1, int(side * scale / 0.6))] * 2))
+        levels.append(np.hstack([np.trunc((cells + edge) / scale) for edge in (1, 12)]))
+    return rng.permutation(np.concatenate(levels))
+
+
+def one_large_among_small(rng: np.random.Generator, count: int) -> FloatArray:
+    """Small boxes and a few that cover them all."""
+    boxes = every_cell(rng, count)
+    boxes[:: count // 8] = [-50, -50, 4000, 4000]
+    return boxes
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS)
+@pytest.mark.parametrize(
+    "layout", [*LAYOUTS, every_cell, one_large_among_small], ids=lambda layout: layout.__name__
+)
+def test_nms_block_by_block_keeps_what_the_plain_rule_keeps(
+    layout: Any, overlap: Overlap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for block, pairs in ((64, 1 << 16), (200, 100)):
+        monkeypatch.setattr(boxes_module, "BLOCK", block)
+        monkeypatch.setattr(boxes_module, "PAIRS_AT_ONCE", block)
+        monkeypatch.setattr(boxes_module, "PAIRS", pairs)
+        rng = np.random.default_rng(block)
+        boxes = layout(rng, 500)
+        for scores in (rng.random(len(boxes)), rng.integers(0, 4, len(boxes)) / 4):
+            for threshold in THRESHOLDS:
+                kept = nms(boxes, scores.astype(np.float32), threshold, overlap)
+                assert kept.tolist() == plain_nms(boxes, scores, threshold, overlap)
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS)
+@pytest.mark.parametrize("layout", [every_cell, one_large_among_small, equal, mixed_sizes])
+def test_nms_of_very_many_neighbours_takes_little_memory(layout: Any, overlap: Overlap) -> None:
+    rng = np.random.default_rng(8)
+    boxes = layout(rng, 20_000)
+    scores = rng.random(len(boxes)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        kept = nms(boxes, scores, 0.7, overlap)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # All pairs of 20,000 boxes would take 3 GB.
+    assert peak < 100e6
+    assert kept.tolist() == plain_nms(boxes, scores, 0.7, overlap)
 
 
 @pytest.mark.parametrize("overlap", OVERLAPS)

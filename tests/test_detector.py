@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import (
+    DetectionTimeout,
     DetectorOptions,
     EdgeMTCNNError,
     FaceDetector,
@@ -152,7 +154,7 @@ def test_any_size_of_noise_is_searched(size: tuple[int, int], detector: FaceDete
     assert faces.boxes.shape == (len(faces), 4)
     assert faces.landmarks.shape == (len(faces), 5, 2)
     assert faces.timings is not None
-    assert len(faces.timings.levels) == detector.level_count(*size)
+    assert len(faces.timings.levels) == detector.search(image).level_count
     assert (len(faces.timings.levels) > 0) == (min(size) >= 20)
 
 
@@ -203,7 +205,7 @@ def test_larger_faces_than_asked_for_are_left_out(photo: ImageArray) -> None:
     # P-Net still proposes the face from windows a third of its size.
     with with_options(min_face_size=20, max_face_size=20) as small:
         assert len(small.detect(photo)) == 0
-        assert small.level_count(512, 512) == 1
+        assert small.search(photo).level_count == 1
     with with_options(min_face_size=20, max_face_size=150) as large:
         assert len(large.detect(photo)) == 1
 
@@ -213,10 +215,10 @@ def test_confidence_filters_by_score(preset: str, crowd: ImageArray) -> None:
     options = DetectorOptions.from_preset(preset)
     with FaceDetector(options) as detector:
         every = detector.detect(crowd)
-        limit = float(np.median(every.scores))
-        detector.options = dataclasses.replace(options, confidence=limit)
+    limit = float(np.median(every.scores))
+    with FaceDetector(dataclasses.replace(options, confidence=limit)) as detector:
         kept = detector.detect(crowd)
-        detector.options = dataclasses.replace(options, confidence=1.0)
+    with FaceDetector(dataclasses.replace(options, confidence=1.0)) as detector:
         certain = detector.detect(crowd)
     assert 0 < len(kept) < len(every) or every.scores.min() == limit
     assert kept == every[every.scores >= limit]
@@ -237,6 +239,51 @@ def test_caps_keep_the_best_and_are_told(crowd: ImageArray) -> None:
     assert len(few) == 3
 
 
+def test_caps_on_cells_keep_the_best_and_are_told(crowd: ImageArray) -> None:
+    with with_options(max_cells=(60, 100)) as capped, with_options() as free:
+        few = capped.detect(crowd, timings=True)
+        every = free.detect(crowd, timings=True)
+    assert few.timings is not None
+    assert every.timings is not None
+    assert few.timings.capped == ("cells",)
+    assert few.timings.rnet_windows <= 100 < every.timings.rnet_windows
+    assert len(few) >= 6
+
+
+def test_a_picture_full_of_faces_takes_little_memory(photo: ImageArray) -> None:
+    face = cv2.resize(photo[60:176, 175:270], (14, 14), interpolation=cv2.INTER_AREA)
+    wall = np.tile(face, (85, 85, 1))
+    everything = {"min_face_size": 10, "scale_factor": 0.79, "thresholds": (0.5, 0.5, 0.3)}
+    with with_options(**everything, max_candidates=(3000, 1000, 500)) as detector:
+        tracemalloc.start()
+        try:
+            faces = detector.detect(wall, timings=True)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert faces.timings is not None
+    assert {"cells", "pnet", "rnet"} <= set(faces.timings.capped)
+    assert len(faces) > 100
+    assert peak < 150e6
+
+
+def test_a_detection_stops_at_its_timeout_and_the_next_one_runs(crowd: ImageArray) -> None:
+    large = np.tile(crowd, (4, 4, 1))
+    with with_options() as detector:
+        before = detector.detect(crowd)
+        with pytest.raises(
+            DetectionTimeout, match=r"stopped after 0.001 s, its timeout\. A smaller"
+        ):
+            detector.detect(large, timeout=0.001)
+        assert detector.detect(crowd, timeout=60) == before
+
+
+@pytest.mark.parametrize("timeout", [0, -1, np.nan, np.inf, "1", True])
+def test_a_timeout_is_a_positive_number_of_seconds(crowd: ImageArray, timeout: Any) -> None:
+    with with_options() as detector, pytest.raises(OptionsError, match="timeout must be a number"):
+        detector.detect(crowd, timeout=timeout)
+
+
 def test_one_candidate_per_stage_still_finds_a_face(photo: ImageArray) -> None:
     with with_options(max_candidates=(1, 1, 1)) as detector:
         faces = detector.detect(photo, timings=True)
@@ -247,7 +294,7 @@ def test_one_candidate_per_stage_still_finds_a_face(photo: ImageArray) -> None:
 
 
 def test_generous_caps_change_nothing(crowd: ImageArray) -> None:
-    with with_options() as usual, with_options(max_candidates=None) as free:
+    with with_options() as usual, with_options(max_cells=None, max_candidates=None) as free:
         assert usual.detect(crowd) == free.detect(crowd)
 
 
@@ -258,7 +305,7 @@ def test_timings_tell_where_the_time_went(detector: FaceDetector, photo: ImageAr
     stages = (timings.pyramid_ms, timings.pnet_ms, timings.rnet_ms, timings.onet_ms)
     assert min(stages) > 0
     assert sum(stages) < timings.total_ms
-    assert len(timings.levels) == detector.level_count(512, 512) == 10
+    assert len(timings.levels) == detector.search(photo).level_count == 10
     assert timings.levels[0] == (308, 308)
     assert timings.rnet_windows > timings.onet_windows > 0
     assert timings.capped == ()
@@ -347,7 +394,7 @@ def test_near_the_face_finds_the_face_without_a_pyramid(
 ) -> None:
     expected = detector.detect(photo)
     moved = expected.boxes + np.array([4, -5, 6, 3])
-    faces = detector.detect_near(photo, moved, timings=True)
+    faces = detector.search(photo, timings=True).near(moved)
     assert len(faces) == 1
     assert iou(faces.boxes[0], expected.boxes[0]) > SAME_FACE_IOU
     assert faces.timings is not None
@@ -358,17 +405,19 @@ def test_near_the_face_finds_the_face_without_a_pyramid(
 def test_near_no_box_and_on_no_level_finds_nothing(
     detector: FaceDetector, photo: ImageArray
 ) -> None:
-    assert len(detector.detect_near(photo, [])) == 0
-    assert len(detector.detect_near(photo, np.zeros((0, 4)))) == 0
+    assert len(detector.search(photo).near([])) == 0
+    assert len(detector.search(photo).near(np.zeros((0, 4)))) == 0
 
 
 def test_near_no_box_on_all_levels_is_detect(detector: FaceDetector, crowd: ImageArray) -> None:
-    levels = range(detector.level_count(*crowd.shape[:2]))
-    assert detector.detect_near(crowd, [], levels=levels) == detector.detect(crowd)
+    search = detector.search(crowd)
+    every = detector.detect(crowd)
+    assert search.near([], range(search.level_count)) == every
+    assert search.everywhere() == every  # the second look at the same levels
 
 
 def test_near_adds_the_levels_named(default_detector: FaceDetector, photo: ImageArray) -> None:
-    faces = default_detector.detect_near(photo, [], levels=[5, 4], timings=True)
+    faces = default_detector.search(photo, timings=True).near([], [5, 4])
     every = default_detector.detect(photo, timings=True)
     assert faces.timings is not None
     assert every.timings is not None
@@ -380,7 +429,7 @@ def test_near_a_level_that_does_not_exist_is_an_index_error(
     default_detector: FaceDetector, photo: ImageArray
 ) -> None:
     with pytest.raises(IndexError):
-        default_detector.detect_near(photo, [], levels=[10])
+        default_detector.search(photo).near([], [10])
 
 
 PLACES_WITHOUT_A_FACE = {
@@ -400,11 +449,11 @@ PLACES_WITHOUT_A_FACE = {
 def test_near_a_place_without_a_face_finds_nothing(
     place: list[float], detector: FaceDetector, photo: ImageArray
 ) -> None:
-    assert len(detector.detect_near(photo, [place])) == 0
+    assert len(detector.search(photo).near([place])) == 0
     # Beside a real place it changes nothing.
     face = detector.detect(photo).boxes.tolist()
-    both = detector.detect_near(photo, [place, *face])
-    assert both == detector.detect_near(photo, face)
+    both = detector.search(photo).near([place, *face])
+    assert both == detector.search(photo).near(face)
     assert len(both) == 1
 
 
@@ -417,7 +466,7 @@ def test_near_wrong_boxes_are_refused(
     boxes: Any, default_detector: FaceDetector, photo: ImageArray
 ) -> None:
     with pytest.raises(OptionsError, match=r"boxes must be finite numbers of shape \(M, 4\)"):
-        default_detector.detect_near(photo, boxes)
+        default_detector.search(photo).near(boxes)
 
 
 def test_a_closed_detector_says_so(photo: ImageArray) -> None:
@@ -428,7 +477,7 @@ def test_a_closed_detector_says_so(photo: ImageArray) -> None:
     for use in (
         lambda: detector.detect(photo),
         lambda: detector.detect_batch([photo, photo]),
-        lambda: detector.detect_near(photo, []),
+        lambda: detector.search(photo),
         detector.warm_up,
         detector.info,
     ):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_mtcnn import FaceDetector, ImageError, OptionsError, draw_faces, read_image
+from edge_mtcnn import FaceDetector, ImageError, OptionsError, draw_faces, drawing, read_image
 from edge_mtcnn.drawing import GREEN, LANDMARK_COLOR, _labels
 from edge_mtcnn.types import Faces, ImageArray
 
@@ -264,3 +264,25 @@ def test_hundreds_of_faces_are_drawn_in_short_time() -> None:
     assert len(boxes) == 500
     picture = draw_faces(gray(size), faces_at(*boxes, size=size))
     assert is_color(picture, GREEN).sum() > 500 * 60
+
+
+def test_scores_of_many_faces_lie_where_comparing_each_with_all_puts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = (600, 800)
+    random = np.random.default_rng(0)
+    corners, sides = random.uniform(-20, 780, (200, 2)), random.uniform(10, 300, (200, 1))
+    boxes: list[Box] = [tuple(box) for box in np.hstack([corners, corners + sides]).tolist()]
+    faces = faces_at(*boxes, size=size)
+    labels = _labels(gray(size), faces)
+    assert len(labels) == 200
+    monkeypatch.setattr(drawing, "_meeting", lambda _, others: others)
+    assert _labels(gray(size), faces) == labels
+
+
+def test_a_box_however_far_outside_is_drawn_as_far_as_it_can_be_seen() -> None:
+    wild = faces_at((50, -1e12, 1e12, 1e12), size=(100, 100))
+    far = faces_at((50, -1e5, 1e5, 1e5), size=(100, 100))
+    picture = draw_faces(gray((100, 100)), wild, scores=False)
+    assert is_color(picture, GREEN).any()
+    assert np.array_equal(picture, draw_faces(gray((100, 100)), far, scores=False))

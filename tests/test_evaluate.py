@@ -17,6 +17,7 @@ from edge_mtcnn.cli import main
 from edge_mtcnn.thresholds import AnnotationError, LabelledImage, evaluate, read_annotations
 from edge_mtcnn.thresholds.evaluating import landmark_error
 from edge_mtcnn.thresholds.measuring import Measured
+from edge_mtcnn.thresholds.precision import Verdicts
 from edge_mtcnn.types import FloatArray
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,6 +164,23 @@ def test_figures_plot_and_journal_are_written(
     for name in ("curves.svg", "curves.pdf"):
         assert main([*arguments[:-2], "--plot", name, *FAST]) == 0
         assert Path(name).stat().st_size > 1000
+
+
+def test_a_curve_of_a_million_detections_is_drawn_with_as_many_points_as_can_be_seen() -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
+    from matplotlib.figure import Figure
+
+    from edge_mtcnn.thresholds.plots import _MOST_POINTS, _false_positive_curve
+
+    count = 1_000_000
+    hits = np.zeros(count, dtype=bool)
+    hits[:1000:2] = hits[-1] = True
+    axes = Figure().subplots()
+    _false_positive_curve(axes, Verdicts(np.linspace(1, 0, count), hits, 1000, 500), "red")
+    x, y = (np.asarray(values) for values in axes.lines[0].get_data())
+    assert _MOST_POINTS / 2 < len(x) <= _MOST_POINTS
+    assert np.allclose(y[:1000], np.cumsum(hits[:1000]) / 1000)  # where the axis is stretched
+    assert (x[-1], y[-1]) == ((count - 501) / 500, 0.501)
 
 
 WRONG = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,18 @@ def test_labels_of_another_size_than_the_upright_image_are_a_failure(
     turned = LabelledImage.of_boxes(images[0].path, "x", [[1, 2, 3, 4]], size=(100, 200))
     found = measure(detector, [turned])
     assert "annotated as 200x100, but the upright image is 512x512" in found.failures[0].reason
+
+
+def test_a_journal_is_read_line_by_line_and_not_held_as_text(tmp_path: Path) -> None:
+    file, count = tmp_path / "journal", 60
+    with Journal(file, SETUP) as journal:
+        for number in range(count):
+            path = tmp_path / f"{number}.jpg"
+            path.write_bytes(b"some bytes")
+            journal.add(path, faces(1000, seed=number))
+    tracemalloc.start()
+    with Journal(file, SETUP) as journal:
+        assert len(journal) == count
+        peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < file.stat().st_size / 2

@@ -34,6 +34,7 @@ CORE: tuple[tuple[str, ...], ...] = (
     ("pyramid",),
     ("stages", "sessions"),
     ("scoring",),
+    ("search",),
     ("detector",),
     ("compat",),
 )

@@ -201,6 +201,7 @@ def test_preset_reference_has_the_settings_of_the_reference() -> None:
     assert reference.resampling == "area"
     assert reference.mirror is False
     assert reference.max_candidates is None
+    assert reference.max_cells is None
 
 
 def test_preset_kiosk_looks_for_large_faces() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_mtcnn.thresholds import average_precision
+from edge_mtcnn.thresholds import average_precision, matching
 from edge_mtcnn.thresholds.matching import match, overlaps
 from edge_mtcnn.thresholds.precision import (
     ScoredBoxes,
@@ -69,6 +69,25 @@ def test_a_detection_belongs_to_the_face_that_it_overlaps_most() -> None:
     found = match(boxes(FACE), np.array([0.9]), near, np.array([True, False]))
     assert found.face.tolist() == [1]
     assert found.ignored.tolist() == [True]
+
+
+def test_thousands_of_pairs_are_matched_in_parts_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 300, (90, 2))
+    faces = np.hstack([corners, corners + random.uniform(20, 60, (90, 1))])
+    found = faces[random.integers(0, 90, 200)] + random.normal(0, 5, (200, 4))
+    scores, counted = random.random(200), random.random(90) < 0.7
+    whole = match(found, scores, faces, counted)
+    assert whole.hit.any()
+    assert whole.ignored.any()
+    assert whole.false.any()
+    for pairs in (1, 500, 17_999):
+        monkeypatch.setattr(matching, "_PAIRS_AT_ONCE", pairs)
+        parts = match(found, scores, faces, counted)
+        for name in ("face", "hit", "ignored"):
+            assert np.array_equal(getattr(parts, name), getattr(whole, name))
 
 
 def test_perfect_detections_have_full_average_precision() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_mtcnn import pyramid
 from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
 from edge_mtcnn.types import FloatArray, ImageArray
 
@@ -207,6 +209,32 @@ def test_area_windows_agree_with_a_plain_average(name: str, size: int) -> None:
     window = AreaSampler(image).windows(np.array([box], dtype=float), size)[0]
     plain = area_resized(cut(image, box), size, size)
     np.testing.assert_allclose(window, plain, rtol=0, atol=GREY_LEVELS)
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_large_windows_are_averaged_strip_by_strip_with_the_same_result(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = np.array([BOXES[name]], dtype=float)
+    sampler = AreaSampler(noise(140, 110))
+    at_once = sampler.windows(box, 24)
+    monkeypatch.setattr(pyramid, "LARGE_WINDOW", 24)
+    by_strips = sampler.windows(box, 24)
+    np.testing.assert_allclose(by_strips, at_once, rtol=0, atol=GREY_LEVELS)
+
+
+def test_a_window_far_larger_than_the_image_takes_little_memory() -> None:
+    box = np.array([[-9_000.0, -9_000, 11_000, 11_000]])  # 4.8 GB of float pixels
+    sampler = AreaSampler(noise(1500, 2000))
+    tracemalloc.start()
+    try:
+        window = sampler.windows(box, 24)[0]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6
+    assert window[:10].max() == 0
+    assert 0 < window[10:14, 10:14].max() < 256
 
 
 @pytest.mark.parametrize("size", [24, 48])

@@ -16,10 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_mtcnn import stages
 from edge_mtcnn.boxes import nms, regress, square
 from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, pyramid_scales
 from edge_mtcnn.sessions import Networks, open_networks
-from edge_mtcnn.stages import Candidates, Network, finish, propose, refine
+from edge_mtcnn.stages import (
+    Candidates,
+    Cells,
+    Network,
+    best_cells,
+    finish,
+    propose,
+    refine,
+)
 from edge_mtcnn.types import FloatArray, ImageArray
 from edge_mtcnn.weights import load_manifest
 from edge_mtcnn.workers import Workers
@@ -125,6 +134,37 @@ def workers() -> Iterator[Callable[[int], Workers]]:
     yield make
     for pool in pools:
         pool.close()
+
+
+def cells_of(levels: list[int], scores: list[float]) -> Cells:
+    count = len(levels)
+    places = np.arange(count)
+    score = np.array(scores, dtype=np.float32)
+    return Cells(
+        np.array(levels, dtype=int),
+        places,
+        places + 100,
+        score,
+        np.zeros((count, 4)) + score[:, None],
+    )
+
+
+def test_the_best_cells_of_a_level_and_of_all_are_kept_in_their_order() -> None:
+    cells = cells_of([0, 0, 0, 1, 1, 2], [0.7, 0.9, 0.8, 0.95, 0.6, 0.65])
+    assert best_cells(cells, 2, 9).rows.tolist() == [1, 2, 3, 4, 5]
+    assert best_cells(cells, 2, 3).rows.tolist() == [1, 2, 3]
+    assert best_cells(cells, 1, 9).rows.tolist() == [1, 3, 5]
+    few = best_cells(cells, 1, 2)
+    assert few.levels.tolist() == [0, 1]
+    assert few.columns.tolist() == [101, 103]
+    np.testing.assert_array_equal(few.offsets[:, 0], few.scores)
+
+
+def test_no_more_cells_than_allowed_are_left_as_they_are() -> None:
+    cells = cells_of([0, 0, 1], [0.7, 0.9, 0.8])
+    assert best_cells(cells, 2, 3) is cells
+    none = cells_of([], [])
+    assert best_cells(none, 1, 1) is none
 
 
 @pytest.mark.parametrize("size", LEVEL_SIZES)
@@ -249,6 +289,26 @@ def test_finish_agrees_with_windows_seen_one_by_one(
         Candidates(found.boxes, found.scores), Candidates(boxes[kept], scores[passed][kept])
     )
     assert found.logits.tolist() == output[passed][kept, 0].tolist()
+
+
+def test_caps_on_cells_hold_whatever_the_number_of_tiles(
+    faces_in_a_row: ImageArray, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level = cv2.resize(faces_in_a_row, (1260, 960))
+    seen: list[int] = []
+
+    def capped(cells: Cells) -> Cells:
+        seen.append(len(cells.scores))
+        return best_cells(cells, 30, 30)
+
+    whole = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped)
+    monkeypatch.setattr(stages, "TILES_AT_ONCE", 1)
+    by_tile = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped)
+    assert seen[0] > 30
+    assert len(seen) > 10
+    assert max(seen[2:]) < seen[0]
+    assert 3 < len(whole.boxes) <= 30
+    assert_same(by_tile, whole)
 
 
 def test_no_levels_give_no_candidates(networks: Networks) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import OptionsError
-from edge_mtcnn.thresholds import Rate, Target, choose, clopper_pearson
+from edge_mtcnn.thresholds import Rate, Target, choose, choosing, clopper_pearson
 from edge_mtcnn.thresholds.intervals import images_to_promise
 from edge_mtcnn.thresholds.scores import ScoreSet, curve, reliability, summary
 from edge_mtcnn.types import FloatArray
@@ -271,6 +271,22 @@ def test_a_promise_is_kept_by_the_limit_and_the_next_image_would_break_it(total:
         else:
             assert rate.interval[0] >= value > clopper_pearson(more, total)[0]
         assert choice.warnings == ()
+
+
+@pytest.mark.parametrize(("kind", "value"), [("fpr", 0.05), ("recall", 0.95)])
+def test_a_promise_over_very_many_images_takes_few_intervals(
+    kind: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    def counted(count: int, total: int, confidence: float) -> tuple[float, float]:
+        counts.append(count)
+        return clopper_pearson(count, total, confidence)
+
+    monkeypatch.setattr(choosing, "clopper_pearson", counted)
+    values = np.linspace(0.01, 0.99, 20_000).astype(np.float32)
+    choose(ScoreSet(values, values), Target(kind, value, promised=True))  # type: ignore[arg-type]
+    assert 5 < len(counts) < 20
 
 
 def test_what_so_few_images_cannot_promise_is_refused_with_the_limit() -> None:

@@ -16,6 +16,7 @@ from edge_mtcnn.video import (
     PresenceOptions,
     Track,
 )
+from edge_mtcnn.video import presence as presence_module
 from edge_mtcnn.video.presence import Presence
 
 SIZE = (480, 640)
@@ -95,6 +96,21 @@ def test_a_new_track_elsewhere_is_another_person() -> None:
     events = presence.update([track(2, x=500, first=1.0, last=1.5)], 1.5, SIZE)
     assert kinds(events) == [FaceAppeared]
     assert [person.id for person in presence.persons()] == [1, 2]
+
+
+def test_of_very_many_persons_those_unseen_longest_leave_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presence_module, "_MOST_PERSONS", 2)
+    presence = Presence(PresenceOptions(leave_after=3600, appear_after=0))
+    left: list[int] = []
+    for number in range(1, 6):
+        now = float(number)
+        here = track(number, x=5000.0 * number, first=now, last=now)
+        events = presence.update([here], now, SIZE)
+        left += [event.person for event in events if isinstance(event, FaceLeft)]
+    assert [person.id for person in presence.persons()] == [4, 5]
+    assert left == [1, 2, 3]
 
 
 def test_nothing_changes_while_nothing_can_be_known_and_the_time_does_not_count() -> None:

@@ -13,6 +13,7 @@ from videos import background, panned, scene
 
 from edge_mtcnn import DetectorOptions, FaceDetector, Faces, OptionsError
 from edge_mtcnn.video import FaceTracker, TrackerOptions
+from edge_mtcnn.video import tracks as tracks_module
 from edge_mtcnn.video.budget import Budget
 from edge_mtcnn.video.motion import MotionGate, thumbnail
 from edge_mtcnn.video.smoothing import FaceFilter
@@ -60,14 +61,14 @@ def test_a_moving_face_keeps_its_id_and_is_found_in_every_frame_with_few_full_se
 def test_a_quick_look_is_o_nets_alone_and_finds_a_face_where_it_was(detector: FaceDetector) -> None:
     frames = list(panned(2, step=3))
     (before,) = detector.detect(frames[0], color="bgr")
-    near = detector.detect_near(frames[1], [before.box], quick=True, color="bgr", timings=True)
+    near = detector.search(frames[1], color="bgr", timings=True).quick([before.box])
     (face,) = near
     (full,) = detector.detect(frames[1], color="bgr")
     assert overlap_of(face.box, full.box) > 0.8
     assert face.score == face.confidence  # no mirror check
     assert near.timings is not None
     assert (near.timings.rnet_windows, near.timings.onet_windows) == (0, 1)
-    nothing = detector.detect_near(background(), [before.box], quick=True, color="bgr")
+    nothing = detector.search(background(), color="bgr").quick([before.box])
     assert len(nothing) == 0
 
 
@@ -215,6 +216,7 @@ def test_the_webcam_video_has_one_id_and_no_frame_without_its_face(
         {"search_gap": -1},
         {"score_gap": 61},
         {"confirm_hits": 0},
+        {"max_tracks": 0},
         {"budget_ms": 0},
         {"budget_share": 100},
     ],
@@ -244,6 +246,57 @@ def test_a_passing_mistake_is_gone_after_two_misses() -> None:
     book.update(faces_at((10, 10)), 0.0)
     assert len(book.update(faces_at(), 0.1)) == 1
     assert len(book.update(faces_at(), 0.2)) == 0
+
+
+def false_faces(count: int, seed: int = 0) -> Faces:
+    """So many faces all over a frame, several of them near each other."""
+    corners = np.random.default_rng(seed).uniform((0, 0), (620, 460), (count, 2))
+    return faces_at(*((float(x), float(y)) for x, y in corners), size=20)
+
+
+def test_a_frame_full_of_false_faces_makes_no_more_tracks_than_allowed() -> None:
+    book = TrackBook(max_tracks=50)
+    for step in range(4):
+        tracks = book.update(false_faces(2000), step * 0.05)
+        assert [track.id for track in tracks] == list(range(1, 51))
+        assert all(track.seen for track in tracks)
+    assert book.untracked == 4 * 1950
+    book.update(faces_at(), 0.2)
+    assert len(book.windows(0.25)) <= 10 * 50
+    book.update(faces_at(), 2.0)
+    assert len(book) == 0
+
+
+def test_known_faces_stay_when_thousands_come_and_the_best_new_ones_get_the_rest() -> None:
+    book = TrackBook(max_tracks=3)
+    book.update(faces_at((0, 0), (300, 0)), 0.0)
+    crowd = faces_at(*((40.0 * step, 200.0) for step in range(16)), (300, 0), (0, 0))
+    tracks = book.update(crowd, 0.05)
+    assert [track.id for track in tracks] == [1, 2, 3]
+    assert [round(track.face.box[0]) for track in tracks] == [0, 300, 0]
+    assert book.untracked == 15
+
+
+def test_a_track_finds_its_face_among_thousands_as_if_it_were_compared_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    books = TrackBook(max_tracks=300), TrackBook(max_tracks=300)
+    for step in range(6):
+        found = false_faces(300 if step == 3 else 200, seed=step // 2)
+        picked = books[0].update(found, step * 0.05)
+        with monkeypatch.context() as patched:
+            patched.setattr(tracks_module, "_FEW", 10_000)
+            compared = books[1].update(found, step * 0.05)
+        assert picked == compared
+        assert any(track.hits > 1 for track in picked) or step == 0
+
+
+def test_a_tracker_counts_the_faces_that_it_does_not_follow(detector: FaceDetector) -> None:
+    tracker = FaceTracker(detector, TrackerOptions(max_tracks=1))
+    for index in range(3):
+        tracks = tracker.update(scene([(0, 30), (240, 30)], (240, 400)), index / FPS)
+        assert [track.id for track in tracks] == [1]
+    assert tracker.counts.untracked >= 1
 
 
 def test_crossing_faces_keep_their_ids() -> None:

@@ -28,6 +28,7 @@ from edge_mtcnn.video import (
     SourceBack,
     SourceLost,
     SourceOptions,
+    TrackerOptions,
     ViewBlocked,
     ViewCleared,
     WatchOptions,
@@ -123,6 +124,15 @@ def test_a_visit_in_a_file_is_told_from_appearing_to_leaving(
     assert left.time - appeared.time == pytest.approx(1.45 - 0.3 + 1.0, abs=0.12)
     last = watcher.snapshot
     assert (last.state, last.frames, last.dropped) == ("ended", 80, 0)
+
+
+def test_faces_that_are_not_followed_are_counted_in_the_snapshot(detector: FaceDetector) -> None:
+    frames = [scene([(0, 30), (240, 30)], (240, 400))] * 5
+    one = WatchOptions(source=SourceOptions(pace="fast"), tracker=TrackerOptions(max_tracks=1))
+    watcher = FaceWatcher(iter(frames), detector, one)
+    with watcher:
+        assert wait_until(state_is(watcher, "ended"), 10)
+    assert watcher.snapshot.untracked >= 1
 
 
 def test_a_watcher_starts_stops_and_starts_again_with_new_numbers(

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from videos import background, panned, scene, wait_until, write_video
 
 from edge_mtcnn import DetectorOptions
 from edge_mtcnn.cli import main
+from edge_mtcnn.cli.watch import _Summary
 from edge_mtcnn.cli.watching import Recording
 from edge_mtcnn.video import Frame, Snapshot
 
@@ -86,6 +89,11 @@ def test_a_calibration_of_another_detector_warns_and_one_threshold_is_enough(
     assert "warning: the threshold may not hold before the camera: min_face_size" in output.err
     assert main(["watch", str(video), "--confidence", "0.5", *calibration]) == 2
     assert "not both" in capsys.readouterr().err
+
+
+def test_the_last_line_tells_of_faces_that_were_not_followed() -> None:
+    watcher: Any = SimpleNamespace(snapshot=Snapshot(frames=5, untracked=7))
+    assert _Summary(watcher).text().endswith("0 dropped, 0 reconnects, 7 faces not followed")
 
 
 def test_events_are_told_in_words(video: Path, capsys: pytest.CaptureFixture[str]) -> None:

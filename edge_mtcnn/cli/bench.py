@@ -213,7 +213,7 @@ class _Measured:
                 f" R-Net, {told['onet_windows']} through O-Net"
             )
             if told["capped"]:
-                yield f"  cut by max_candidates: {', '.join(told['capped'])}"
+                yield f"  cut by caps: {', '.join(told['capped'])}"
         yield ""
         yield f"detect_batch: {self.batch_rate:.1f} images/s"
         if memory["end"] is not None and memory["start"] is not None:

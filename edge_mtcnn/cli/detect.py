@@ -176,15 +176,15 @@ class _Pictures:
 
 
 def _aligned_crops(image: ImageArray, faces: Faces) -> Iterable[ImageArray]:
-    from edge_mtcnn.alignment import align_faces
+    from edge_mtcnn.alignment import aligned_faces
 
-    return align_faces(image, faces)
+    return aligned_faces(image, faces)
 
 
 def _margin_crops(image: ImageArray, faces: Faces) -> Iterable[ImageArray]:
-    from edge_mtcnn.alignment import crop_faces
+    from edge_mtcnn.alignment import cropped_faces
 
-    return crop_faces(image, faces)
+    return cropped_faces(image, faces)
 
 
 def _save(path: Path, image: ImageArray) -> None:

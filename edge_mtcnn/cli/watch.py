@@ -172,7 +172,8 @@ class _Summary:
     def text(self) -> str:
         last = self._watcher.snapshot
         seconds = max(time.monotonic() - self._started, 1e-9)
+        untracked = f", {counted(last.untracked, 'face')} not followed" if last.untracked else ""
         return (
             f"{counted(last.frames, 'frame')} in {seconds:.1f} s ({last.frames / seconds:.1f} per"
-            f" second), {last.dropped} dropped, {counted(last.reconnects, 'reconnect')}"
+            f" second), {last.dropped} dropped, {counted(last.reconnects, 'reconnect')}{untracked}"
         )

@@ -40,6 +40,8 @@ _POINTS_IN_FILE = 200
 class Evidence:
     """One score and where it comes from.
 
+    There is one for each face and one for each image, so false detections do not make more.
+
     Attributes:
         image: the labelled image.
         score: of the detection; NaN where there is none.
@@ -209,11 +211,13 @@ def judged(measured: Measured, iou: float = 0.5) -> tuple[list[Evidence], list[E
     if image.boxes is None:
         return [_best(image, measured, np.ones(len(found), dtype=bool))], []
     matched = match(found.boxes, found.scores, image.boxes, image.counted, iou)
+    hits = np.flatnonzero(matched.hit)
+    hit_of = dict(zip(matched.face[hits].tolist(), hits.tolist(), strict=True))  # one of a face
     faces = []
-    for index in np.flatnonzero(image.counted):
-        hits = np.flatnonzero(matched.hit & (matched.face == index))
-        box = found.boxes[hits[0]] if len(hits) else None
-        score = float(found.scores[hits[0]]) if len(hits) else math.nan
+    for index in np.flatnonzero(image.counted).tolist():
+        hit = hit_of.get(index)
+        box = None if hit is None else found.boxes[hit]
+        score = math.nan if hit is None else float(found.scores[hit])
         faces.append(Evidence(image, score, box, image.boxes[index]))
     return faces, [_best(image, measured, matched.false)] if image.complete else []
 

@@ -12,7 +12,9 @@ distribution of the scores, and the threshold is no lower than that score.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -100,8 +102,9 @@ def choose(scores: ScoreSet, target: Target, confidence: float = 0.95) -> Choice
 def _for_rate(scores: ScoreSet, target: Target, confidence: float) -> float:
     rate, total = target.value, len(scores.nonfaces)
     allowed = math.floor(rate * total + _ROUNDING)
-    while target.promised and clopper_pearson(allowed, total, confidence)[1] > rate:
-        allowed -= 1
+    if target.promised:  # the limit grows with the count
+        limits = partial(_limit, 1, total, confidence)
+        allowed = bisect_right(range(allowed + 1), rate, key=limits) - 1
         if allowed < 0:
             least = clopper_pearson(0, total, confidence)[1]
             raise OptionsError(
@@ -129,8 +132,9 @@ def _for_rate(scores: ScoreSet, target: Target, confidence: float) -> float:
 def _for_recall(scores: ScoreSet, target: Target, confidence: float) -> float:
     recall, total = target.value, len(scores.faces)
     needed = math.ceil(recall * total - _ROUNDING)
-    while target.promised and clopper_pearson(needed, total, confidence)[0] < recall:
-        needed += 1
+    if target.promised:
+        limits = partial(_limit, 0, total, confidence)
+        needed += bisect_left(range(needed, total + 1), recall, key=limits)
         if needed > total:
             most = clopper_pearson(total, total, confidence)[0]
             takes = (
@@ -156,6 +160,11 @@ def _for_recall(scores: ScoreSet, target: Target, confidence: float) -> float:
         return float(lowest)
     middle = np.float32((float(lowest) + float(below.max())) / 2)
     return float(middle if float(below.max()) < middle else lowest)
+
+
+def _limit(which: int, total: int, confidence: float, count: int) -> float:
+    """The lower (0) or upper (1) limit of a share."""
+    return clopper_pearson(count, total, confidence)[which]
 
 
 def _warnings(scores: ScoreSet, target: Target, confidence: float) -> tuple[str, ...]:

@@ -218,7 +218,7 @@ def landmark_error(measured: Sequence[Measured], iou: float = 0.5) -> LandmarkEr
 def _landmark_pairs(measured: Measured, iou: float) -> list[tuple[FloatArray, FloatArray]]:
     """The landmarks of each hit and those of its face."""
     image, found = measured.image, measured.faces
-    if image.boxes is None:
+    if image.boxes is None or np.isnan(image.landmarks).all():
         return []
     matched = match(found.boxes, found.scores, image.boxes, image.counted, iou)
     return [

@@ -88,27 +88,32 @@ class Journal:
     def _read(self) -> int | None:
         """Take over what counts; how many bytes of the file do, ``None`` to start anew."""
         try:
-            content = self._path.read_bytes()
+            stream = self._path.open("rb")
         except FileNotFoundError:
             return None
-        header, *lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True) or [b""]
-        found = _parsed(header)
-        if found.get("edge-mtcnn journal") != _VERSION:
-            if content:
-                self.notice = f"{self._path} is no journal that can be read; starting anew"
-            return None
-        changes = _changes(found.get("setup"), self._setup)
-        if changes:
-            self.notice = f"{self._path} was made with {changes}; starting anew"
-            return None
-        for line in lines:
-            entry = _parsed(line)
-            try:
-                key = (str(entry["path"]), int(entry["size"]), int(entry["changed"]))
-                self._known[key] = _faces(entry)
-            except (KeyError, TypeError, ValueError):
-                continue  # a damaged line costs one detection
-        return len(header) + sum(map(len, lines))
+        with stream:  # line by line: thousands of detections an image make a file of gigabytes
+            header = stream.readline()
+            found = _parsed(header) if header.endswith(b"\n") else {}
+            if found.get("edge-mtcnn journal") != _VERSION:
+                if header:
+                    self.notice = f"{self._path} is no journal that can be read; starting anew"
+                return None
+            changes = _changes(found.get("setup"), self._setup)
+            if changes:
+                self.notice = f"{self._path} was made with {changes}; starting anew"
+                return None
+            whole = len(header)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+                entry = _parsed(line)
+                try:
+                    key = (str(entry["path"]), int(entry["size"]), int(entry["changed"]))
+                    self._known[key] = _faces(entry)
+                except (KeyError, TypeError, ValueError):
+                    continue  # a damaged line costs one detection
+            return whole
 
 
 def _key(path: Path) -> _Key:

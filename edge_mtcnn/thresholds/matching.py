@@ -19,6 +19,9 @@ __all__ = ["BoolArray", "Match", "match", "overlaps"]
 
 BoolArray = npt.NDArray[np.bool_]
 
+_PAIRS_AT_ONCE = 250_000
+"""Pairs of a detection and a face whose overlaps are held at once: 20 MB while they are made."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
@@ -42,11 +45,12 @@ class Match:
 
 def overlaps(boxes: FloatArray, faces: FloatArray) -> FloatArray:
     """(N, M) intersection over union of (N, 4) and (M, 4) boxes."""
-    first, second = boxes[:, None].astype(np.float64), faces[None].astype(np.float64)
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., 2:], second[..., 2:])
-    shared = np.maximum(high - low + 1, 0).prod(axis=-1)
-    union = _areas(first) + _areas(second) - shared
+    first, second = boxes.astype(np.float64), faces.astype(np.float64)
+    left, top, right, bottom = first.T[..., None]
+    width = np.minimum(right, second[:, 2]) - np.maximum(left, second[:, 0]) + 1
+    height = np.minimum(bottom, second[:, 3]) - np.maximum(top, second[:, 1]) + 1
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    union = _areas(first)[:, None] + _areas(second) - shared
     # No area at all, as of an annotated box turned inside out, overlaps nothing.
     ratio: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return ratio
@@ -72,9 +76,14 @@ def match(
     if not count or not len(faces):
         nowhere = np.full(count, -1, dtype=np.intp)
         return Match(nowhere, np.zeros(count, dtype=bool), np.zeros(count, dtype=bool))
-    shared = overlaps(boxes, faces)
-    face = shared.argmax(axis=1)
-    near = shared[np.arange(count), face] >= iou
+    face = np.empty(count, dtype=np.intp)
+    near = np.empty(count, dtype=bool)
+    step = max(_PAIRS_AT_ONCE // len(faces), 1)
+    for start in range(0, count, step):  # thousands of both would take gigabytes together
+        rows = slice(start, start + step)
+        shared = overlaps(boxes[rows], faces)
+        face[rows] = shared.argmax(axis=1)
+        near[rows] = shared.max(axis=1) >= iou
     ignored = near & ~counted[face]
     hit = np.zeros(count, dtype=bool)
     order = np.argsort(-scores, kind="stable")

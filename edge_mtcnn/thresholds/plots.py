@@ -60,6 +60,8 @@ _STYLE: dict[Any, Any] = {
 _SIZE = (4.2, 3.2)  # inches; as wide as a phone, so that text keeps its size there
 _PAPER = ("#1f2933", "#c4ccd4", "#00698f", "#b3400f")  # the same four for files
 _NEAREST_TO_ONE = 1e-5
+_MOST_POINTS = 20_000
+"""Of a curve over all detections; more than the pixels of the plot can show."""
 
 
 def require_plots(path: str | None = None) -> None:
@@ -180,6 +182,10 @@ def write_curves(result: Evaluation, path: Path) -> None:
 def _false_positive_curve(axes: Any, verdicts: Verdicts, color: str) -> None:
     false = np.cumsum(~verdicts.hits) / max(verdicts.images, 1)
     recall = np.cumsum(verdicts.hits) / max(verdicts.faces, 1)
+    if len(false) > _MOST_POINTS:  # close to each other at the left, as on the axis
+        places = np.geomspace(1, len(false), _MOST_POINTS).round().astype(int)
+        rows = np.unique(places) - 1
+        false, recall = false[rows], recall[rows]
     axes.step(false, recall, where="post", color=color, linewidth=2)
     axes.set(xlabel="false positives per image", ylabel="recall", ylim=(0, 1.02))
     axes.set_xscale("symlog", linthresh=0.01)

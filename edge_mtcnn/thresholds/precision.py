@@ -91,7 +91,8 @@ def judge(
     Raises:
         ValueError: the three do not speak of the same number of images.
     """
-    scores, hits, every, faces = [], [], [], 0
+    scores, hits, faces = [], [], 0
+    lowest, highest = np.inf, -np.inf
     for (boxes, given), truth, chosen in zip(detections, ground_truth, counted, strict=True):
         truth = np.asarray(truth, dtype=np.float64).reshape(-1, 4)
         mask = _mask(chosen, len(truth))
@@ -99,14 +100,15 @@ def judge(
         found = match(boxes, given, truth, mask, iou)
         scores.append(given[~found.ignored])
         hits.append(found.hit[~found.ignored])
-        every.append(given)
+        lowest = min(lowest, given.min(initial=np.inf))
+        highest = max(highest, given.max(initial=-np.inf))
         faces += int(mask.sum())
     if not scores:
         return Verdicts(np.zeros(0), np.zeros(0, dtype=bool), 0, 0)
-    flat, whole = np.concatenate(scores), np.concatenate(every)
+    flat = np.concatenate(scores)
     order = np.argsort(-flat, kind="stable")
-    lowest, highest = (float(whole.min()), float(whole.max())) if len(whole) else (0.0, 1.0)
-    return Verdicts(flat[order], np.concatenate(hits)[order], faces, len(scores), lowest, highest)
+    span = (float(lowest), float(highest)) if lowest <= highest else (0.0, 1.0)
+    return Verdicts(flat[order], np.concatenate(hits)[order], faces, len(scores), *span)
 
 
 def precision_recall(verdicts: Verdicts) -> PrecisionRecall:

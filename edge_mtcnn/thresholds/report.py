@@ -190,7 +190,7 @@ def _pictures(
     if any(found.annotated is not None for found in evidence):
         text += " Detections are yellow, annotated faces blue."
     yield f'<p>{text}</p><ul class="pictures">'
-    for found in evidence:
+    for found in evidence:  # ten at most, so that an image is read twenty times at most
         reached = found.score >= threshold
         name, verdict = escape(found.image.name), above if reached else below
         score = "no detection" if math.isnan(found.score) else f"score {found.score:.6f}"

@@ -202,6 +202,7 @@ class WatchLoop(threading.Thread):
             source_fps=self._source.fps,
             dropped=self._source.dropped,
             reconnects=self._source.reconnects,
+            untracked=self._tracker.counts.untracked,
             **changes,  # type: ignore[arg-type]
         )
         self._publish(frame)

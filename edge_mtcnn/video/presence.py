@@ -20,6 +20,9 @@ from edge_mtcnn.video.tracks import Track
 
 __all__ = ["Person", "Presence", "PresenceOptions"]
 
+_MOST_PERSONS = 1000
+"""Of more persons than that, those unseen longest leave early. Those who are seen are never more
+than the tracks."""
 # A new track is the person that has just lost its own when it is this near, in face sizes.
 _SAME_PLACE = 1.0
 _SAME_SIZE = 1.7
@@ -175,6 +178,7 @@ class Presence:
         for here in self._here.values():
             here.seen = False
         carried = {here.track: here for here in self._here.values()}
+        alive = {track.id for track in tracks}
         for track in tracks:
             if not track.confirmed or not self._counts(track, frame_size):
                 continue
@@ -182,7 +186,7 @@ class Presence:
             if known is not None:
                 self._follow(known, track, frame_size)
             elif track.seen and track.mean_score >= self.options.confidence:
-                adopted = self._adopted(track, frame_size, {t.id for t in tracks})
+                adopted = self._adopted(track, frame_size, alive)
                 if adopted is not None:
                     self._follow(adopted, track, frame_size)
                 elif time - track.first_seen >= self.options.appear_after:
@@ -193,6 +197,7 @@ class Presence:
             if time - max(here.last_seen, self._blind_time) > self.options.leave_after
         ]
         events.extend(self._leave(gone, time, "gone"))
+        events.extend(self._leave(self._excess(), time, "gone"))
         return events + self._select(time)
 
     def unknown(self, time: float) -> list[Event]:
@@ -261,6 +266,14 @@ class Presence:
             if here.track not in alive and near and alike:
                 return here
         return None
+
+    def _excess(self) -> list[_Here]:
+        """The persons unseen longest, where there are too many."""
+        excess = len(self._here) - _MOST_PERSONS
+        if excess <= 0:
+            return []
+        unseen = [here for here in self._here.values() if not here.seen]
+        return sorted(unseen, key=lambda here: here.last_seen)[:excess]
 
     def _leave(
         self, gone: list[_Here], time: float, reason: Literal["gone", "unknown", "stopped"]

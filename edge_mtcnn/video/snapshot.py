@@ -34,6 +34,7 @@ class Snapshot:
         source_fps: frames per second, where the source tells.
         frames, dropped, reconnects: frames looked at, frames that came too fast, returns of the
             source.
+        untracked: faces of all frames that were not followed, see ``TrackerOptions.max_tracks``.
         fps: frames looked at per second, lately.
         latency_ms: time that the newest frame took.
     """
@@ -52,6 +53,7 @@ class Snapshot:
     frames: int = 0
     dropped: int = 0
     reconnects: int = 0
+    untracked: int = 0
     fps: float = 0.0
     latency_ms: float = 0.0
 

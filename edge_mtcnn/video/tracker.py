@@ -9,8 +9,9 @@ for one.
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from edge_mtcnn.video.tracks import Track, TrackBook
 
 if TYPE_CHECKING:
     from edge_mtcnn.detector import FaceDetector
+    from edge_mtcnn.search import Search
 
 __all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
 
@@ -43,6 +45,8 @@ class TrackerOptions:
             the mirror check, seconds, 0..60; it is scored in every frame that is searched anyway.
         confirm_hits: sights after which a track is confirmed, 1..100.
         keep_seconds: time that a confirmed track is kept without a sight, 0..60.
+        max_tracks: faces followed at the same time, 1..10,000. A frame full of false faces may not
+            make more: each is looked for in every frame, at up to ten places.
         budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for
             no limit. When it is short, new faces are found later and known ones are looked at in
             fewer frames; ``discovery_seconds`` is then a wish.
@@ -56,6 +60,7 @@ class TrackerOptions:
     score_gap: float = 0.5
     confirm_hits: int = 2
     keep_seconds: float = 1.0
+    max_tracks: int = 500
     budget_ms: float | None = None
     budget_share: float | None = None
 
@@ -66,6 +71,7 @@ class TrackerOptions:
         check_number("score_gap", self.score_gap, 0, 60)
         check_int("confirm_hits", self.confirm_hits, 1, 100)
         check_number("keep_seconds", self.keep_seconds, 0, 60)
+        check_int("max_tracks", self.max_tracks, 1, 10_000)
         if self.budget_ms is not None:
             check_number("budget_ms", self.budget_ms, 0.1, 60_000)
         if self.budget_share is not None:
@@ -74,7 +80,7 @@ class TrackerOptions:
 
 @dataclass(slots=True)
 class TrackerCounts:
-    """What a tracker has done so far, in frames.
+    """What a tracker has done so far, in frames; but ``untracked`` is in faces.
 
     Attributes:
         frames: all frames.
@@ -82,6 +88,7 @@ class TrackerCounts:
         rotating: with a part of the pyramid.
         near: with known faces looked for where expected.
         skipped: in which nothing was looked for.
+        untracked: faces that were found and not followed, as ``max_tracks`` others were already.
     """
 
     frames: int = 0
@@ -89,6 +96,7 @@ class TrackerCounts:
     rotating: int = 0
     near: int = 0
     skipped: int = 0
+    untracked: int = 0
 
 
 class FaceTracker:
@@ -103,17 +111,19 @@ class FaceTracker:
         self.options = options or TrackerOptions()
         self.counts = TrackerCounts()
         self._detector = detector
-        self._book = TrackBook(self.options.confirm_hits, self.options.keep_seconds)
+        self._book = TrackBook(
+            self.options.confirm_hits, self.options.keep_seconds, self.options.max_tracks
+        )
         self._gate = MotionGate()
         threads = int(detector.info()["threads"])
         self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
         self._last: float | None = None
-        self._begin((0, 0))
+        self._begin((0, 0), 0)
 
     def reset(self) -> None:
         """Forget all tracks, as after a cut; ids go on."""
         self._book.clear()
-        self._begin((0, 0))
+        self._begin((0, 0), 0)
 
     def update(
         self,
@@ -137,27 +147,31 @@ class FaceTracker:
         """
         started = clock.perf_counter()
         now = clock.monotonic() if time is None else time
-        height, width = image.shape[:2]
-        if (height, width) != self._size:
+        search = self._detector.search(image, color=color)
+        size = (image.shape[0], image.shape[1])
+        if size != self._size:
             self._book.clear()
-            self._begin((height, width))
+            self._begin(size, search.level_count)
         step = max(now - self._last, 0.0) if self._last is not None else 0.0
         self._last = now
         self.counts.frames += 1
         self._budget.frame(step)
 
-        faces = self._look(image, now, step, color, small)
+        # Made where it is needed: most frames with a known face do without.
+        frame = _Frame(search, now, lambda: thumbnail(image) if small is None else small)
+        faces = self._look(frame, step)
         self._budget.spent((clock.perf_counter() - started) * 1e3)
         if faces is None:
             self.counts.skipped += 1
             return self._book.tracks(now)
-        return self._book.update(faces, now, scored=self._scored == now)
+        tracks = self._book.update(faces, now, scored=self._scored == now)
+        self.counts.untracked = self._book.untracked
+        return tracks
 
-    def _begin(self, size: tuple[int, int]) -> None:
-        """Start anew with frames of this size."""
+    def _begin(self, size: tuple[int, int], levels: int) -> None:
+        """Start anew with frames of this size and number of pyramid levels."""
         self._size = size
-        self._levels = self._detector.level_count(*size) if min(size) else 0
-        self._parts = _parts(self._levels)
+        self._parts = _parts(levels)
         self._last = None
         self._turn = 0  # next part of the rotation, and how many are due
         self._due = 0.0
@@ -166,22 +180,17 @@ class FaceTracker:
         self._gate = MotionGate()
         self._budget.forget()
 
-    def _look(
-        self, image: ImageArray, now: float, step: float, color: Any, small: ImageArray | None
-    ) -> Faces | None:
-        """The faces found in this frame; ``None`` when nothing was looked for."""
-        boxes = self._book.windows(now)
+    def _look(self, frame: _Frame, step: float) -> Faces | None:
+        """The faces found in this frame; ``None`` when nothing was looked for.
+
+        The cheapest look that will do: O-Net alone at the known faces, then R-Net too and a part of
+        the pyramid, then everywhere. All of them share the preparation of the frame.
+        """
+        boxes = self._book.windows(frame.time)
         self._since_full += 1
         self._due += step * len(self._parts) / self.options.discovery_seconds
-        asked = (
-            self._since_full >= self.options.full_every
-            or self._due >= max(len(self._parts), 1)
-            or (
-                now - self._full_time >= self.options.search_gap and self._news(image, boxes, small)
-            )
-        )
-        if asked and self._budget.allows_search(1.0):
-            return self._full(image, boxes, now, color, small)
+        if self._full_is_due(frame, boxes) and self._budget.allows_search(1.0):
+            return self._full(frame, boxes)
 
         levels = self._rotated()
         if len(boxes) and not self._budget.allows_near():
@@ -191,47 +200,50 @@ class FaceTracker:
         self.counts.near += bool(len(boxes))
         self.counts.rotating += bool(levels)
         started = clock.perf_counter()
-        known = self._known(image, boxes, now, color) if not levels and len(boxes) else None
+        known = self._known(frame, boxes) if not levels and len(boxes) else None
         if known is not None:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
             return known
-        self._scored = now
-        faces = self._detector.detect_near(image, boxes, levels=levels, color=color)
+        self._scored = frame.time
+        faces = frame.search.near(boxes, levels)
         if not levels:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
         if not len(boxes):
             # Nothing was looked for at the places of the tracks; what was found may still be
             # theirs.
             return faces if len(faces) or not len(self._book) else None
-        if self._lost(faces, now) and self._budget.allows_search(1.0):
-            return self._full(image, boxes, now, color, small)
+        if self._lost(faces, frame.time) and self._budget.allows_search(1.0):
+            return self._full(frame, boxes)
         return faces
 
-    def _known(self, image: ImageArray, boxes: FloatArray, now: float, color: Any) -> Faces | None:
-        """The known faces, all of them, at a quick look; ``None`` when more than that is due."""
-        if not self._book.settled or now - self._scored >= self.options.score_gap:
-            return None
-        faces = self._detector.detect_near(image, boxes, quick=True, color=color)
-        return faces if self._book.all_in(faces, now) else None
-
-    def _full(
-        self, image: ImageArray, boxes: FloatArray, now: float, color: Any, small: ImageArray | None
-    ) -> Faces:
-        """All levels, and the expected places too."""
-        started = clock.perf_counter()
-        faces = self._detector.detect_near(image, boxes, levels=range(self._levels), color=color)
-        self._budget.full_took((clock.perf_counter() - started) * 1e3)
-        self.counts.full += 1
-        self._since_full, self._full_time, self._scored = 0, now, now
-        self._turn, self._due = 0, 0.0
-        self._gate.mark(thumbnail(image) if small is None else small)
-        return faces
-
-    def _news(self, image: ImageArray, boxes: FloatArray, small: ImageArray | None) -> bool:
-        """Whether someone new has come, who may not be alone, or an empty scene has changed."""
+    def _full_is_due(self, frame: _Frame, boxes: FloatArray) -> bool:
+        """Whether all levels should be searched: after a time, or because the scene asks for it."""
+        if self._since_full >= self.options.full_every or self._due >= max(len(self._parts), 1):
+            return True
+        if frame.time - self._full_time < self.options.search_gap:
+            return False
+        # A new track may not be alone; an empty scene may have changed.
         if len(boxes):
             return self._book.born_since(self._full_time)
-        return self._gate.changed(thumbnail(image) if small is None else small)
+        return self._gate.changed(frame.small())
+
+    def _known(self, frame: _Frame, boxes: FloatArray) -> Faces | None:
+        """The known faces, all of them, at a quick look; ``None`` when more than that is due."""
+        if not self._book.settled or frame.time - self._scored >= self.options.score_gap:
+            return None
+        faces = frame.search.quick(boxes)
+        return faces if self._book.all_in(faces, frame.time) else None
+
+    def _full(self, frame: _Frame, boxes: FloatArray) -> Faces:
+        """All levels, and the expected places too."""
+        started = clock.perf_counter()
+        faces = frame.search.everywhere(boxes)
+        self._budget.full_took((clock.perf_counter() - started) * 1e3)
+        self.counts.full += 1
+        self._since_full, self._full_time, self._scored = 0, frame.time, frame.time
+        self._turn, self._due = 0, 0.0
+        self._gate.mark(frame.small())
+        return faces
 
     def _lost(self, faces: Faces, now: float) -> bool:
         """Whether a track that was just there is not, long enough after the last full search."""
@@ -254,6 +266,20 @@ class FaceTracker:
             self._turn = (self._turn + 1) % len(self._parts)
             self._due -= 1
         return tuple(levels)
+
+
+class _Frame(NamedTuple):
+    """The frame that is looked at.
+
+    Attributes:
+        search: for faces in it.
+        time: seconds.
+        small: makes its thumbnail.
+    """
+
+    search: Search
+    time: float
+    small: Callable[[], ImageArray]
 
 
 def _parts(levels: int) -> list[tuple[int, ...]]:

@@ -7,6 +7,7 @@ pure rule without images or detector. Boxes are ``x1, y1, x2, y2``, source pixel
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ _SCALES_OF_A_MISSED_FACE = (1.35, 0.8)
 # Where no movement is known or it was mistaken, the face is looked for to the sides, in face sizes.
 _SIDESTEP = 0.35
 _SCORES_OF_A_MEAN = 4
+_FEW = 16
+"""Faces up to which a track is compared with all of them faster than the near ones are found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +62,19 @@ class TrackBook:
     Args:
         confirm_hits: sights after which a track is confirmed, at least 1.
         keep_seconds: time that a confirmed track is kept without a sight.
+        max_tracks: tracks followed at the same time, at least 1.
+
+    Attributes:
+        untracked: faces of all frames so far that were not followed because of ``max_tracks``.
     """
 
-    def __init__(self, confirm_hits: int = 2, keep_seconds: float = 1.0) -> None:
+    def __init__(
+        self, confirm_hits: int = 2, keep_seconds: float = 1.0, max_tracks: int = 500
+    ) -> None:
+        self.untracked = 0
         self._confirm_hits = confirm_hits
         self._keep_seconds = keep_seconds
+        self._max_tracks = max_tracks
         self._followed: list[_Followed] = []
         self._paired: tuple[Faces, float, list[tuple[int, int]]] | None = None  # the last
         self._next_id = 1
@@ -124,8 +135,10 @@ class TrackBook:
     def update(self, faces: Faces, time: float, *, scored: bool = True) -> tuple[Track, ...]:
         """Take in the faces of a frame; tracks without a face count as missed.
 
+        Known tracks stay. New faces are followed in the order given, as far as ``max_tracks`` goes.
+
         Args:
-            faces: all that was found, of which some may be new.
+            faces: all that was found, of which some may be new; best first.
             time: monotonic time of the frame, seconds.
             scored: their scores count; else known tracks keep theirs.
 
@@ -141,15 +154,20 @@ class TrackBook:
         for row, followed in enumerate(self._followed):
             if row not in paired:
                 followed.missed += 1
-        for column in range(len(faces)):
-            if column not in known:
-                self._followed.append(_Followed(self._next_id, faces[column], time))
-                self._next_id += 1
         self._followed = [followed for followed in self._followed if self._kept(followed, time)]
+        new = [column for column in range(len(faces)) if column not in known]
+        room = self._max_tracks - len(self._followed)
+        for column in new[:room]:
+            self._followed.append(_Followed(self._next_id, faces[column], time))
+            self._next_id += 1
+        self.untracked += len(new[room:])
         return self.tracks(time)
 
     def tracks(self, time: float) -> tuple[Track, ...]:
-        """The tracks as expected at ``time``, without new faces."""
+        """The tracks as expected at ``time``, without new faces.
+
+        Compares each unseen track with each seen one, which ``max_tracks`` bounds.
+        """
         tracks = [followed.track(time, self._confirm_hits) for followed in self._followed]
         seen = [track.face.box for track in tracks if track.seen]
         return tuple(
@@ -170,15 +188,15 @@ class TrackBook:
         last = self._paired
         if last is not None and last[0] is faces and last[1] == time:
             return last[2]
-        boxes = faces.boxes.tolist()
+        near = _Nearby(faces.boxes)
         fits = []
         for row, followed in enumerate(self._followed):
             expected = followed.filter.expected(time).box
             reach = _FARTHEST_CENTRE * (followed.missed + 1 if followed.hits == 1 else 1)
-            for column, box in enumerate(boxes):
-                fit = _fit(expected, box, reach)
-                if followed.missed:  # it may have stopped where it was
-                    fit = max(fit, _fit(followed.last_box, box, reach))
+            # A track that was missed may have stopped where it was.
+            places = (expected, followed.last_box) if followed.missed else (expected,)
+            for column, box in near.to(places, reach):
+                fit = max(_fit(place, box, reach) for place in places)
                 if fit > 0:  # of two equal fits, the track that was seen more recently
                     fits.append((fit - 0.02 * min(followed.missed, 10), row, column))
         fits.sort(reverse=True)
@@ -259,6 +277,33 @@ class _Followed:
             hits=self.hits,
             mean_score=self._mean_score,
         )
+
+
+class _Nearby:
+    """The faces of a frame, of which those near a place can be picked without comparing them all.
+
+    Args:
+        boxes: (N, 4) of the faces.
+    """
+
+    def __init__(self, boxes: FloatArray) -> None:
+        self._boxes: list[Box] = [tuple(box) for box in boxes.tolist()]
+        exact = boxes.astype(np.float64)
+        self._centres = (exact[:, :2] + exact[:, 2:]) / 2
+        self._sides = exact[:, 2:] - exact[:, :2]
+
+    def to(self, places: Sequence[Box], reach: float) -> Iterable[tuple[int, Box]]:
+        """Number and box of every face that ``_fit`` may take for one of the places, and others."""
+        if len(self._boxes) <= _FEW:
+            return enumerate(self._boxes)
+        near = np.zeros(len(self._boxes), dtype=bool)
+        for x1, y1, x2, y2 in places:
+            apart = np.abs(self._centres - ((x1 + x2) / 2, (y1 + y2) / 2))
+            sides = self._sides + np.array((x2 - x1, y2 - y1))
+            # Half of both sides where the boxes meet; `reach` is in sizes of the larger.
+            farthest = np.maximum(sides / 2, reach * sides.sum(axis=1, keepdims=True) / 2)
+            near |= (apart <= farthest + 1).all(axis=1)
+        return [(column, self._boxes[column]) for column in np.flatnonzero(near).tolist()]
 
 
 def _fit(track: Box, face: Box, reach: float) -> float:

@@ -1,0 +1,300 @@
+"""``Search``: one image through the whole cascade, in the order in which it happens.
+
+    image -> levels -> P-Net -> windows -> R-Net -> finalists -> O-Net -> mirror check -> faces
+
+The stages themselves are in ``stages``, the sampling of pixels in ``pyramid``. The networks come in
+as callables, the threads as a ``map`` and the image as a function that makes it, which is called
+when the first pixel is needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_mtcnn.boxes import square
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import DetectorOptions
+from edge_mtcnn.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
+from edge_mtcnn.scoring import ScoreModel
+from edge_mtcnn.stages import (
+    Candidates,
+    Cells,
+    Found,
+    Map,
+    Network,
+    best_cells,
+    finish,
+    look_again,
+    propose,
+    refine,
+)
+from edge_mtcnn.types import NETWORKS, Faces, FloatArray, ImageArray, Timings
+
+__all__ = ["Networks", "Search"]
+
+_Boxes = TypeVar("_Boxes", Candidates, Found)
+
+
+class Networks(Protocol):
+    """The three networks of the cascade."""
+
+    @property
+    def pnet(self) -> Network:
+        """(1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns)."""
+
+    @property
+    def rnet(self) -> Network:
+        """(n, 1, 24, 72) float32 pixels to (n, 5)."""
+
+    @property
+    def onet(self) -> Network:
+        """(n, 1, 48, 144) float32 pixels to (n, 15)."""
+
+
+class Search:
+    """The search for faces in one image, prepared once for several looks at it.
+
+    Args:
+        image: makes the (H, W, 3) uint8 RGB image; called at most once.
+        size: H and W, pixels.
+        options: what to look for.
+        networks: P-, R- and O-Net.
+        run: shares jobs among threads.
+        score: model of the calibrated score; ``None`` for O-Net's confidence, without a mirror
+            check.
+        timings: attach ``Timings`` to each result.
+    """
+
+    def __init__(
+        self,
+        image: Callable[[], ImageArray],
+        size: tuple[int, int],
+        options: DetectorOptions,
+        networks: Networks,
+        run: Map,
+        *,
+        score: ScoreModel | None,
+        timings: bool = False,
+    ) -> None:
+        self._image = image
+        self._size = size
+        self._options = options
+        self._networks = networks
+        self._run = run
+        self._score = score
+        self._timings = timings
+        self._scales = pyramid_scales(
+            *size, options.min_face_size, options.scale_factor, options.max_face_size
+        )
+        self._levels: dict[int, ImageArray] = {}
+        rules = zip(options.thresholds, options.nms, strict=True)
+        self._rules = dict(zip(NETWORKS, rules, strict=True))  # threshold and overlap
+
+    @property
+    def level_count(self) -> int:
+        """Levels of the image pyramid; 0 where the image is smaller than the smallest face."""
+        return len(self._scales)
+
+    def everywhere(self, boxes: npt.ArrayLike = ()) -> Faces:
+        """Find all faces.
+
+        Args:
+            boxes: as for ``near``; they are looked at beside what P-Net proposes.
+        """
+        return self.near(boxes, range(self.level_count))
+
+    def near(self, boxes: npt.ArrayLike, levels: Sequence[int] = ()) -> Faces:
+        """Find the faces at expected places and on some levels of the pyramid.
+
+        R-Net and O-Net look at the boxes and at what P-Net proposes on the levels: following known
+        faces through a video costs a fraction of a search everywhere.
+
+        Args:
+            boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
+                A box beside the image, or more than twice as large, is left out.
+            levels: indices of the levels, 0 the largest.
+
+        Returns:
+            The faces found, best first.
+
+        Raises:
+            OptionsError: ``boxes`` is not of shape (M, 4), or not of finite numbers.
+            IndexError: there is no such level.
+        """
+        places = _places(boxes, *self._size)
+        trace = _Trace(self._options)
+        found = self._found(places, levels, trace)
+        if self._score is None:
+            return self._faces(found, found.scores, found.landmarks, trace)
+        readings = self._read_again(found, trace)
+        scores = self._score.scores(found, readings)
+        return self._faces(found, scores, self._score.landmarks(found, readings), trace)
+
+    def quick(self, boxes: npt.ArrayLike) -> Faces:
+        """Find faces that are known from the frame before: only O-Net looks at their boxes.
+
+        Args, errors: as for ``near``.
+
+        Returns:
+            The faces found, best first; ``Face.score`` is O-Net's confidence.
+        """
+        places = _places(boxes, *self._size)
+        trace = _Trace(self._options)
+        found = self._finish(_NO_CANDIDATES.after(places), trace)
+        return self._faces(found, found.scores, found.landmarks, trace)
+
+    def readings(self) -> tuple[Found, list[Found]]:
+        """All that O-Net finds, and its further readings, as the score model is fitted to them."""
+        trace = _Trace(self._options)
+        found = self._found(np.zeros((0, 4)), range(self.level_count), trace)
+        return found, self._read_again(found, trace)
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        image = self._image()
+        if self._options.resampling == "area":
+            return AreaSampler(image)
+        return OctaveSampler(image, self._scales[-1] if self._scales else 1.0)
+
+    def _found(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Found:
+        """The stages one after the other."""
+        pixels = self._pixels_of(levels)
+        trace.levels = tuple((pixel.shape[0], pixel.shape[1]) for pixel in pixels)
+        trace.lap("pyramid_ms")
+
+        scales = [self._scales[level] for level in levels]
+        proposed = propose(
+            pixels, scales, self._networks.pnet, *self._rules["pnet"], self._run, trace.best_cells
+        )
+        # Expected places are certain: no cap drops them, and R-Net's NMS prefers them.
+        windows = trace.best("pnet", proposed).after(places)
+        trace.rnet_windows = len(windows.boxes)
+        trace.lap("pnet_ms")
+
+        refined = refine(
+            windows, self._sampler, self._networks.rnet, *self._rules["rnet"], self._run
+        )
+        finalists = trace.best("rnet", refined)
+        trace.lap("rnet_ms")
+        return self._finish(finalists, trace)
+
+    def _pixels_of(self, levels: Sequence[int]) -> list[ImageArray]:
+        """The levels' images, each made once."""
+        missing = [level for level in levels if level not in self._levels]
+        scales = [self._scales[level] for level in missing]
+        make = self._sampler.level
+        # Levels from octaves cost less than sharing them among threads would.
+        shared = self._options.resampling == "area"
+        made = self._run(make, scales) if shared else [make(scale) for scale in scales]
+        self._levels.update(zip(missing, made, strict=True))
+        return [self._levels[level] for level in levels]
+
+    def _finish(self, finalists: Candidates, trace: _Trace) -> Found:
+        """O-Net on each finalist."""
+        found = finish(
+            finalists, self._sampler, self._networks.onet, *self._rules["onet"], self._run
+        )
+        trace.onet_windows = len(finalists.boxes)
+        found = trace.best("onet", found)
+        trace.lap("onet_ms")
+        return found
+
+    def _read_again(self, found: Found, trace: _Trace) -> list[Found]:
+        """The mirror check."""
+        readings = look_again(found, self._sampler, self._networks.onet, self._run)
+        trace.lap("mirror_ms")
+        return readings
+
+    def _faces(
+        self, found: Found, scores: FloatArray, landmarks: FloatArray, trace: _Trace
+    ) -> Faces:
+        """What is reported: the faces from the lowest confidence on, best first."""
+        best_first = np.argsort(-scores, kind="stable")
+        rows = best_first[scores[best_first] >= self._options.confidence]
+        return Faces(
+            found.boxes[rows],
+            scores[rows],
+            landmarks[rows],
+            confidences=found.scores[rows],
+            image_size=self._size,
+            timings=trace.timings() if self._timings else None,
+        )
+
+
+_NO_CANDIDATES = Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
+
+
+def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
+    """The windows of expected places that can show a face of an image of this size, (M, 4)."""
+    places = np.asarray(boxes, dtype=np.float64)
+    if places.size == 0:
+        return np.zeros((0, 4))
+    if places.ndim != 2 or places.shape[1] != 4 or not np.isfinite(places).all():
+        raise OptionsError(
+            "boxes must be finite numbers of shape (M, 4), x1, y1, x2, y2; got the shape"
+            f" {places.shape}"
+        )
+    first, last = places[:, :2], places[:, 2:]
+    sides = last - first
+    visible = (first < (width, height)) & (last > 0)
+    plausible = (sides > 0) & (sides <= 2 * max(height, width))
+    seen: FloatArray = np.trunc(square(places[(visible & plausible).all(axis=1)]))
+    return seen
+
+
+class _Trace:
+    """What one look does: time by stage, windows, and where a cap was reached."""
+
+    levels: tuple[tuple[int, int], ...] = ()
+    rnet_windows = 0
+    onet_windows = 0
+
+    def __init__(self, options: DetectorOptions) -> None:
+        caps: Iterable[int | None] = options.max_candidates or (None, None, None)
+        self._caps = dict(zip(NETWORKS, caps, strict=True))
+        self._cells = options.max_cells
+        self._capped: list[str] = []
+        self._start = self._last = time.perf_counter()
+        self._laps = dict.fromkeys(
+            ("pyramid_ms", "pnet_ms", "rnet_ms", "onet_ms", "mirror_ms"), 0.0
+        )
+
+    def lap(self, name: str) -> None:
+        """A stage has ended."""
+        now = time.perf_counter()
+        self._laps[name] = (now - self._last) * 1e3
+        self._last = now
+
+    def best(self, network: str, candidates: _Boxes) -> _Boxes:
+        """The candidates that go on from a network."""
+        cap = self._caps[network]
+        if cap is None or len(candidates.boxes) <= cap:
+            return candidates
+        self._capped.append(network)
+        return candidates.take(slice(cap))
+
+    def best_cells(self, cells: Cells) -> Cells:
+        """The cells of P-Net that go into NMS."""
+        if self._cells is None:
+            return cells
+        best = best_cells(cells, *self._cells)
+        if best is not cells and "cells" not in self._capped:
+            self._capped.append("cells")
+        return best
+
+    def timings(self) -> Timings:
+        """All of it."""
+        return Timings(
+            **self._laps,
+            total_ms=(time.perf_counter() - self._start) * 1e3,
+            levels=self.levels,
+            rnet_windows=self.rnet_windows,
+            onet_windows=self.onet_windows,
+            capped=tuple(self._capped),
+        )
