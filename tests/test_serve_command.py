@@ -19,6 +19,7 @@ import pytest
 from calibrations import write_calibration
 from videos import scene, wait_until, write_video
 
+from edge_mtcnn import read_image
 from edge_mtcnn.cli import main
 from edge_mtcnn.serve import ServeOptions
 
@@ -122,7 +123,7 @@ def test_the_limit_of_a_detection_is_an_option(
     assert main(["serve", "--detect-seconds", "0"]) == 2
     assert "detect_seconds must be a number in 0.1..3600; got 0" in capsys.readouterr().err
 
-    crop = cv2.imread(str(project_root / "samples" / "astronaut.jpg"))[60:176, 175:270]
+    crop = read_image(project_root / "samples" / "astronaut.jpg")[60:176, 175:270, ::-1]
     tiles = np.tile(cv2.resize(crop, (28, 28), interpolation=cv2.INTER_AREA), (100, 100, 1))
     process = subprocess.Popen(
         [*COMMAND, "--port", "0", "--detect-seconds", "0.1"],

@@ -246,8 +246,10 @@ def tiles(sample_path: Callable[[str], Path]) -> bytes:
 
 
 def test_a_detection_above_its_time_is_503_and_the_next_image_is_searched(
-    default_detector: FaceDetector, photo: bytes, tiles: bytes
+    default_detector: FaceDetector, sample_path: Callable[[str], Path], tiles: bytes
 ) -> None:
+    pixels = read_image(sample_path("astronaut"))[:300, :300, ::-1]
+    small = cv2.imencode(".png", pixels)[1].tobytes()
     with serving(default_detector, ServeOptions(detect_seconds=0.3)) as running:
         started = time.monotonic()
         answer = post(running, tiles)
@@ -259,8 +261,7 @@ def test_a_detection_above_its_time_is_503_and_the_next_image_is_searched(
         )
         with running.client() as client:
             assert client.get("/healthz").json()["status"] == "ok"
-            small = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)[:300, :300]
-            found = client.post("/detect", content=cv2.imencode(".png", small)[1].tobytes())
+            found = client.post("/detect", content=small)
             assert (found.status_code, len(found.json()["faces"])) == (200, 1)
             metrics = client.get("/metrics").text
         assert 'edge_mtcnn_requests_total{route="/detect",status="503"} 1.0' in metrics
@@ -313,7 +314,7 @@ def test_bodies_together_hold_a_limited_number_of_bytes(photo: bytes) -> None:
 
 def test_many_faces_are_written_as_json_writes_them() -> None:
     count = 50
-    boxes = np.tile(np.float32([1, 2, 30, 40]), (count, 1))
+    boxes = np.tile(np.array([1, 2, 30, 40], np.float32), (count, 1))
     scores = np.linspace(1, 0.5, count, dtype=np.float32)
     landmarks = np.zeros((count, 5, 2), np.float32)
     for faces in (
@@ -321,3 +322,20 @@ def test_many_faces_are_written_as_json_writes_them() -> None:
         Faces.empty((480, 640)),
     ):
         assert json.loads(_answer(faces)) == faces_entry(faces)
+
+
+def test_the_end_does_not_wait_for_a_detection(
+    photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector: Any = Holding()
+    with ThreadPoolExecutor(2) as pool:
+        with serving(detector) as running:
+            held = [pool.submit(post, running, photo) for _ in range(2)]
+            wait_for(lambda: running.service._detections.taken == 2 and detector.entered)
+            started = time.monotonic()
+        assert time.monotonic() - started < 2.5  # uvicorn would cut them off after 3 s, and log it
+        detector.go.set()
+        for job in held:
+            assert job.result().status_code == 503
+            assert job.result().json()["error"] == "the service is stopping"
+    assert caplog.records == []

@@ -52,7 +52,7 @@ _SWITCH_SECONDS = 0.0005
 interpreter's lock again after each call of the system, and Python's own 5 ms would add up."""
 _LARGE_BYTES = 4 * 2**20
 """Images and bodies of this size go back to the system when they are freed. glibc would learn from
-the first of them to keep such memory, 100 to 150 MB here; frames of a camera stay below."""
+the first of them to keep such memory, 50 MB under load; frames of a camera stay below."""
 _KEPT_BYTES = 32 * 2**20
 _SOURCE_VARIABLE = "EDGE_MTCNN_SOURCE"
 _TOKEN_VARIABLE = "EDGE_MTCNN_TOKEN"

@@ -101,6 +101,8 @@ class Service:
         self._bodies = ByteBudget(max(options.max_total_body_bytes, options.max_body_bytes))
         self._detections = Slots(options.workers + options.waiting, "images")
         self._streams = Slots(options.streams, "streams")
+        self._jobs: set[asyncio.Future[bytes]] = set()
+        self._ending = False
         self._state: tuple[tuple[int, str, state.Device], bytes] | None = None
         self._state_number = 0
         self.app = self._application()
@@ -110,8 +112,11 @@ class Service:
         """Of the watcher: whether its heartbeat is fresh and it sees something."""
         return state.health_of(self.watcher, self.options.stale_seconds)
 
-    def end_streams(self) -> None:
-        """Let all readers of events and pictures go; called in the event loop."""
+    def end(self) -> None:
+        """Let all readers of events and pictures go, and who waits for faces; in the event loop."""
+        self._ending = True
+        for job in self._jobs:
+            job.cancel()
         self.log.close()
         if self.pictures is not None:
             self.pictures.close()
@@ -168,7 +173,7 @@ class Service:
             readings.cancel()
             with suppress(asyncio.CancelledError):
                 await readings
-            self.end_streams()
+            self.end()
             self._pool.shutdown(wait=False, cancel_futures=True)
             if self.watcher is not None:
                 await asyncio.to_thread(self.watcher.close)
@@ -192,7 +197,16 @@ class Service:
                 body = await read_body(request, options.max_body_bytes, options.body_seconds, share)
             with self._detections.one():
                 job = asyncio.get_running_loop().run_in_executor(self._pool, self._search, body)
-                answer = await job
+                self._jobs.add(job)
+                job.add_done_callback(self._jobs.discard)
+                try:
+                    answer = await job
+                except asyncio.CancelledError:
+                    if not self._ending:
+                        raise
+                    raise HTTPException(
+                        503, "the service is stopping", {"Retry-After": "1"}
+                    ) from None
         return Response(answer, media_type="application/json")
 
     def _search(self, body: io.BytesIO) -> bytes:

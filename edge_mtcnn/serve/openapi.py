@@ -26,7 +26,7 @@ _REASONS = {
     421: "The Host is not one of this service's names.",
     422: "The image is damaged or no image at all.",
     429: "Busy; ask again after the seconds in Retry-After.",
-    503: "The detection took too long; ask again after the seconds in Retry-After.",
+    503: "The detection took too long, or the service stops; ask again after Retry-After.",
 }
 
 
@@ -126,8 +126,8 @@ def _get(summary: str, content: Entry, refusals: list[int]) -> Entry:
     responses: Entry = {"200": {"description": "Done.", "content": content}}
     for status in sorted(refusals):
         responses[str(status)] = {"description": _REASONS[status], "content": _json("Error")}
-    for status in responses.keys() & {"429", "503"}:
-        responses[status]["headers"] = {
+    for limited in responses.keys() & {"429", "503"}:
+        responses[limited]["headers"] = {
             "Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
         }
     return {"summary": summary, "responses": responses}
