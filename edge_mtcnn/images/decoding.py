@@ -31,6 +31,8 @@ MAX_PIXELS = 200_000_000
 """Most pixels of a file that is decoded unless told otherwise: 600 MB as RGB. Twice the largest
 camera sensors; a file of a few bytes can claim far more."""
 
+_STRIP_ROWS = 64
+
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageArray:
     """The picture in a file, upright.
@@ -90,7 +92,9 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Ima
         raise ImageError(f"{name}: not enough memory for {size} pixels") from None
     if header.full_scale != np.iinfo(pixels.dtype).max or pixels.dtype != np.uint8:
         pixels = cv2.convertScaleAbs(pixels, alpha=255 / header.full_scale)
-    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    for top in range(0, len(pixels), _STRIP_ROWS):  # OpenCV copies what it converts in place
+        strip = pixels[top : top + _STRIP_ROWS]
+        cv2.cvtColor(strip, cv2.COLOR_BGR2RGB, dst=strip)
     return _UPRIGHT[header.orientation](pixels)
 
 

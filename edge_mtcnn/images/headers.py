@@ -88,7 +88,7 @@ def _jpeg(data: bytes) -> ImageHeader:
     # OpenCV 4 fills what is missing, OpenCV 5 refuses; thumbnails with an end of their own lie
     # before the scan. A file that lacks its last two bytes only cannot be told from one that
     # lacks more, so it is refused too.
-    if data.find(b"\xff\xd9", at) < 0:
+    if data.rfind(b"\xff\xd9", at) < 0:  # from the end, where it is in a whole file
         raise ImageError(_CUT_SHORT)
     height, width = size
     return ImageHeader(
@@ -128,7 +128,7 @@ def _png(data: bytes) -> ImageHeader:
         orientation=orientation,
         # Ancillary chunks change no colour here; libpng writes complaints about them to standard
         # error, and OpenCV 5 would composite the frames of an animation.
-        data=b"".join(kept),
+        data=data if sum(map(len, kept)) == len(data) else b"".join(kept),
     )
 
 

@@ -157,5 +157,11 @@ class _Call:
         """Wait for the jobs that others began, then give all results in order."""
         self._ended.wait()
         if self._error is not None:
-            raise self._error
+            # This call and the error would hold each other, and the error's frames the image, until
+            # the garbage collector comes by.
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error
         return self._results

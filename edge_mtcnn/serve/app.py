@@ -7,7 +7,9 @@ always free to answer ``/healthz``, and a crowd of clients costs no memory.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -24,18 +27,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_mtcnn.detector import FaceDetector
-from edge_mtcnn.errors import ImageError
+from edge_mtcnn.errors import DetectionTimeout, ImageError
 from edge_mtcnn.images.decoding import decode_image
 from edge_mtcnn.images.headers import read_header
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.events import EventLog, server_sent_events
-from edge_mtcnn.serve.limits import Slots, read_body
+from edge_mtcnn.serve.limits import ByteBudget, Slots, read_body
 from edge_mtcnn.serve.metrics import CONTENT_TYPE, Metrics
 from edge_mtcnn.serve.openapi import document
 from edge_mtcnn.serve.options import ServeOptions
 from edge_mtcnn.serve.page import page_routes
 from edge_mtcnn.serve.pictures import BOUNDARY, Pictures
-from edge_mtcnn.types import Faces, faces_entry
+from edge_mtcnn.types import Faces, ImageArray, faces_entry
 from edge_mtcnn.video import FaceWatcher, WatchOptions
 
 __all__ = ["Service"]
@@ -43,8 +46,13 @@ __all__ = ["Service"]
 _READING_SECONDS = 5.0
 _SESSION_SECONDS = 30 * 24 * 3600
 _ACCEPTED = ("JPEG", "PNG", "WebP")
-_MOST_SCANS = 500
-"""Scans of a progressive JPEG, as encoders write ten: each decodes all pixels once more."""
+_MOST_SCANS = 100
+"""Scans of a progressive JPEG. Encoders write about ten; each takes up to 30 ms of 25 megapixels,
+and decoding cannot be stopped."""
+_PIECE = 250_000
+"""Bytes that are searched in one call, which holds the interpreter's lock for less than 1 ms."""
+_SHORTEST_SECONDS = 0.001
+"""Time that a detection is given at least, the lower bound of its ``timeout``."""
 
 
 class Service:
@@ -89,8 +97,11 @@ class Service:
             self.pictures = Pictures(self.watcher, options.stream_fps)
         self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="edge-mtcnn-detect")
         self._uploads = Slots(options.uploads, "uploads")
+        self._bodies = ByteBudget(max(options.max_total_body_bytes, options.max_body_bytes))
         self._detections = Slots(options.workers + options.waiting, "images")
         self._streams = Slots(options.streams, "streams")
+        self._jobs: set[asyncio.Future[bytes]] = set()
+        self._ending = False
         self._state: tuple[tuple[int, str, state.Device], bytes] | None = None
         self._state_number = 0
         self.app = self._application()
@@ -100,8 +111,11 @@ class Service:
         """Of the watcher: whether its heartbeat is fresh and it sees something."""
         return state.health_of(self.watcher, self.options.stale_seconds)
 
-    def end_streams(self) -> None:
-        """Let all readers of events and pictures go; called in the event loop."""
+    def end(self) -> None:
+        """Let all readers of events and pictures go, and who waits for faces; in the event loop."""
+        self._ending = True
+        for job in self._jobs:
+            job.cancel()
         self.log.close()
         if self.pictures is not None:
             self.pictures.close()
@@ -149,6 +163,8 @@ class Service:
         if self.watcher is not None:
             self.watcher.add_callback(self.log.append)
             await asyncio.to_thread(self.watcher.start)
+        # Starlette's own helper: it loads what the first stream would wait for, 100 ms of imports.
+        self.device = await run_in_threadpool(state.read)
         readings = asyncio.create_task(self._keep_reading())
         try:
             yield
@@ -156,7 +172,7 @@ class Service:
             readings.cancel()
             with suppress(asyncio.CancelledError):
                 await readings
-            self.end_streams()
+            self.end()
             self._pool.shutdown(wait=False, cancel_futures=True)
             if self.watcher is not None:
                 await asyncio.to_thread(self.watcher.close)
@@ -175,17 +191,49 @@ class Service:
             )
         options = self.options
         self._detections.check()  # before a body is received in vain
-        with self._uploads.one():
-            body = await read_body(request, options.max_body_bytes, options.body_seconds)
-        with self._detections.one():
-            job = asyncio.get_running_loop().run_in_executor(self._pool, self._search, body)
-            faces = await job
-        self.metrics.found.inc(len(faces))
-        return JSONResponse(faces_entry(faces))
+        with self._bodies.share() as share:
+            with self._uploads.one():
+                body = await read_body(request, options.max_body_bytes, options.body_seconds, share)
+            with self._detections.one():
+                job = asyncio.get_running_loop().run_in_executor(self._pool, self._search, body)
+                self._jobs.add(job)
+                job.add_done_callback(self._jobs.discard)
+                try:
+                    answer = await job
+                except asyncio.CancelledError:
+                    if not self._ending:
+                        raise
+                    raise HTTPException(
+                        503, "the service is stopping", {"Retry-After": "1"}
+                    ) from None
+        return Response(answer, media_type="application/json")
 
-    def _search(self, body: bytes) -> Faces:
-        """Decode and search, in a thread of the pool."""
+    def _search(self, body: io.BytesIO) -> bytes:
+        """Decode, search and write the answer, in a thread of the pool; closes ``body``."""
         started = time.perf_counter()
+        image = self._decode(body)
+        seconds = self.options.detect_seconds
+        left = max(seconds - (time.perf_counter() - started), _SHORTEST_SECONDS)
+        faces: Faces | None = None
+        with suppress(DetectionTimeout):
+            faces = self._detector.detect(image, timeout=left)
+        del image  # up to 75 MB that an error would carry along
+        self.metrics.detections.observe(time.perf_counter() - started)
+        if faces is None:
+            raise HTTPException(
+                503,
+                f"the detection took longer than {seconds:g} s, the limit of this service; send a"
+                " smaller image, or try again when the service is less busy",
+                # Who asks again at once with the same image would keep the service from others.
+                {"Retry-After": str(math.ceil(seconds))},
+            )
+        self.metrics.found.inc(len(faces))
+        return _answer(faces)
+
+    def _decode(self, received: io.BytesIO) -> ImageArray:
+        """The image of a body; the bytes are freed, as a detection may take much longer."""
+        body = received.getvalue()
+        received.close()
         try:
             header = read_header(body)
             if header.format not in _ACCEPTED:
@@ -197,17 +245,14 @@ class Service:
                     f"{header.width}x{header.height} is more than {self.options.max_pixels}"
                     " pixels, the limit of this service",
                 )
-            if header.format == "JPEG" and body.count(b"\xff\xda") > _MOST_SCANS:
+            if header.format == "JPEG" and _scans(body) > _MOST_SCANS:
                 raise HTTPException(
                     413, f"more than {_MOST_SCANS} scans, the limit of this service"
                 )
-            image = decode_image(body, name="the image", max_pixels=self.options.max_pixels)
+            return decode_image(body, name="the image", max_pixels=self.options.max_pixels)
         except ImageError as error:
             text = str(error).removeprefix("the image: ")  # the header's reader knows no name
             raise HTTPException(422, f"the image: {text}") from None
-        faces = self._detector.detect(image)
-        self.metrics.detections.observe(time.perf_counter() - started)
-        return faces
 
     async def _tell_state(self, _request: Request) -> Response:
         return Response(self._state_text()[1], media_type="application/json")
@@ -285,6 +330,20 @@ class Service:
             secure=request.url.scheme == "https",
         )
         return response
+
+
+def _scans(jpeg: bytes) -> int:
+    """Scans of a JPEG, at least; counted in pieces, between which other threads may run."""
+    starts = range(0, len(jpeg), _PIECE)
+    return sum(jpeg.count(b"\xff\xda", start, start + _PIECE + 1) for start in starts)
+
+
+def _answer(faces: Faces) -> bytes:
+    """The faces as JSON, encoded one by one: other threads may run between them."""
+    entry = faces_entry(faces)
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    found = ",".join(encode(face) for face in entry.pop("faces"))
+    return f'{encode(entry)[:-1]},"faces":[{found}]}}'.encode("ascii")
 
 
 class _Streaming(StreamingResponse):

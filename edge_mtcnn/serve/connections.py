@@ -24,6 +24,7 @@ _TURN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 _ON_TIME = 0.005
 """Lag of an event loop that has nothing to catch up on, seconds."""
+_READ_BYTES = 65_536
 _PAUSE_PER_LAG = 16.0
 _LONGEST_PAUSE = 0.5
 _BUSY = (
@@ -83,6 +84,8 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self.access_log = False  # uvicorn would write addresses with what follows the ?
         _notice_dead_peers(transport)
+        # asyncio's 256 kB at a time, from each of many clients that send images, would add up.
+        transport.max_size = _READ_BYTES  # type: ignore[attr-defined]
         self._waiting_since = self.loop.time()
         if len(self.connections) > self.limits.connections and not self._make_room():
             transport.write(_BUSY)

@@ -1,15 +1,16 @@
-"""How much is taken on at once: slots for work, and bodies within bytes and seconds."""
+"""How much work is accepted at once: slots, and request bodies limited in bytes and seconds."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-__all__ = ["Slots", "read_body"]
+__all__ = ["ByteBudget", "Share", "Slots", "read_body"]
 
 
 class Slots:
@@ -44,28 +45,82 @@ class Slots:
             self.taken -= 1
 
 
-async def read_body(request: Request, most: int, seconds: float) -> bytes:
-    """The body of a request.
+class ByteBudget:
+    """Bytes that all request bodies together may hold; used by the event loop's thread only."""
+
+    def __init__(self, most: int) -> None:
+        self.taken = 0
+        self._most = most
+
+    def check(self, count: int) -> None:
+        """Refuse when so many bytes more would be too many.
+
+        Args:
+            count: bytes.
+
+        Raises:
+            HTTPException: 429, with the time after which to ask again.
+        """
+        if self.taken + count > self._most:
+            raise HTTPException(
+                429,
+                f"busy: the images of other requests hold {self.taken} of {self._most} bytes;"
+                " try again later",
+                {"Retry-After": "1"},
+            )
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """A share for one body, which is empty at first and given back at the end."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.taken -= share.taken
+
+
+class Share:
+    """What one body holds of a ``ByteBudget``."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self.taken = 0
+        self.check = budget.check
+        self._budget = budget
+
+    def take(self, count: int) -> None:
+        """Hold so many bytes more; refuses as ``ByteBudget.check`` does."""
+        self.check(count)
+        self._budget.taken += count
+        self.taken += count
+
+
+async def read_body(request: Request, most: int, seconds: float, share: Share) -> io.BytesIO:
+    """The body of a request; ``getvalue`` gives its bytes without a copy.
 
     Args:
         request: whose body was not read yet.
         most: bytes that it may have; a length that is announced is refused before it is received.
         seconds: time that it may take.
+        share: grows with what arrives. A client that announces much and sends little holds little.
 
     Raises:
-        HTTPException: 413 for too many bytes, 408 for too slow ones, 400 for a client that left.
+        HTTPException: 413 for too many bytes, 429 when other bodies hold too many, 408 for a body
+            that is too slow, 400 for a client that left.
     """
     announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > most:
-        raise _too_large(most)
+    if announced.isdecimal():
+        if int(announced) > most:
+            raise _too_large(most)
+        share.check(int(announced))
 
-    async def gather() -> bytes:
-        body = bytearray()
+    async def gather() -> io.BytesIO:
+        body = io.BytesIO()
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
+            if body.tell() + len(chunk) > most:
                 raise _too_large(most)
-        return bytes(body)
+            share.take(len(chunk))
+            body.write(chunk)
+        return body
 
     try:
         return await asyncio.wait_for(gather(), seconds)

@@ -16,7 +16,7 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STATES = ("starting", "watching", "blind", "lost", "ended", "stopped", "failed")
 
 
@@ -41,7 +41,7 @@ class Metrics:
         )
         self.detections = Histogram(
             "edge_mtcnn_detect_seconds",
-            "Time to decode and search one image that was sent.",
+            "Time to decode and search one image that was sent, finished or stopped at the limit.",
             buckets=_SECONDS,
             registry=registry,
         )

@@ -26,6 +26,7 @@ _REASONS = {
     421: "The Host is not one of this service's names.",
     422: "The image is damaged or no image at all.",
     429: "Busy; ask again after the seconds in Retry-After.",
+    503: "The detection took too long, or the service stops; ask again after Retry-After.",
 }
 
 
@@ -103,9 +104,9 @@ def _detect(options: ServeOptions, answers: list[int]) -> Entry:
     kinds = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
     operation = _get(
         f"Find the faces of one image of at most {options.max_body_bytes} bytes and"
-        f" {options.max_pixels} pixels.",
+        f" {options.max_pixels} pixels, within {options.detect_seconds:g} s.",
         _json("Faces"),
-        [*answers, 400, 408, 413, 415, 422, 429],
+        [*answers, 400, 408, 413, 415, 422, 429, 503],
     )
     body = {"required": True, "content": dict.fromkeys(kinds, binary)}
     return {**operation, "requestBody": body}
@@ -125,8 +126,8 @@ def _get(summary: str, content: Entry, refusals: list[int]) -> Entry:
     responses: Entry = {"200": {"description": "Done.", "content": content}}
     for status in sorted(refusals):
         responses[str(status)] = {"description": _REASONS[status], "content": _json("Error")}
-    if "429" in responses:
-        responses["429"]["headers"] = {
+    for limited in responses.keys() & {"429", "503"}:
+        responses[limited]["headers"] = {
             "Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
         }
     return {"summary": summary, "responses": responses}

@@ -1,4 +1,4 @@
-"""``ServeOptions``: where the service listens, who may talk to it, and how much it takes on.
+"""``ServeOptions``: where the service listens, who may use it, and its limits.
 
 Imports nothing of the web packages, so that wrong options are told before anything is loaded.
 """
@@ -35,6 +35,11 @@ class ServeOptions:
         stream_fps: most pictures per second of ``/stream``, 0.1..60.
         max_body_bytes: most bytes of an image that is sent, 1024..2**30.
         max_pixels: most pixels that the header of such an image may claim, at least 1.
+        max_total_body_bytes: most bytes of all bodies together, those that arrive, wait or are
+            searched, 1024..2**40; more are answered with 429. It counts as at least
+            ``max_body_bytes``, so that each body allowed fits when it is alone.
+        detect_seconds: longest time to decode and search one image, seconds, 0.1..3600, waiting not
+            counted; an image that takes longer is answered with 503.
         workers: images that are searched at the same time, 1..64; each uses all threads.
         waiting: images that may wait for that, 0..1024; more are answered with 429.
         uploads: bodies that are received at the same time, 1..1024.
@@ -56,6 +61,8 @@ class ServeOptions:
     stream_fps: float = 10.0
     max_body_bytes: int = 16_000_000
     max_pixels: int = 25_000_000
+    max_total_body_bytes: int = 64_000_000
+    detect_seconds: float = 10.0
     workers: int = 1
     waiting: int = 4
     uploads: int = 16
@@ -72,12 +79,13 @@ class ServeOptions:
         check_number("stream_fps", self.stream_fps, 0.1, 60)
         check_int("max_body_bytes", self.max_body_bytes, 1024, 2**30)
         check_int("max_pixels", self.max_pixels, 1, None)
+        check_int("max_total_body_bytes", self.max_total_body_bytes, 1024, 2**40)
         check_int("workers", self.workers, 1, 64)
         check_int("waiting", self.waiting, 0, 1024)
         check_int("uploads", self.uploads, 1, 1024)
         check_int("streams", self.streams, 1, 10_000)
         check_int("connections", self.connections, 8, 100_000)
-        for name in ("body_seconds", "head_seconds", "write_seconds"):
+        for name in ("detect_seconds", "body_seconds", "head_seconds", "write_seconds"):
             check_number(name, getattr(self, name), 0.1, 3600)
         check_number("stale_seconds", self.stale_seconds, 1, 3600)
         self._check_token()

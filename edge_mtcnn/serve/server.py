@@ -66,11 +66,11 @@ class ServiceServer(uvicorn.Server):
             self._feeding = asyncio.create_task(self._feed_watchdog())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; readers of events and pictures would stay for ever, so they are let go first."""
+        """End; clients that would stay for long are let go first."""
         notify("STOPPING=1")
         if self._feeding is not None:
             self._feeding.cancel()
-        self._service.end_streams()
+        self._service.end()
         await super().shutdown(sockets)
 
     async def _feed_watchdog(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -272,9 +274,6 @@ def test_a_process_ends_without_close() -> None:
 
 
 def test_idle_threads_do_not_keep_the_last_items_alive() -> None:
-    import gc
-    import weakref
-
     class Item:
         pass
 
@@ -293,6 +292,29 @@ def test_idle_threads_do_not_keep_the_last_items_alive() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_an_exception_keeps_nothing_alive_after_it_was_handled(four: Workers) -> None:
+    class Large:
+        pass
+
+    seen: list[weakref.ref[Large]] = []
+
+    def work() -> None:
+        image = Large()
+        seen.append(weakref.ref(image))
+        four.map(lambda number: 1 / number, [0] * 8)
+
+    gc.disable()  # a cycle would stay until the garbage collector comes by
+    try:
+        with pytest.raises(ZeroDivisionError):
+            work()
+        until = time.monotonic() + 10  # a helper may still hold the call for a moment
+        while seen[0]() is not None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+
+
 def test_a_forked_child_starts_its_own_threads() -> None:
     output = run_python(
         "import os, sys, threading\n"

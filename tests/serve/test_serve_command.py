@@ -12,12 +12,16 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 from calibrations import write_calibration
 from videos import scene, wait_until, write_video
 
+from edge_mtcnn import read_image
 from edge_mtcnn.cli import main
+from edge_mtcnn.serve import ServeOptions
 
 COMMAND = [sys.executable, "-m", "edge_mtcnn", "serve"]
 TOKEN = "correct-horse-battery-staple"
@@ -108,6 +112,39 @@ def test_the_threshold_of_a_calibration_holds_for_images_and_the_camera(
             process.wait()
             process.stderr.close()
     assert seen == {0.5: (1, True), 1.0: (0, False)}
+
+
+def test_the_limit_of_a_detection_is_an_option(
+    project_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"(default: {ServeOptions().detect_seconds:g}) --workers" in told
+    assert main(["serve", "--detect-seconds", "0"]) == 2
+    assert "detect_seconds must be a number in 0.1..3600; got 0" in capsys.readouterr().err
+
+    crop = read_image(project_root / "samples" / "astronaut.jpg")[60:176, 175:270, ::-1]
+    tiles = np.tile(cv2.resize(crop, (28, 28), interpolation=cv2.INTER_AREA), (100, 100, 1))
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", "--detect-seconds", "0.1"],
+        cwd=project_root,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        url = process.stderr.readline().split()[2]
+        picture = cv2.imencode(".jpg", tiles)[1].tobytes()
+        answer = httpx.post(f"{url}detect", content=picture, trust_env=False, timeout=30)
+        assert answer.status_code == 503
+        assert "took longer than 0.1 s" in answer.json()["error"]
+        assert httpx.get(f"{url}healthz", trust_env=False).status_code == 200
+        process.terminate()
+        assert process.stderr.read() == "", "a detection that was stopped is no trouble to log"
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 def test_another_address_without_a_token_is_wrong_usage(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import struct
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,8 @@ from serving import SECONDS, Running, serving, wait_for
 from edge_mtcnn import FaceDetector, read_image
 from edge_mtcnn.cli import main
 from edge_mtcnn.serve import ServeOptions
-from edge_mtcnn.types import Faces
+from edge_mtcnn.serve.app import _answer
+from edge_mtcnn.types import Faces, faces_entry
 
 LIMIT = 400_000
 
@@ -181,7 +184,8 @@ class Holding:
         self.go = threading.Event()
         self.entered = 0
 
-    def detect(self, image: Any) -> Faces:
+    def detect(self, image: Any, *, timeout: float) -> Faces:
+        assert timeout > 0
         self.entered += 1
         assert self.go.wait(SECONDS)
         return Faces.empty(image.shape[:2])
@@ -230,3 +234,107 @@ def test_a_connection_may_ask_again(running: Running, photo: bytes) -> None:
             assert client.post("/detect", content=photo).status_code == 200
             assert client.post("/detect", content=bytes(2 * LIMIT)).status_code == 413
             assert client.post("/detect", content=b"x").status_code == 422
+
+
+@pytest.fixture(scope="module")
+def tiles(sample_path: Callable[[str], Path]) -> bytes:
+    """One face over and over, 4 megapixels: seconds of work, as each tile is a candidate."""
+    crop = read_image(sample_path("astronaut"))[60:176, 175:270, ::-1]
+    tile = cv2.resize(crop, (28, 28), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", np.tile(tile, (71, 71, 1)))[1].tobytes()
+
+
+def test_a_detection_above_its_time_is_503_and_the_next_image_is_searched(
+    default_detector: FaceDetector, sample_path: Callable[[str], Path], tiles: bytes
+) -> None:
+    pixels = read_image(sample_path("astronaut"))[:300, :300, ::-1]
+    small = cv2.imencode(".png", pixels)[1].tobytes()
+    with serving(default_detector, ServeOptions(detect_seconds=0.3)) as running:
+        started = time.monotonic()
+        answer = post(running, tiles)
+        assert time.monotonic() - started < 5  # the whole detection takes longer
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["error"].startswith(
+            "the detection took longer than 0.3 s, the limit of this service"
+        )
+        with running.client() as client:
+            assert client.get("/healthz").json()["status"] == "ok"
+            found = client.post("/detect", content=small)
+            assert (found.status_code, len(found.json()["faces"])) == (200, 1)
+            metrics = client.get("/metrics").text
+        assert 'edge_mtcnn_requests_total{route="/detect",status="503"} 1.0' in metrics
+        assert "edge_mtcnn_detect_seconds_count 2.0" in metrics
+        assert running.service._bodies.taken == 0
+
+
+def test_an_image_whose_detection_was_stopped_is_freed_at_once(
+    default_detector: FaceDetector, tiles: bytes
+) -> None:
+    images: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    class Watched:
+        def detect(self, image: Any, *, timeout: float) -> Faces:
+            images.append(weakref.ref(image))
+            return default_detector.detect(image, timeout=timeout)
+
+    detector: Any = Watched()
+    gc.disable()  # what only the garbage collector frees may stay for minutes
+    try:
+        with serving(detector, ServeOptions(detect_seconds=0.3)) as running:
+            assert post(running, tiles).status_code == 503
+            wait_for(lambda: images[0]() is None, 2)
+    finally:
+        gc.enable()
+
+
+def test_bodies_together_hold_a_limited_number_of_bytes(photo: bytes) -> None:
+    detector: Any = Holding()
+    options = ServeOptions(
+        max_body_bytes=len(photo), max_total_body_bytes=3 * len(photo) // 2, waiting=8
+    )
+    with serving(detector, options) as running, ThreadPoolExecutor(1) as pool:
+        try:
+            held = pool.submit(post, running, photo)
+            wait_for(lambda: detector.entered)
+            announced = post(running, photo)
+            with running.client() as client:
+                counted = client.post("/detect", content=iter([photo[:1000], photo[1000:]]))
+            for refused in (announced, counted):
+                assert refused.status_code == 429
+                assert refused.headers["retry-after"] == "1"
+                assert "bytes" in refused.json()["error"]
+        finally:
+            detector.go.set()
+        assert held.result().status_code == 200
+        assert running.service._bodies.taken == 0
+        assert post(running, photo).status_code == 200
+
+
+def test_many_faces_are_written_as_json_writes_them() -> None:
+    count = 50
+    boxes = np.tile(np.array([1, 2, 30, 40], np.float32), (count, 1))
+    scores = np.linspace(1, 0.5, count, dtype=np.float32)
+    landmarks = np.zeros((count, 5, 2), np.float32)
+    for faces in (
+        Faces(boxes, scores, landmarks, confidences=scores[::-1], image_size=(480, 640)),
+        Faces.empty((480, 640)),
+    ):
+        assert json.loads(_answer(faces)) == faces_entry(faces)
+
+
+def test_the_end_does_not_wait_for_a_detection(
+    photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector: Any = Holding()
+    with ThreadPoolExecutor(2) as pool:
+        with serving(detector) as running:
+            held = [pool.submit(post, running, photo) for _ in range(2)]
+            wait_for(lambda: running.service._detections.taken == 2 and detector.entered)
+            started = time.monotonic()
+        assert time.monotonic() - started < 2.5  # uvicorn would cut them off after 3 s, and log it
+        detector.go.set()
+        for job in held:
+            assert job.result().status_code == 503
+            assert job.result().json()["error"] == "the service is stopping"
+    assert caplog.records == []

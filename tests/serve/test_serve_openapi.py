@@ -89,6 +89,13 @@ def test_an_answer_is_as_described(
         assert conforms(answer.json(), described[status]["content"][kind]["schema"])
 
 
+def test_busy_and_too_slow_are_described_with_the_time_to_wait() -> None:
+    described = document(ServeOptions(detect_seconds=2.5))["paths"]["/detect"]["post"]
+    assert "within 2.5 s" in described["summary"]
+    for status in ("429", "503"):
+        assert described["responses"][status]["headers"]["Retry-After"]["required"]
+
+
 def test_faces_and_state_are_as_described(default_detector: FaceDetector, sample_path: Any) -> None:
     with serving(default_detector) as running, running.client() as client:
         found = client.post("/detect", content=sample_path("astronaut").read_bytes()).json()
