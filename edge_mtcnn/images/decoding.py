@@ -1,9 +1,8 @@
-"""Images as they come: arrays and files in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
+"""Decodes image files: bytes or a path in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
 
-An image that cannot be searched is an error here, so that it never becomes "no face" later.
-OpenCV decodes; what its versions (4.8 to 5) do differently or silently is settled before, from the
-headers, and after, from what the decoders say. Inputs are never written to. Imports NumPy, OpenCV
-and ``errors``, ``checks``, ``types``, ``codec_messages``, ``image_headers``.
+An image that cannot be searched is an error here, so that it is never reported as "no face".
+OpenCV decodes. Its versions (4.8 to 5) treat odd files differently, some of them silently, so files
+are checked before decoding, by their headers, and after it, by the warnings of the decoders.
 """
 
 from __future__ import annotations
@@ -20,22 +19,25 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.errors import ImageError
-from edge_mtcnn.images import codec_errors as codec_messages
+from edge_mtcnn.images import codec_errors
 from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "decode_image", "read_image"]
+__all__ = ["MAX_PIXELS", "MAX_SCANS", "decode_header", "decode_image", "read_image"]
 
 MAX_PIXELS = 200_000_000
-"""Most pixels of a file that is decoded unless told otherwise: 600 MB as RGB. Twice the largest
-camera sensors; a file of a few bytes can claim far more."""
+"""Default limit of the pixels of a file: 600 MB as RGB, twice the largest camera sensors. A file of
+a few bytes can claim far more."""
+MAX_SCANS = 500
+"""Limit of the scans of a JPEG. Encoders write about ten, mozjpeg fewer than 64, but a hostile file
+of 100 kB can have thousands, and each takes as long as decoding a picture once."""
 
 _STRIP_ROWS = 64
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageArray:
-    """The picture in a file, upright.
+    """Read an image file; the picture is upright.
 
     JPEG, PNG, WebP, BMP, GIF (first frame; OpenCV 4.11 or newer), TIFF (first page) and PNM.
     EXIF orientation is applied, 16-bit values are scaled to 8 bits, alpha is dropped.
@@ -48,8 +50,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         (H, W, 3) uint8 RGB, C-contiguous.
 
     Raises:
-        ImageError: there is no such file, or it is no image, damaged, cut short, too large or of
-            an unsupported kind; the message names the file and the reason.
+        ImageError: the file does not exist, is not an image, or is damaged, cut short, too large
+            or of an unsupported kind. The message contains the path and the reason.
     """
     name = os.fsdecode(path)
     try:
@@ -69,11 +71,11 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> ImageArray:
-    """The picture in the bytes of an image file, as ``read_image`` reads it.
+    """Decode the bytes of an image file, as ``read_image`` decodes a file.
 
     Args:
         data: the whole file.
-        name: what messages call it, such as its path.
+        name: name of the image in messages, such as its path.
         max_pixels: most pixels that the header may claim, at least 1.
 
     Raises:
@@ -82,33 +84,52 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Ima
     check_int("max_pixels", max_pixels, 1, None)
     try:
         header = read_header(data)
-        size = f"{header.width}x{header.height}"
         if header.width * header.height > max_pixels:
-            raise ImageError(f"{size} is more than max_pixels={max_pixels}")
-        pixels = _decoded(header)
+            raise ImageError(f"{header.width}x{header.height} is more than max_pixels={max_pixels}")
+        if header.scans > MAX_SCANS:
+            raise ImageError(
+                f"the JPEG has more than {MAX_SCANS} scans; save it again with an image editor"
+            )
+        return decode_header(header)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def decode_header(header: ImageHeader) -> ImageArray:
+    """Decode the image that a header belongs to, without any limit.
+
+    For callers that have limits of their own: they read the header, check it, and decode.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright, C-contiguous.
+
+    Raises:
+        ImageError: the image is damaged, unsupported or too large for the memory; the message is
+            the reason alone, without a name of the image.
+    """
+    try:
+        pixels = _decode_stored(header)
     except MemoryError:
-        raise ImageError(f"{name}: not enough memory for {size} pixels") from None
+        raise ImageError(f"not enough memory for {header.width}x{header.height} pixels") from None
     if header.full_scale != np.iinfo(pixels.dtype).max or pixels.dtype != np.uint8:
         pixels = cv2.convertScaleAbs(pixels, alpha=255 / header.full_scale)
-    for top in range(0, len(pixels), _STRIP_ROWS):  # OpenCV copies what it converts in place
+    for top in range(0, len(pixels), _STRIP_ROWS):  # in one piece, OpenCV would copy the image
         strip = pixels[top : top + _STRIP_ROWS]
         cv2.cvtColor(strip, cv2.COLOR_BGR2RGB, dst=strip)
     return _UPRIGHT[header.orientation](pixels)
 
 
-def _decoded(header: ImageHeader) -> npt.NDArray[Any]:
-    """Pixels as stored, (H, W, 3) BGR, uint8 or uint16."""
+def _decode_stored(header: ImageHeader) -> npt.NDArray[Any]:
+    """Decode the pixels as stored, (H, W, 3) BGR, uint8 or uint16."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    if header.format != "TIFF":  # OpenCV turns TIFF upright itself whatever the flags say
+    if header.format != "TIFF":  # OpenCV turns TIFF upright itself, whatever the flags are
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     data = np.frombuffer(header.data, np.uint8)
     failed = f"OpenCV {cv2.__version__} cannot decode this {header.format}"
-    # A complaint that another thread's file may have caused is looked into alone.
+    # A warning may belong to the file of another thread. If so, decode again while no other does.
     for exclusive in (False, True):
         try:
-            with codec_messages.listening(exclusive=exclusive) as heard:
+            with codec_errors.listening(exclusive=exclusive) as heard:
                 pixels: npt.NDArray[Any] | None = cv2.imdecode(data, flags)
         except cv2.error as error:
             raise ImageError(f"{failed}: {error.err}") from None
@@ -117,20 +138,20 @@ def _decoded(header: ImageHeader) -> npt.NDArray[Any]:
     if pixels is None:
         raise ImageError(f"{failed}: it is corrupt, cut short or of an unsupported kind")
     for complaint in heard.complaints:
-        if _tells_damage(complaint, data.size):
+        if _is_damage(complaint, data.size):
             raise ImageError(f"damaged, only a part can be decoded: {complaint}")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{pixels.dtype} samples are not supported; save it with 8 or 16 bits")
     return pixels
 
 
-def _tells_damage(complaint: str, size: int) -> bool:
-    """Whether libjpeg speaks of a picture that lacks parts, not of harmless bytes beside it."""
+def _is_damage(complaint: str, size: int) -> bool:
+    """Whether libjpeg reports missing parts of the picture, not just extra bytes beside it."""
     extra = re.match(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0x(..)", complaint)
     if extra is None:
         return complaint.startswith(("Corrupt JPEG data", "Premature end of JPEG file"))
     count, marker = int(extra[1]), int(extra[2], 16)
-    # Before a restart marker, blocks were lost. Some cameras pad before the end of the file.
+    # Bytes before a restart marker mean lost blocks. Some cameras pad the end of the file.
     return 0xD0 <= marker <= 0xD7 or (marker == 0xD9 and count * 16 > size)
 
 
@@ -144,4 +165,4 @@ _UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
     7: lambda image: cv2.flip(cv2.transpose(image), -1),
     8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""What turns a stored image upright, by EXIF orientation."""
+"""Functions that turn a stored image upright, by EXIF orientation."""

@@ -1,7 +1,8 @@
-"""Headers of image files: size, EXIF orientation and depth, read before any pixel is decoded.
+"""Headers of image files: size, EXIF orientation, depth and scans, read before decoding.
 
-OpenCV's versions differ in what they make of files that are cut short, huge or turned, and some say
-nothing; so a file must show here that it is whole and of a plausible size. Imports ``errors`` only.
+OpenCV's versions treat files that are cut short, huge or rotated differently, and some report
+nothing. So the file is checked here: it must be complete and have a plausible size. Imports
+``errors`` only.
 """
 
 from __future__ import annotations
@@ -17,17 +18,26 @@ from edge_mtcnn.errors import ImageError
 __all__ = ["ImageHeader", "read_header"]
 
 _CUT_SHORT = "the file is cut short"
+_MOST_SCANS_COUNTED = 1000
+"""Enough to refuse a file. Counting to the end of a hostile one would take a second."""
+_PIECE = 250_000
+"""Bytes searched in one call, which holds the interpreter's lock for less than 1 ms."""
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""A marker between or after scans. Within a scan, 0 or a restart marker follows each 255."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageHeader:
-    """What the bytes say before any pixel is decoded.
+    """What is known about an image before any pixel is decoded.
 
     Attributes:
-        width, height: as stored, before orientation, pixels.
-        full_scale: the value of white in what OpenCV decodes.
-        orientation: EXIF orientation, 1..8, still to be applied.
-        data: what to decode.
+        format: ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF`` or ``PNM``.
+        width, height: pixels as stored, before the orientation is applied.
+        full_scale: value of white in OpenCV's result.
+        orientation: EXIF orientation, 1..8, not yet applied.
+        scans: passes over the picture that decoding takes, counted up to 1000; above 1 for
+            progressive JPEGs only.
+        data: the bytes to decode.
     """
 
     format: str
@@ -36,10 +46,16 @@ class ImageHeader:
     data: bytes
     full_scale: int = 255
     orientation: int = 1
+    scans: int = 1
 
 
 def read_header(data: bytes) -> ImageHeader:
-    """The header of a whole, plausible image file; else an ``ImageError`` with the reason."""
+    """Read the header of an image file and check that the file is complete.
+
+    Raises:
+        ImageError: the file is damaged, cut short or not an image; the message is the reason
+            alone, without a name of the file.
+    """
     if not data:
         raise ImageError("the file is empty")
     reader = next((read for magic, read in _READERS if magic.match(data)), None)
@@ -47,11 +63,7 @@ def read_header(data: bytes) -> ImageHeader:
         raise ImageError("not a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM image")
     try:
         header = reader(data)
-    except (
-        struct.error,
-        IndexError,
-        OverflowError,
-    ):  # 64-bit offsets overflow
+    except (struct.error, IndexError, OverflowError):  # 64-bit offsets overflow
         raise ImageError(_CUT_SHORT) from None
     if header.width <= 0 or header.height <= 0:
         raise ImageError(f"corrupt: its size is {header.width}x{header.height}")
@@ -60,10 +72,11 @@ def read_header(data: bytes) -> ImageHeader:
 
 def _jpeg(data: bytes) -> ImageHeader:
     size = None
+    components = -1
     orientation = 1
     at = 2
     while True:
-        # What lies between segments is skipped, as libjpeg does.
+        # Bytes between segments are skipped, as libjpeg does.
         at = data.find(b"\xff", at)
         if at < 0:
             raise ImageError(_CUT_SHORT)
@@ -78,22 +91,56 @@ def _jpeg(data: bytes) -> ImageHeader:
         (length,) = struct.unpack_from(">H", data, at)
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
             size = struct.unpack_from(">HH", data, at + 3)
+            # libjpeg accepts no second scan if the first of a sequential JPEG has all components.
+            components = data[at + 7] if marker <= 0xC1 else -1
         elif marker == 0xE1 and data.startswith(b"Exif\0\0", at + 2):
             orientation = _exif_orientation(data[at + 2 : at + length])
-        at += length
         if marker == 0xDA:
+            scans = 1 if data[at + 2] == components else _count_scans(data, at + length)
             break
+        at += length
     if size is None:
         raise ImageError("corrupt: the JPEG has no frame header")
-    # OpenCV 4 fills what is missing, OpenCV 5 refuses; thumbnails with an end of their own lie
-    # before the scan. A file that lacks its last two bytes only cannot be told from one that
-    # lacks more, so it is refused too.
-    if data.rfind(b"\xff\xd9", at) < 0:  # from the end, where it is in a whole file
+    # OpenCV 4 fills in what is missing, OpenCV 5 refuses. The search starts at the scan, as
+    # thumbnails before it have an end marker of their own. A file that lacks only its last two
+    # bytes looks like one that lacks more, so it is refused too.
+    if data.rfind(b"\xff\xd9", at) < 0:  # backwards: a complete file has it at the end
         raise ImageError(_CUT_SHORT)
     height, width = size
     return ImageHeader(
-        format="JPEG", width=width, height=height, orientation=orientation, data=data
+        format="JPEG",
+        width=width,
+        height=height,
+        orientation=orientation,
+        scans=scans,
+        data=data,
     )
+
+
+def _count_scans(data: bytes, at: int) -> int:
+    """Count the scans that libjpeg would decode.
+
+    Only markers outside segments count, up to the end marker. A metadata segment, or a film that a
+    phone appends to its photo, may contain the two bytes of a scan's marker by chance.
+
+    Args:
+        data: a JPEG.
+        at: where the pixels of its first scan start.
+    """
+    scans = 1
+    while scans < _MOST_SCANS_COUNTED and at < len(data):
+        found = _JPEG_MARKER.search(data, at, at + _PIECE)
+        if found is None:
+            at += _PIECE - 1  # the next piece starts with the last byte of this one
+            continue
+        at = found.end()
+        marker = data[at - 1]
+        if marker == 0xD9:
+            break
+        scans += marker == 0xDA
+        if marker not in {0x01, 0xD8}:  # no segment follows these
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+    return scans
 
 
 def _png(data: bytes) -> ImageHeader:
@@ -126,19 +173,19 @@ def _png(data: bytes) -> ImageHeader:
         height=height,
         full_scale=65535 if depth == 16 else 255,
         orientation=orientation,
-        # Ancillary chunks change no colour here; libpng writes complaints about them to standard
+        # Ancillary chunks change no colour here. libpng writes warnings about them to standard
         # error, and OpenCV 5 would composite the frames of an animation.
         data=data if sum(map(len, kept)) == len(data) else b"".join(kept),
     )
 
 
 def _png_text_orientation(content: bytes) -> int:
-    """Orientation in the hexadecimal EXIF text of older ImageMagick; 0 in any other text."""
+    """EXIF orientation from the hexadecimal text of older ImageMagick; 0 for any other text."""
     keyword, _, text = content.partition(b"\0")
     if keyword != b"Raw profile type exif":
         return 0
     try:
-        if text[:1] == b"\0":  # a zTXt chunk, deflated; bounded, as it may be a bomb
+        if text[:1] == b"\0":  # a zTXt chunk; limited, as it may be a zip bomb
             text = zlib.decompressobj().decompress(text[1:], 1 << 18)
         return _exif_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("latin-1")))
     except (zlib.error, ValueError):
@@ -198,7 +245,7 @@ def _pnm(data: bytes) -> ImageHeader:
     if match is None:
         raise ImageError("corrupt: the PNM header has no valid size")
     width, height, *white = (int(group) for group in match.groups() if group)
-    # OpenCV scales small values written as text, and no others.
+    # OpenCV scales small values that are written as text, and no others.
     small = not white or (white[0] < 256 and data[:2] in (b"P2", b"P3"))
     scale = 255 if small else max(1, white[0])
     return ImageHeader(format="PNM", width=width, height=height, full_scale=scale, data=data)
@@ -216,16 +263,16 @@ _READERS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], ImageHeader]], ...] =
 
 
 def _exif_orientation(exif: bytes) -> int:
-    """Orientation in an EXIF block, 1 where it has none or makes no sense."""
+    """Orientation in an EXIF block; 1 if it has none or an invalid one."""
     try:
         value = _first_directory(exif.removeprefix(b"Exif\0\0")).get(274, 1)
-    except (struct.error, KeyError, OverflowError):  # cameras and editors leave broken EXIF behind
+    except (struct.error, KeyError, OverflowError):  # cameras and editors write broken EXIF
         return 1
     return value if 1 <= value <= 8 else 1
 
 
 def _first_directory(data: bytes) -> dict[int, int]:
-    """Tags of the first directory of a TIFF or EXIF block that hold whole numbers, first values."""
+    """The first value of each integer tag in the first directory of a TIFF or EXIF block."""
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     big = struct.unpack_from(order + "H", data, 2) == (43,)  # BigTIFF
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)

@@ -28,8 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import DetectionTimeout, ImageError
-from edge_mtcnn.images.decoding import decode_image
-from edge_mtcnn.images.headers import read_header
+from edge_mtcnn.images.decoding import decode_header
+from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.events import EventLog, server_sent_events
 from edge_mtcnn.serve.limits import ByteBudget, Slots, read_body
@@ -49,8 +49,6 @@ _ACCEPTED = ("JPEG", "PNG", "WebP")
 _MOST_SCANS = 100
 """Scans of a progressive JPEG. Encoders write about ten; each takes up to 30 ms of 25 megapixels,
 and decoding cannot be stopped."""
-_PIECE = 250_000
-"""Bytes that are searched in one call, which holds the interpreter's lock for less than 1 ms."""
 _SHORTEST_SECONDS = 0.001
 """Time that a detection is given at least, the lower bound of its ``timeout``."""
 
@@ -231,28 +229,29 @@ class Service:
         return _answer(faces)
 
     def _decode(self, received: io.BytesIO) -> ImageArray:
-        """The image of a body; the bytes are freed, as a detection may take much longer."""
+        """Decode a body; its bytes are freed, as the search may take much longer."""
         body = received.getvalue()
         received.close()
         try:
             header = read_header(body)
-            if header.format not in _ACCEPTED:
-                raise HTTPException(415, f"a {header.format} image; send JPEG, PNG or WebP")
-            pixels = header.width * header.height
-            if pixels > self.options.max_pixels:
-                raise HTTPException(
-                    413,
-                    f"{header.width}x{header.height} is more than {self.options.max_pixels}"
-                    " pixels, the limit of this service",
-                )
-            if header.format == "JPEG" and _scans(body) > _MOST_SCANS:
-                raise HTTPException(
-                    413, f"more than {_MOST_SCANS} scans, the limit of this service"
-                )
-            return decode_image(body, name="the image", max_pixels=self.options.max_pixels)
+            self._check_limits(header)
+            return decode_header(header)
         except ImageError as error:
-            text = str(error).removeprefix("the image: ")  # the header's reader knows no name
-            raise HTTPException(422, f"the image: {text}") from None
+            raise HTTPException(422, f"the image: {error}") from None
+
+    def _check_limits(self, header: ImageHeader) -> None:
+        """Refuse an image before any pixel is decoded."""
+        if header.format not in _ACCEPTED:
+            raise HTTPException(415, f"a {header.format} image; send JPEG, PNG or WebP")
+        most = self.options.max_pixels
+        if header.width * header.height > most:
+            raise HTTPException(
+                413,
+                f"{header.width}x{header.height} is more than {most} pixels, the limit of this"
+                " service",
+            )
+        if header.scans > _MOST_SCANS:
+            raise HTTPException(413, f"more than {_MOST_SCANS} scans, the limit of this service")
 
     async def _tell_state(self, _request: Request) -> Response:
         return Response(self._state_text()[1], media_type="application/json")
@@ -330,12 +329,6 @@ class Service:
             secure=request.url.scheme == "https",
         )
         return response
-
-
-def _scans(jpeg: bytes) -> int:
-    """Scans of a JPEG, at least; counted in pieces, between which other threads may run."""
-    starts = range(0, len(jpeg), _PIECE)
-    return sum(jpeg.count(b"\xff\xda", start, start + _PIECE + 1) for start in starts)
 
 
 def _answer(faces: Faces) -> bytes:

@@ -24,8 +24,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from edge_mtcnn import FaceDetector, ImageError, OptionsError, read_image
-from edge_mtcnn.images import codec_errors as codec_messages
-from edge_mtcnn.images.decoding import decode_image
+from edge_mtcnn.images import codec_errors
+from edge_mtcnn.images.decoding import MAX_SCANS, decode_image
+from edge_mtcnn.images.headers import read_header
 from edge_mtcnn.types import ImageArray
 
 OPENCV = tuple(int(part) for part in cv2.__version__.split(".")[:2])
@@ -467,6 +468,74 @@ def test_the_limit_can_be_changed(photo: Image.Image) -> None:
             decode_image(data, name="photo", max_pixels=wrong)  # type: ignore[arg-type]
 
 
+# Scans of a JPEG.
+
+SCAN_MARKER = b"\xff\xda"
+
+
+def with_scans(jpeg: bytes, count: int) -> bytes:
+    """Repeat the head of the last scan, so that the scans are empty but for the last."""
+    last = jpeg.rindex(SCAN_MARKER)
+    (length,) = struct.unpack_from(">H", jpeg, last + 2)
+    repeated = count - jpeg.count(SCAN_MARKER)
+    return jpeg[:last] + repeated * jpeg[last : last + 2 + length] + jpeg[last:]
+
+
+def comment(content: bytes) -> bytes:
+    return b"\xff\xfe" + struct.pack(">H", len(content) + 2) + content
+
+
+def test_scans_are_counted_as_libjpeg_decodes_them(photo: Image.Image) -> None:
+    sequential = saved(photo, "JPEG", quality=95)
+    progressive = saved(photo, "JPEG", quality=95, progressive=True)
+    assert read_header(sequential).scans == 1
+    assert read_header(saved(photo, "PNG")).scans == 1
+    count = progressive.count(SCAN_MARKER)
+    assert count > 1
+    assert read_header(progressive).scans == count
+    assert read_header(with_scans(progressive, 300)).scans == 300
+    assert read_header(with_scans(progressive, 5000)).scans == 1000
+
+
+def test_only_scans_between_the_first_and_the_end_of_the_picture_count(photo: Image.Image) -> None:
+    progressive = saved(photo, "JPEG", quality=95, progressive=True)
+    count = progressive.count(SCAN_MARKER)
+    last = progressive.rindex(SCAN_MARKER)
+    markers = SCAN_MARKER * 600
+    for data in (
+        progressive[:2] + comment(markers) + progressive[2:],
+        progressive[:last] + comment(markers) + progressive[last:],
+        progressive + markers,  # as in the film that a phone appends to its photo
+    ):
+        assert read_header(data).scans == count
+        assert np.array_equal(read(data), read(progressive))
+    # An end marker within a segment ends nothing.
+    hidden = progressive[:last] + comment(b"\xff\xd9") + with_scans(progressive, 600)[last:]
+    assert read_header(hidden).scans == 600
+
+
+@pytest.mark.parametrize("size", [2, 3, 64, 1000])
+def test_a_marker_on_the_border_of_two_pieces_counts_once(
+    size: int, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progressive = saved(photo, "JPEG", quality=95, progressive=True)
+    monkeypatch.setattr("edge_mtcnn.images.headers._PIECE", size)
+    assert read_header(progressive).scans == progressive.count(SCAN_MARKER)
+
+
+def test_a_jpeg_of_endless_scans_is_refused_with_what_to_do(
+    photo: Image.Image, tmp_path: Path
+) -> None:
+    progressive = saved(photo, "JPEG", quality=95, progressive=True)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(with_scans(progressive, MAX_SCANS + 1))
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+    assert str(caught.value) == (
+        f"{path}: the JPEG has more than 500 scans; save it again with an image editor"
+    )
+
+
 def test_compressed_text_that_grows_without_end_is_not_unpacked(photo: Image.Image) -> None:
     data = saved(photo, "PNG")
     text = b"Raw profile type exif\0\0" + zlib.compress(b"0" * 50_000_000, 9)
@@ -550,7 +619,7 @@ def test_the_same_file_gives_a_new_array_each_time(photo: Image.Image, tmp_path:
 def test_lines_of_others_pass_while_codecs_are_listened_to(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with codec_messages.listening(exclusive=False) as heard:
+    with codec_errors.listening(exclusive=False) as heard:
         os.write(2, b"libpng warning: iCCP: known incorrect sRGB profile\nof another\n")
         os.write(2, b"Premature end of JPEG file\n[ WARN:0@1.2] global grfmt_png.cpp\n> more\n")
     assert capfd.readouterr().err == "of another\n"
@@ -562,7 +631,7 @@ def test_lines_of_others_pass_while_codecs_are_listened_to(
 
 
 def test_listening_to_codecs_ends_also_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyError), codec_messages.listening(exclusive=True):
+    with pytest.raises(KeyError), codec_errors.listening(exclusive=True):
         raise KeyError
     os.write(2, b"libpng warning: mine\n")
     assert capfd.readouterr().err == "libpng warning: mine\n"
@@ -572,7 +641,7 @@ def test_a_lone_listener_waits_for_the_others() -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def listen() -> None:
-        with codec_messages.listening(exclusive=False):
+        with codec_errors.listening(exclusive=False):
             inside.set()
             assert leave.wait(60)
 
@@ -580,7 +649,7 @@ def test_a_lone_listener_waits_for_the_others() -> None:
     other.start()
     assert inside.wait(60)
     threading.Timer(0.05, leave.set).start()
-    with codec_messages.listening(exclusive=True) as heard:
+    with codec_errors.listening(exclusive=True) as heard:
         assert leave.is_set()
     other.join(60)
     assert heard.alone
