@@ -194,6 +194,15 @@ def test_the_wheel_has_sample_types_marker_and_licences(built: Built) -> None:
     assert "edge_mtcnn/py.typed" in files
 
 
+def test_the_wheel_has_the_page_and_the_description_of_the_service(built: Built) -> None:
+    files = built.wheel_files()
+    folder = ROOT / "edge_mtcnn" / "serve"
+    paths = [path for path in folder.rglob("*.*") if path.suffix not in {".py", ".pyc"}]
+    assert {path.name for path in paths} >= {"openapi.json", "index.html", "app.js", "style.css"}
+    for path in paths:
+        assert files[path.relative_to(ROOT).as_posix()] == path.read_bytes()
+
+
 def test_the_wheel_has_nothing_of_development(built: Built) -> None:
     files = built.wheel_files()
     tops = {name.split("/")[0] for name in files}

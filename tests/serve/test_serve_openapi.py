@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 from serving import TOKEN, serving
 from starlette.routing import Route
 
-from edge_mtcnn import FaceDetector
+from edge_mtcnn import FaceDetector, __version__
 from edge_mtcnn.serve import ServeOptions, Service
 from edge_mtcnn.serve.openapi import document
 
@@ -87,6 +89,20 @@ def test_an_answer_is_as_described(
     if "content" in described[status]:
         kind = answer.headers["content-type"].split(";")[0]
         assert conforms(answer.json(), described[status]["content"][kind]["schema"])
+
+
+def test_the_served_document_is_filled_in_and_its_references_resolve() -> None:
+    for options in (ServeOptions(), ServeOptions(token=TOKEN)):
+        served = document(options)
+        assert served["info"]["version"] == __version__
+        text = json.dumps(served)
+        assert not re.search(r"\{[a-z_]+", text), "a placeholder is left"
+        references = set(re.findall(r'"\$ref": "#/([^"]+)"', text))
+        assert references
+        for reference in references:
+            place = served
+            for part in reference.split("/"):
+                place = place[part]
 
 
 def test_busy_and_too_slow_are_described_with_the_time_to_wait() -> None:
