@@ -79,6 +79,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
         ("connections", "events", "metrics", "pictures"),
+        ("detection",),
         ("app",),
         ("server",),
     ),

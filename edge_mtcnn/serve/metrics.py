@@ -1,4 +1,4 @@
-"""Numbers for Prometheus, in a registry of their own: two services in one process stay apart."""
+"""Metrics for Prometheus, in a registry of their own: two services in one process stay separate."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_mtcnn.serve.state import Device
 from edge_mtcnn.video import Frame, Snapshot
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "Metrics", "RequestCounter"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,11 +22,11 @@ _STATES = ("starting", "watching", "blind", "lost", "ended", "stopped", "failed"
 
 
 class Metrics:
-    """All that is counted.
+    """All metrics of one service.
 
     Args:
-        snapshot: gives what the watcher knows; ``None`` without a source.
-        device: gives the newest readings of the board.
+        snapshot: returns the watcher's newest snapshot; ``None`` without a source.
+        device: returns the newest readings of the board.
     """
 
     def __init__(
@@ -41,35 +42,55 @@ class Metrics:
         )
         self.detections = Histogram(
             "edge_mtcnn_detect_seconds",
-            "Time to decode and search one image that was sent, finished or stopped at the limit.",
+            "Time to decode and search one image, also when it was stopped at the limit.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.found = Counter(
-            "edge_mtcnn_detect_faces", "Faces found in images that were sent.", registry=registry
+            "edge_mtcnn_detect_faces", "Faces found by /detect.", registry=registry
         )
         self.streams = Gauge(
-            "edge_mtcnn_streams", "Readers of /events and /stream now.", registry=registry
+            "edge_mtcnn_streams", "Current readers of /events and /stream.", registry=registry
         )
         self._frames = Histogram(
             "edge_mtcnn_frame_seconds",
-            "Time to look at one frame of the source.",
+            "Time to process one frame of the source.",
             buckets=_SECONDS,
             registry=registry,
         )
         registry.register(_Readings(snapshot, device))
 
     def frame(self, _frame: Frame, snapshot: Snapshot) -> None:
-        """Count a frame; called in the watching thread."""
+        """Count a frame; called by the watcher's thread."""
         self._frames.observe(snapshot.latency_ms / 1e3)
 
     def text(self) -> bytes:
-        """All numbers in Prometheus' text format."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
+class RequestCounter:
+    """ASGI middleware: counts the answers by route and status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: list[str]) -> None:
+        self._app = app
+        self._requests = metrics.requests
+        self._paths = frozenset(paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_and_count(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope["path"] if scope["path"] in self._paths else "other"
+                self._requests.labels(route, str(message["status"])).inc()
+            await send(message)
+
+        await self._app(scope, receive, send_and_count if scope["type"] == "http" else send)
+
+
 class _Readings(Collector):
-    """Numbers that others keep: the watcher and the board."""
+    """Metrics that are read from the watcher and the board when they are asked for."""
 
     def __init__(
         self, snapshot: Callable[[], Snapshot] | None, device: Callable[[], Device]
@@ -78,9 +99,9 @@ class _Readings(Collector):
         self._device = device
 
     def collect(self) -> Iterable[Metric]:
-        """The numbers of this moment."""
+        """Read them now."""
         if self._snapshot is not None:
-            yield from _watched(self._snapshot())
+            yield from _watcher_metrics(self._snapshot())
         readings = self._device().readings
         temperature = GaugeMetricFamily(
             "edge_mtcnn_temperature_celsius", "Temperature by thermal zone.", labels=("zone",)
@@ -90,29 +111,33 @@ class _Readings(Collector):
         yield temperature
         yield GaugeMetricFamily(
             "edge_mtcnn_slowed_down",
-            "1 when heat or power slows the processor down.",
+            "1 while heat or the power supply slows the processor down.",
             value=float(bool(readings.limits)),
         )
 
 
-def _watched(snapshot: Snapshot) -> Iterable[Metric]:
+def _watcher_metrics(snapshot: Snapshot) -> Iterable[Metric]:
     counters: tuple[tuple[str, str, float], ...] = (
-        ("frames", "Frames that were looked at.", snapshot.frames),
-        ("frames_dropped", "Frames that came too fast to be looked at.", snapshot.dropped),
-        ("reconnects", "Times that the source was lost and came back.", snapshot.reconnects),
+        ("frames", "Frames that were processed.", snapshot.frames),
+        (
+            "frames_dropped",
+            "Frames skipped because they came too fast.",
+            snapshot.dropped,
+        ),
+        ("reconnects", "Number of times the source was lost and came back.", snapshot.reconnects),
     )
     for name, text, value in counters:
         yield CounterMetricFamily(f"edge_mtcnn_{name}", text, value=value)
     confirmed = sum(track.confirmed for track in snapshot.tracks)
     gauges: tuple[tuple[str, str, float], ...] = (
-        ("faces", "Faces that are followed in the newest frame.", confirmed),
+        ("faces", "Faces tracked in the newest frame.", confirmed),
         ("persons", "Persons who are here, as last known.", len(snapshot.persons)),
-        ("frames_per_second", "Frames looked at per second, lately.", snapshot.fps),
+        ("frames_per_second", "Recent frame rate.", snapshot.fps),
     )
     for name, text, value in gauges:
         yield GaugeMetricFamily(f"edge_mtcnn_{name}", text, value=value)
     state = GaugeMetricFamily(
-        "edge_mtcnn_watcher_state", "1 for the state that the watcher is in.", labels=("state",)
+        "edge_mtcnn_watcher_state", "1 for the current state of the watcher.", labels=("state",)
     )
     for name in _STATES:
         state.add_metric((name,), float(name == snapshot.state))

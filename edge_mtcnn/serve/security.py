@@ -1,8 +1,8 @@
-"""Who may ask: the checks of Host, Origin and token, and the headers of every answer.
+"""Access control: checks of Host, Origin and token, and security headers on every answer.
 
-A page of another site that is open in the kiosk's browser reaches loopback addresses too. So a
-request must name this service by address or by a known name (against DNS rebinding), must not come
-from another origin, and must bring the token where there is one.
+A web page of another site, open in a browser on this machine, can send requests to loopback
+addresses too. So a request must address this service by IP address or by a known name (against DNS
+rebinding), must not come from another origin, and must carry the token if there is one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_mtcnn.serve.options import ServeOptions
 
 __all__ = [
     "COOKIE",
-    "BorderCheck",
+    "OriginCheck",
     "TokenCheck",
     "error_response",
     "has_token",
@@ -42,26 +42,26 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What every answer carries; the page itself loads nothing from elsewhere."""
+"""On every answer. The page loads nothing from other sites."""
 
 _OPEN_PATHS = frozenset(
     {"/", "/app.js", "/style.css", "/icon.svg", "/healthz", "/openapi.json", "/session"}
 )
-"""Answered without a token: none of them tells who is here."""
+"""Answered without the token. None of them reveals who is here."""
 
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """An answer that says what was wrong: ``{"error": message}``."""
+    """An error as JSON: ``{"error": message}``."""
     return JSONResponse({"error": message}, status, headers)
 
 
 def session_value(token: str) -> str:
-    """What the browser keeps in place of the token."""
+    """The value of the cookie that a browser stores instead of the token."""
     return hmac.new(token.encode(), b"edge-mtcnn session", hashlib.sha256).hexdigest()
 
 
-class BorderCheck:
-    """ASGI layer: refuses wrong Hosts and foreign origins, and puts headers on every answer."""
+class OriginCheck:
+    """ASGI middleware: refuses unknown Hosts and foreign origins, and adds the security headers."""
 
     def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
         self._app = app
@@ -87,28 +87,28 @@ class BorderCheck:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if not self._known(headers.get("host", "")):
+        if not self._is_known_host(headers.get("host", "")):
             return error_response(
                 421,
-                "unknown Host: call the service by its address, as localhost, or by a name that"
-                " --allow-host gave",
+                "unknown Host: use the IP address of the service, localhost, or a name allowed with"
+                " --allow-host",
             )
         origin = headers.get("origin")
         if origin in self._origins:
             return None
-        foreign = origin is not None and not self._own(origin, headers)
-        # A link to the page may be followed; anything else from another site is refused.
+        foreign = origin is not None and not self._is_own_origin(origin, headers)
+        # Following a link to the page is allowed; any other request from another site is refused.
         followed = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and not followed:
             foreign = True
         if foreign:
             return error_response(
-                403, "requests from pages of other origins are refused; see --allow-origin"
+                403, "requests from web pages of other origins are refused; see --allow-origin"
             )
         return None
 
-    def _known(self, host: str) -> bool:
-        """Rebinding needs a name, so an address is always what it says."""
+    def _is_known_host(self, host: str) -> bool:
+        """DNS rebinding requires a host name, so IP addresses are always allowed."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             if name.rstrip(".") in self._names:
@@ -118,8 +118,8 @@ class BorderCheck:
             return False
         return True
 
-    def _own(self, origin: str, headers: Headers) -> bool:
-        """Whether the origin is the service itself, also behind a proxy that speaks TLS."""
+    def _is_own_origin(self, origin: str, headers: Headers) -> bool:
+        # The scheme is not compared: a proxy may serve TLS in front of this service.
         try:
             return urlsplit(origin).netloc.lower() == headers["host"].lower()
         except (KeyError, ValueError):
@@ -127,7 +127,7 @@ class BorderCheck:
 
 
 class TokenCheck:
-    """ASGI layer: lets requests through that bring the token, as header or as session cookie."""
+    """ASGI middleware: requires the token, as a header or as the session cookie."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
@@ -153,7 +153,7 @@ def has_token(connection: HTTPConnection, token: str) -> bool:
 
 
 def unauthorized() -> Response:
-    """The answer to a request without the token."""
+    """The answer to a request without the right token."""
     return error_response(
         401,
         "the token is missing or wrong: send it as Authorization: Bearer TOKEN",
@@ -162,6 +162,6 @@ def unauthorized() -> Response:
 
 
 def _equal(given: str, wanted: str) -> bool:
-    """Compares in constant time, also for other lengths."""
+    """Compare in constant time, also if the lengths differ."""
     digests = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (given, wanted)]
     return hmac.compare_digest(*digests)

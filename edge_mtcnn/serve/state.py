@@ -1,4 +1,4 @@
-"""What ``/state`` and ``/healthz`` tell, as plain values: who is here, rates and health."""
+"""The contents of ``/state`` and ``/healthz``: who is here, frame rates and health."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from edge_mtcnn.board.sensors import Readings, read_device
 from edge_mtcnn.types import face_entry
 from edge_mtcnn.video import FaceWatcher, Snapshot
 
-__all__ = ["Device", "Health", "health_of", "read", "state_entry"]
+__all__ = ["Device", "Health", "health_of", "read_board", "state_entry"]
 
 Health = Literal["ok", "degraded", "failing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Memory of this process, MB of 10**6 bytes, and what the board's sensors tell."""
+    """Memory of this process, MB of 10**6 bytes, and readings of the board's sensors."""
 
     memory_mb: float | None = None
     readings: Readings = field(default_factory=Readings)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: memory, the highest temperature, and what slows the board down."""
+        """Values for JSON: memory, the highest temperature, and what slows the board down."""
         temperatures = self.readings.temperatures
         return {
             "memory_mb": None if self.memory_mb is None else round(self.memory_mb, 1),
@@ -33,17 +33,17 @@ class Device:
         }
 
 
-def read() -> Device:
-    """Read the sensors; may take some milliseconds."""
+def read_board() -> Device:
+    """Read memory and sensors; may take some milliseconds."""
     return Device(resident_mb(), read_device())
 
 
 def health_of(watcher: FaceWatcher | None, stale_seconds: float) -> Health:
-    """``failing`` when only a restart can help, ``degraded`` when nothing can be seen for now.
+    """``failing`` if only a restart can help, ``degraded`` if nothing can be seen at the moment.
 
     Args:
-        watcher: ``None`` for a service without source.
-        stale_seconds: age at which the watcher's heartbeat shows that it is stuck.
+        watcher: ``None`` for a service without a source.
+        stale_seconds: age of the heartbeat, seconds, above which the watcher counts as stuck.
     """
     if watcher is None:
         return "ok"
@@ -60,13 +60,13 @@ def health_of(watcher: FaceWatcher | None, stale_seconds: float) -> Health:
 def state_entry(
     watcher: FaceWatcher | None, health: Health, device: Device, *, stream: bool
 ) -> dict[str, Any]:
-    """The answer of ``/state``; without a source, ``state`` is ``off`` and nobody can be known.
+    """The contents of ``/state``.
 
     Args:
-        watcher: of the source.
+        watcher: watches the source; without one, ``state`` is ``off`` and ``answer`` ``unknown``.
         health: see ``health_of``.
-        device: newest readings.
-        stream: whether the picture is offered.
+        device: the newest readings.
+        stream: whether ``/stream`` is available.
     """
     snapshot = Snapshot() if watcher is None else watcher.snapshot
     height, width = snapshot.frame_size or (None, None)

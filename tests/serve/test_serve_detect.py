@@ -24,7 +24,7 @@ from serving import SECONDS, Running, serving, wait_for
 from edge_mtcnn import FaceDetector, read_image
 from edge_mtcnn.cli import main
 from edge_mtcnn.serve import ServeOptions
-from edge_mtcnn.serve.app import _answer
+from edge_mtcnn.serve.detection import faces_json
 from edge_mtcnn.types import Faces, faces_entry
 
 LIMIT = 400_000
@@ -198,7 +198,7 @@ def test_too_many_images_are_sent_away_while_health_is_answered_at_once(photo: b
         try:
             held = [pool.submit(post, running, photo) for _ in range(2)]
             wait_for(lambda: detector.entered)
-            wait_for(lambda: running.service._detections.taken == 2)
+            wait_for(lambda: running.service._detection.images.taken == 2)
             refused = post(running, photo)
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1
@@ -265,7 +265,7 @@ def test_a_detection_above_its_time_is_503_and_the_next_image_is_searched(
             metrics = client.get("/metrics").text
         assert 'edge_mtcnn_requests_total{route="/detect",status="503"} 1.0' in metrics
         assert "edge_mtcnn_detect_seconds_count 2.0" in metrics
-        assert running.service._bodies.taken == 0
+        assert running.service._detection.bodies.taken == 0
 
 
 def test_an_image_whose_detection_was_stopped_is_freed_at_once(
@@ -307,7 +307,7 @@ def test_bodies_together_hold_a_limited_number_of_bytes(photo: bytes) -> None:
         finally:
             detector.go.set()
         assert held.result().status_code == 200
-        assert running.service._bodies.taken == 0
+        assert running.service._detection.bodies.taken == 0
         assert post(running, photo).status_code == 200
 
 
@@ -320,7 +320,7 @@ def test_many_faces_are_written_as_json_writes_them() -> None:
         Faces(boxes, scores, landmarks, confidences=scores[::-1], image_size=(480, 640)),
         Faces.empty((480, 640)),
     ):
-        assert json.loads(_answer(faces)) == faces_entry(faces)
+        assert json.loads(faces_json(faces)) == faces_entry(faces)
 
 
 def test_the_end_does_not_wait_for_a_detection(
@@ -330,7 +330,7 @@ def test_the_end_does_not_wait_for_a_detection(
     with ThreadPoolExecutor(2) as pool:
         with serving(detector) as running:
             held = [pool.submit(post, running, photo) for _ in range(2)]
-            wait_for(lambda: running.service._detections.taken == 2 and detector.entered)
+            wait_for(lambda: running.service._detection.images.taken == 2 and detector.entered)
             started = time.monotonic()
         assert time.monotonic() - started < 2.5  # uvicorn would cut them off after 3 s, and log it
         detector.go.set()
