@@ -1,4 +1,4 @@
-"""The local service: faces of images that are sent, and who is in front of the camera.
+"""An HTTP service: faces in images that clients send, and who is in front of the camera.
 
     from edge_mtcnn import FaceDetector
     from edge_mtcnn.serve import Service, ServiceServer, listen
@@ -6,7 +6,8 @@
     service = Service(FaceDetector(), source=0)
     ServiceServer(service).run(sockets=[listen("127.0.0.1", 8080)])
 
-Needs the extra ``serve``. Importing this package alone loads none of it.
+Needs the extra ``serve``; importing this package alone loads none of the web packages. Whatever
+``__all__`` does not list here is private and may change.
 """
 
 from __future__ import annotations

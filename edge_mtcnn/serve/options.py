@@ -1,6 +1,6 @@
 """``ServeOptions``: where the service listens, who may use it, and its limits.
 
-Imports nothing of the web packages, so that wrong options are told before anything is loaded.
+Imports no web package, so that invalid options are reported before those are loaded.
 """
 
 from __future__ import annotations
@@ -16,40 +16,46 @@ from edge_mtcnn.options import check_bool, check_int, check_number
 __all__ = ["ServeOptions", "is_loopback"]
 
 SHORTEST_TOKEN = 16
-"""Characters of the shortest token: shorter ones can be guessed over a network."""
+"""Minimum length of the token. Shorter ones can be guessed over a network."""
 
 _NAME = re.compile(r"(?!-)[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """How the service behaves towards its clients.
+    """Address, access and limits of the service.
 
     Attributes:
-        host: address to listen at; any but a loopback address needs a token.
-        port: 0..65535; 0 for any that is free.
-        token: what clients must know, 16 printable ASCII characters or more; ``None`` for no token.
-        hosts: names, beside addresses and ``localhost``, under which clients may call the service.
-        origins: web pages of other origins that may use the service, as ``http://host:port``.
-        stream: offer the picture of the camera at ``/stream``.
+        host: address to listen on; any but a loopback address needs a token.
+        port: 0..65535; 0 for any free port.
+        token: secret that clients must send, at least 16 printable ASCII characters; ``None`` for
+            no token.
+        hosts: names by which clients may call the service, besides IP addresses and ``localhost``.
+        origins: other origins whose web pages may use the service, such as ``http://host:port``.
+        stream: make the picture of the camera available at ``/stream``.
         stream_fps: most pictures per second of ``/stream``, 0.1..60.
-        max_body_bytes: most bytes of an image that is sent, 1024..2**30.
-        max_pixels: most pixels that the header of such an image may claim, at least 1.
-        max_total_body_bytes: most bytes of all bodies together, those that arrive, wait or are
-            searched, 1024..2**40; more are answered with 429. It counts as at least
-            ``max_body_bytes``, so that each body allowed fits when it is alone.
-        detect_seconds: longest time to decode and search one image, seconds, 0.1..3600, waiting not
-            counted; an image that takes longer is answered with 503.
-        workers: images that are searched at the same time, 1..64; each uses all threads.
-        waiting: images that may wait for that, 0..1024; more are answered with 429.
-        uploads: bodies that are received at the same time, 1..1024.
+        max_body_bytes: limit of the bytes of an image, 1024..2**30.
+        max_pixels: limit of the pixels that the header of an image may claim, at least 1.
+        max_total_body_bytes: limit of the bytes of all bodies together, from their arrival to the
+            end of the search, 1024..2**40; more are answered with 429. A value below
+            ``max_body_bytes`` counts as ``max_body_bytes``, so that a single body always fits.
+        detect_seconds: longest time to decode and search one image, without waiting, seconds,
+            0.1..3600; an image that takes longer is answered with 503.
+        workers: images searched at the same time, 1..64; each search uses all threads.
+        waiting: images that may wait for a worker, 0..1024; more are answered with 429.
+        uploads: bodies received at the same time, 1..1024.
         streams: readers of ``/events`` and ``/stream`` together, 1..10000.
-        connections: open connections, 8..100000; above, idle ones are closed first.
-        body_seconds: time for a body to arrive, seconds, 0.1..3600.
-        head_seconds: time for a request's head to arrive, and for a connection to be idle, seconds,
-            0.1..3600.
-        write_seconds: time that a client may refuse to take bytes, seconds, 0.1..3600.
-        stale_seconds: age of the watcher's heartbeat at which it counts as stuck, seconds, 1..3600.
+        connections: open connections, 8..100000; above the limit, idle ones are closed first.
+        body_seconds: time in which a body must arrive, seconds, 0.1..3600.
+        head_seconds: time in which the head of a request must arrive, and longest time for which a
+            connection may be idle, seconds, 0.1..3600.
+        write_seconds: longest time for which a client may refuse to read, seconds, 0.1..3600.
+        stale_seconds: age of the watcher's heartbeat above which the watcher counts as stuck,
+            seconds, 1..3600.
+
+    Example::
+
+        ServeOptions(host="0.0.0.0", token=token, hosts=("kiosk.local",))
     """
 
     host: str = "127.0.0.1"
@@ -92,7 +98,7 @@ class ServeOptions:
         for name in self.hosts:
             if not _NAME.fullmatch(name):
                 raise OptionsError(
-                    f"hosts must be names without port, as kiosk.local; got {name!r}"
+                    f"hosts must be names without a port, such as kiosk.local; got {name!r}"
                 )
         for origin in self.origins:
             parts = urlsplit(origin)
@@ -101,15 +107,15 @@ class ServeOptions:
                 or f"{parts.scheme}://{parts.netloc}" != origin
             ):
                 raise OptionsError(
-                    f"origins must be as http://kiosk.local:3000, without a path; got {origin!r}"
+                    f"origins must be like http://kiosk.local:3000, without a path; got {origin!r}"
                 )
 
     def _check_token(self) -> None:
-        """The token's value is never told."""
+        # The messages must not contain the token.
         if self.token is None:
             if not is_loopback(self.host):
                 raise OptionsError(
-                    f"listening at {self.host} lets others on the network see who is here: give a"
+                    f"listening on {self.host} lets others on the network see who is here: give a"
                     " token (--token-file, or EDGE_MTCNN_TOKEN in the environment)"
                 )
         elif len(self.token) < SHORTEST_TOKEN:

@@ -1,6 +1,6 @@
-"""The camera's picture as MJPEG: each frame is drawn and encoded once, for all who look at it.
+"""The camera's picture as MJPEG: each frame is drawn and encoded once for all viewers.
 
-Nothing is encoded while nobody looks. A slow viewer skips pictures.
+Without viewers, nothing is encoded. A slow viewer skips pictures.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _QUALITY = 80
 
 
 class Pictures:
-    """The newest picture, encoded; used by the event loop's thread.
+    """Encodes the newest picture for all viewers; used by the event loop's thread.
 
     Args:
-        watcher: one that keeps its frame.
+        watcher: made with ``keep_frame=True``.
         fps: most pictures per second.
     """
 
@@ -39,7 +39,7 @@ class Pictures:
         self._newest: dict[bool, tuple[int, bytes]] = {}
 
     def close(self) -> None:
-        """Let all viewers end."""
+        """End the streams of all viewers."""
         self.ended = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -50,11 +50,11 @@ class Pictures:
             marked: draw the faces.
         """
         clock = asyncio.get_running_loop().time
-        shown, due = -1, clock()
+        sent, due = -1, clock()
         while not self.ended:
             turn, jpeg = await self._picture(marked)
-            if turn != shown and jpeg:
-                shown = turn
+            if turn != sent and jpeg:
+                sent = turn
                 head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"
                 yield head.encode("ascii") + b"\r\n\r\n" + jpeg + b"\r\n"
             due = max(due + self._interval, clock())
@@ -67,18 +67,18 @@ class Pictures:
             if newest is None or newest[1].turn == known[0] or self.ended:
                 return known
             loop = asyncio.get_running_loop()
-            jpeg = await loop.run_in_executor(self._pool, encoded, *newest, marked)
+            jpeg = await loop.run_in_executor(self._pool, encode_jpeg, *newest, marked)
             self._newest[marked] = (newest[1].turn, jpeg)
             return self._newest[marked]
 
 
-def encoded(frame: Frame, snapshot: Snapshot, marked: bool) -> bytes:
-    """A frame as JPEG, at most 1280 pixels on its longer side.
+def encode_jpeg(frame: Frame, snapshot: Snapshot, marked: bool) -> bytes:
+    """Encode a frame as JPEG, at most 1280 pixels on its longer side.
 
     Args:
-        frame: the frame; left as it is.
-        snapshot: what is known after it.
-        marked: draw the faces and persons into it.
+        frame: the frame; it is not changed.
+        snapshot: the watcher's result for this frame.
+        marked: draw the faces and persons.
     """
     picture = draw_snapshot(frame.image, snapshot) if marked else frame.image
     scale = _LONGEST_SIDE / max(picture.shape[:2])

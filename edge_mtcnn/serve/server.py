@@ -1,4 +1,4 @@
-"""Runs the service: the socket, uvicorn with its limits, and what systemd is told."""
+"""Runs the service: the socket, uvicorn with limits, and the messages to systemd."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from edge_mtcnn.serve.notify import notify, watchdog_seconds
 
 __all__ = ["ServiceServer", "address_of", "listen"]
 
-_END_SECONDS = 3
+_STOP_SECONDS = 3
+"""Time for answers under way after a signal. They are cut off after it."""
 _BACKLOG = 128
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket; port 0 takes any free port.
 
     Raises:
-        OSError: the address is taken, or not of this machine.
+        OSError: the address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 def address_of(listener: socket.socket) -> str:
-    """Where a browser finds it: ``http://127.0.0.1:8080/``."""
+    """The address for a browser, such as ``http://127.0.0.1:8080/``."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 class ServiceServer(uvicorn.Server):
-    """uvicorn around one service; ``run(sockets=[listen(...)])`` serves until a signal comes.
+    """Serves one service with uvicorn.
+
+    ``run(sockets=[listen(host, port)])`` serves until SIGINT or SIGTERM.
 
     Args:
-        service: what to serve.
+        service: the service.
     """
 
     def __init__(self, service: Service) -> None:
@@ -52,21 +55,21 @@ class ServiceServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=round(min(service.options.head_seconds, 5)) or 1,
-                timeout_graceful_shutdown=_END_SECONDS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
             )
         )
         self._service = service
         self._feeding: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and tell systemd."""
+        """Start to listen, and notify systemd."""
         await super().startup(sockets)
         if self.started:
             notify("READY=1", "STATUS=serving")
             self._feeding = asyncio.create_task(self._feed_watchdog())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; clients that would stay for long are let go first."""
+        """Stop; streams are ended first, as uvicorn would wait for them."""
         notify("STOPPING=1")
         if self._feeding is not None:
             self._feeding.cancel()
@@ -74,15 +77,15 @@ class ServiceServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _feed_watchdog(self) -> None:
-        """Only while the watcher's own heart beats: systemd restarts a service that is stuck."""
+        # Nothing is sent while the watcher is stuck, so that systemd restarts the service.
         seconds = watchdog_seconds()
         last = ""
         while seconds is not None:
             health = self._service.health
-            told = [f"STATUS=health: {health}"] if health != last else []
+            states = [f"STATUS=health: {health}"] if health != last else []
             last = health
             if health != "failing":
-                told.append("WATCHDOG=1")
-            if told:
-                notify(*told)
+                states.append("WATCHDOG=1")
+            if states:
+                notify(*states)
             await asyncio.sleep(seconds / 3)

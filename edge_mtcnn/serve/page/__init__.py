@@ -1,4 +1,4 @@
-"""The page at ``/``: one document with its style sheet, script and icon, kept in memory."""
+"""The page at ``/``: a document with style sheet, script and icon, kept in memory."""
 
 from __future__ import annotations
 
