@@ -103,7 +103,7 @@ def test_the_page_fits_the_screen_and_draws_who_is_here(
     with Page(browser, running.url, viewport=viewport, color_scheme=scheme) as opened:
         page = opened.page
         playwright.expect(page.locator("#answer")).to_have_text("Someone is here")
-        playwright.expect(page.locator("#health-text")).to_have_text("Works")
+        playwright.expect(page.locator("#health-text")).to_have_text("Working")
         playwright.expect(page.locator("#persons li")).to_have_count(1)
         playwright.expect(page.locator("#overlay")).to_have_attribute("aria-label", "1 face")
         assert wait_for(lambda: page.evaluate(MARKED, "overlay") > 0.001)
@@ -136,12 +136,12 @@ def test_the_page_follows_what_happens(browser: Any, running: Running, scene: Sc
             scene.image = empty_bgr()
             playwright.expect(answer).to_have_text("Nobody is here")
             playwright.expect(page.locator("#events li").first).to_contain_text(
-                "No one is selected"
+                "No person is selected"
             )
             scene.image = None
             playwright.expect(answer).to_have_text("Unknown")
             playwright.expect(page.locator("#reason")).to_contain_text("the cable is out")
-            playwright.expect(page.locator("#notice")).to_have_text("The source gives no frames")
+            playwright.expect(page.locator("#notice")).to_have_text("The source delivers no frames")
             playwright.expect(page.locator("#health-text")).to_have_text("Limited")
         finally:
             scene.image = face
@@ -216,7 +216,7 @@ def test_the_page_asks_for_the_token_and_keeps_only_the_cookie(
         playwright.expect(page.locator("#login")).to_be_visible()
         page.fill("#token", "wrong")
         page.keyboard.press("Enter")
-        playwright.expect(page.locator("#login-error")).to_have_text("That is not the token.")
+        playwright.expect(page.locator("#login-error")).to_have_text("The token is wrong.")
         page.fill("#token", TOKEN)
         page.keyboard.press("Enter")
         playwright.expect(page.locator("#answer")).to_have_text("Someone is here")

@@ -1,4 +1,4 @@
-// The page of the service: what /events tells, drawn. No other file is loaded.
+// The page of the service: draws what /events reports. It loads no other script.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -6,18 +6,18 @@ const WINDOW_SECONDS = 180;
 const SILENT_SECONDS = 4;
 
 const view = {
-  state: null, // newest of /state
-  heard: 0, // when, milliseconds
+  state: null, // the newest state
+  receivedAt: 0, // when it came, milliseconds
   mirrored: false,
   photo: null, // { url, width, height, faces }
   message: "", // about the photo
-  intervals: [], // who was here: { person, from, to }
-  gaps: [], // times without knowledge: { from, to }
+  intervals: [], // who was here and when: { person, from, to }
+  gaps: [], // times when nothing could be seen: { kind, from, to }
 };
 
 let source = null;
 
-// ---- talking to the service
+// ---- connection to the service
 
 async function connect() {
   let answer;
@@ -37,9 +37,9 @@ async function connect() {
     setTimeout(connect, 2000);
     return;
   }
-  take(await answer.json());
+  update(await answer.json());
   if (view.state.state === "off") {
-    setTimeout(connect, 2000); // nothing is watched: only health can change
+    setTimeout(connect, 2000); // without a source, only the health can change
     return;
   }
   listen();
@@ -47,7 +47,7 @@ async function connect() {
 
 function listen() {
   if (source) source.close();
-  forget();
+  clearHistory();
   source = new EventSource("events?after=0&live=1");
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) {
@@ -55,24 +55,24 @@ function listen() {
     }
   };
   source.addEventListener("hello", (message) => {
-    if (!JSON.parse(message.data).resumed) forget();
+    if (!JSON.parse(message.data).resumed) clearHistory();
   });
-  source.addEventListener("state", (message) => take(JSON.parse(message.data)));
-  for (const name of Object.keys(TOLD)) {
-    source.addEventListener(name, (message) => happened(JSON.parse(message.data)));
+  source.addEventListener("state", (message) => update(JSON.parse(message.data)));
+  for (const name of Object.keys(EVENT_TEXTS)) {
+    source.addEventListener(name, (message) => addEvent(JSON.parse(message.data)));
   }
 }
 
-function forget() {
+function clearHistory() {
   view.intervals = [];
   view.gaps = [];
   $("events").replaceChildren();
 }
 
-function take(state) {
+function update(state) {
   view.state = state;
-  view.heard = Date.now();
-  picture();
+  view.receivedAt = Date.now();
+  showPicture();
   show();
 }
 
@@ -83,20 +83,20 @@ function offline(why) {
 
 // ---- events
 
-const TOLD = {
+const EVENT_TEXTS = {
   FaceAppeared: (event) => `Person ${event.person} is here`,
   FaceLeft: (event) =>
     `Person ${event.person} left after ${duration(event.dwell_seconds)}` +
     (event.reason === "gone" ? "" : ` (${event.reason})`),
   PersonChanged: (event) =>
-    event.person === null ? "No one is selected" : `Person ${event.person} is selected`,
+    event.person === null ? "No person is selected" : `Person ${event.person} is selected`,
   SourceLost: (event) => `Source lost: ${event.reason}`,
   SourceBack: (event) => `Source back after ${duration(event.lost_seconds)}`,
   ViewBlocked: (event) => `View blocked: ${event.reason}`,
-  ViewCleared: (event) => `View clear after ${duration(event.blocked_seconds)}`,
+  ViewCleared: (event) => `View clear again after ${duration(event.blocked_seconds)}`,
 };
 
-function happened(event) {
+function addEvent(event) {
   const time = event.wall_time;
   if (event.event === "FaceAppeared") {
     view.intervals.push({ person: event.person, from: time, to: null });
@@ -115,46 +115,47 @@ function happened(event) {
   view.gaps = view.gaps.filter((one) => one.to === null || one.to > old);
   const line = document.createElement("li");
   const clock = new Date(time * 1000).toLocaleTimeString();
-  line.textContent = `${clock}  ${TOLD[event.event](event)}`;
+  line.textContent = `${clock}  ${EVENT_TEXTS[event.event](event)}`;
   $("events").prepend(line);
   while ($("events").children.length > 100) $("events").lastChild.remove();
 }
 
-// ---- words
+// ---- texts
 
 const ANSWERS = { someone: "Someone is here", nobody: "Nobody is here", unknown: "Unknown" };
 const REASONS = {
-  off: "No source is watched; search a photo instead",
+  off: "No camera or video is watched. Search a photo instead.",
   starting: "Waiting for the first frame",
-  lost: "The source gives no frames",
-  blind: "The picture shows nothing",
+  lost: "The source delivers no frames",
+  blind: "The view is blocked",
   ended: "The video has ended",
   stopped: "Watching was stopped",
   failed: "Watching failed",
 };
-const HEALTH = { ok: "Works", degraded: "Limited", failing: "Needs a restart" };
+const HEALTH = { ok: "Working", degraded: "Limited", failing: "Needs a restart" };
 
 function show(why) {
   const state = view.state;
   const answer = state ? state.answer : "unknown";
   $("who").dataset.answer = answer;
-  write($("answer"), ANSWERS[answer]);
-  write($("reason"), state ? reasonOf(state) : why || "The service does not answer");
+  setText($("answer"), ANSWERS[answer]);
+  setText($("reason"), state ? reasonOf(state) : why || "The service does not answer");
   const level = state ? state.health : "off";
   $("health").dataset.level = level;
-  write($("health-text"), state ? HEALTH[level] : "Offline");
-  persons(state ? state.persons : []);
-  rates(state);
-  notice();
+  setText($("health-text"), state ? HEALTH[level] : "Offline");
+  showPersons(state ? state.persons : []);
+  showRates(state);
+  showNotice();
   draw();
 }
 
-function notice() {
+function showNotice() {
   const state = view.state;
   const lost = state && ["lost", "blind", "failed"].includes(state.state);
-  $("stage").classList.toggle("old", Boolean(lost) && !view.photo); // what it shows is long past
+  // The picture is then the last frame before the source was lost.
+  $("stage").classList.toggle("old", Boolean(lost) && !view.photo);
   const text = view.message || (lost ? REASONS[state.state] : "");
-  write($("notice"), text);
+  setText($("notice"), text);
   $("notice").hidden = !text;
 }
 
@@ -165,7 +166,7 @@ function reasonOf(state) {
   return why && state.state !== "off" ? `${reason}: ${why}` : reason;
 }
 
-function persons(list) {
+function showPersons(list) {
   const items = list.slice(0, 6).map((person) => {
     const item = document.createElement("li");
     item.className = (person.selected ? "selected " : "") + (person.seen ? "" : "unseen");
@@ -184,7 +185,7 @@ function persons(list) {
   $("persons").replaceChildren(...items);
 }
 
-function rates(state) {
+function showRates(state) {
   const rows = [];
   if (state) {
     const { rates: numbers, device } = state;
@@ -202,16 +203,16 @@ function rates(state) {
   }
   const cells = rows.flatMap(([name, value]) => {
     const term = document.createElement("dt");
-    const told = document.createElement("dd");
+    const detail = document.createElement("dd");
     term.textContent = name;
-    told.textContent = value;
-    return [term, told];
+    detail.textContent = value;
+    return [term, detail];
   });
   $("rates").replaceChildren(...cells);
 }
 
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text; // spares screen readers
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text; // or screen readers repeat it
 }
 
 function duration(seconds) {
@@ -224,7 +225,7 @@ function duration(seconds) {
 
 // ---- pictures
 
-function picture() {
+function showPicture() {
   const image = $("picture");
   let wanted = "";
   if (view.photo) wanted = view.photo.url;
@@ -238,10 +239,10 @@ function picture() {
 }
 
 $("picture").addEventListener("error", () => {
-  $("picture").removeAttribute("src"); // asked for again with the next state
+  $("picture").removeAttribute("src"); // the next state requests it again
 });
 
-function fitted(canvas) {
+function prepare(canvas) {
   const scale = window.devicePixelRatio || 1;
   const width = canvas.clientWidth;
   const height = canvas.clientHeight;
@@ -260,10 +261,10 @@ function color(name) {
 }
 
 function draw() {
-  const { pen, width, height } = fitted($("overlay"));
+  const { pen, width, height } = prepare($("overlay"));
   const shown = view.photo || view.state;
   const faces = shown ? shown.faces : [];
-  write_label($("overlay"), faces.length === 1 ? "1 face" : `${faces.length} faces`);
+  setLabel($("overlay"), faces.length === 1 ? "1 face" : `${faces.length} faces`);
   if (!shown || !shown.width) return;
   const scale = Math.min(width / shown.width, height / shown.height);
   const left = (width - shown.width * scale) / 2;
@@ -283,7 +284,7 @@ function draw() {
     const [x, y, wide, high] = face.box;
     const x1 = Math.min(across(x), across(x + wide));
     const box = [x1, down(y), wide * scale, high * scale];
-    const over = !$("picture").hidden; // on a picture, a dark ground keeps every colour legible
+    const over = !$("picture").hidden; // on a picture, a dark outline keeps every colour visible
     pen.lineWidth = 4.5;
     pen.strokeStyle = "rgb(0 0 0 / 55%)";
     if (over) pen.strokeRect(...box);
@@ -304,11 +305,11 @@ function draw() {
     const text = person
       ? `${person.person} · ${duration(person.dwell_seconds)}`
       : (Math.floor((face.score ?? face.confidence) * 1000) / 1000).toFixed(3);
-    label(pen, text, box, width, ink);
+    drawLabel(pen, text, box, width, ink);
   }
 }
 
-function label(pen, text, [x, y, wide], width, ink) {
+function drawLabel(pen, text, [x, y, wide], width, ink) {
   pen.font = "600 13px system-ui, sans-serif";
   const across = pen.measureText(text).width + 10;
   const left = Math.min(Math.max(x - 1, 0), width - across);
@@ -322,12 +323,12 @@ function label(pen, text, [x, y, wide], width, ink) {
   pen.fillText(text, left + 7, top + 10.5);
 }
 
-function write_label(element, text) {
+function setLabel(element, text) {
   if (element.getAttribute("aria-label") !== text) element.setAttribute("aria-label", text);
 }
 
-function timeline() {
-  const { pen, width, height } = fitted($("timeline"));
+function drawTimeline() {
+  const { pen, width, height } = prepare($("timeline"));
   const now = Date.now() / 1000;
   const start = now - WINDOW_SECONDS;
   const at = (time) => ((Math.min(Math.max(time, start), now) - start) / WINDOW_SECONDS) * width;
@@ -340,7 +341,7 @@ function timeline() {
   for (const gap of gaps) pen.fillRect(at(gap.from), 0, at(gap.to ?? now) - at(gap.from), axis);
   pen.globalAlpha = 1;
   const rows = view.intervals.filter((one) => (one.to ?? now) > start);
-  const lanes = []; // a bar goes into the first lane that is free
+  const lanes = []; // each bar takes the first free lane
   const placed = rows.map((one) => {
     let lane = lanes.findIndex((end) => end <= one.from);
     if (lane < 0) lane = lanes.length;
@@ -370,21 +371,21 @@ function timeline() {
     const wide = pen.measureText(text).width;
     pen.fillText(text, Math.min(Math.max(at(now - back) - wide / 2, 0), width - wide), height - 2);
   }
-  write($("window"), `of the last ${WINDOW_SECONDS / 60} minutes`);
-  write_label($("timeline"), `${rows.length} presences in the last ${WINDOW_SECONDS / 60} minutes`);
+  setText($("window"), `in the last ${WINDOW_SECONDS / 60} minutes`);
+  setLabel($("timeline"), `${rows.length} presences in the last ${WINDOW_SECONDS / 60} minutes`);
 }
 
-// ---- what the user does
+// ---- controls
 
-function mirror() {
+function toggleMirror() {
   view.mirrored = !view.mirrored;
   $("mirror").setAttribute("aria-pressed", String(view.mirrored));
-  picture();
+  showPicture();
   draw();
 }
 
-async function search(file) {
-  back();
+async function searchPhoto(file) {
+  closePhoto();
   let result;
   try {
     const answer = await fetch("detect", { method: "POST", body: file });
@@ -395,30 +396,30 @@ async function search(file) {
   if (result.error) {
     view.message = result.error;
     $("back").hidden = false;
-    notice();
+    showNotice();
     return;
   }
   view.photo = { ...result, url: URL.createObjectURL(file) };
   const count = result.faces.length;
   view.message = count === 1 ? "1 face in the photo" : `${count} faces in the photo`;
   $("back").hidden = false;
-  notice();
-  picture();
+  showNotice();
+  showPicture();
   draw();
   $("back").focus();
 }
 
-function back() {
+function closePhoto() {
   if (view.photo) URL.revokeObjectURL(view.photo.url);
   view.photo = null;
   view.message = "";
   $("back").hidden = true;
-  notice();
-  picture();
+  showNotice();
+  showPicture();
   draw();
 }
 
-async function login(submit) {
+async function sendToken(submit) {
   submit.preventDefault();
   const answer = await fetch("session", {
     method: "POST",
@@ -430,35 +431,35 @@ async function login(submit) {
     $("login").close();
     connect();
   } else {
-    $("login-error").textContent = answer ? "That is not the token." : "The service does not answer.";
+    $("login-error").textContent = answer ? "The token is wrong." : "The service does not answer.";
     $("token").focus();
   }
 }
 
-$("mirror").addEventListener("click", mirror);
+$("mirror").addEventListener("click", toggleMirror);
 $("photo").addEventListener("click", () => $("file").click());
-$("back").addEventListener("click", back);
-$("login-form").addEventListener("submit", login);
+$("back").addEventListener("click", closePhoto);
+$("login-form").addEventListener("submit", sendToken);
 $("login").addEventListener("cancel", (event) => event.preventDefault());
 $("file").addEventListener("change", () => {
   const [file] = $("file").files;
   $("file").value = "";
-  if (file) search(file);
+  if (file) searchPhoto(file);
 });
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "m") mirror();
+  if (event.key === "m") toggleMirror();
   if (event.key === "p") $("file").click();
-  if (event.key === "Escape") back();
+  if (event.key === "Escape") closePhoto();
 });
 window.addEventListener("resize", () => {
   draw();
-  timeline();
+  drawTimeline();
 });
 setInterval(() => {
-  const silent = Date.now() - view.heard > SILENT_SECONDS * 1000;
+  const silent = Date.now() - view.receivedAt > SILENT_SECONDS * 1000;
   if (view.state && silent && source && source.readyState !== EventSource.OPEN) offline();
-  timeline();
+  drawTimeline();
 }, 500);
 
 connect();
