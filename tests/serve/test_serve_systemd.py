@@ -1,9 +1,10 @@
-"""What systemd is told, over a real socket, and the unit that is shipped."""
+"""Messages to systemd over a real socket, and the unit file of the repository."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,13 +17,14 @@ import pytest
 from serving import QUICK, Scene, face_bgr, serving, wait_for
 
 from edge_mtcnn import FaceDetector
+from edge_mtcnn.serve import ServeOptions
 from edge_mtcnn.serve.notify import notify, watchdog_seconds
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd runs on Linux")
 
 
 class Manager:
-    """The socket that systemd listens at."""
+    """The socket on which systemd listens."""
 
     def __init__(self, receiver: socket.socket) -> None:
         self._receiver = receiver
@@ -49,7 +51,7 @@ def manager(
         yield Manager(receiver)
 
 
-def test_ready_is_told_over_the_socket(manager: Manager) -> None:
+def test_ready_is_sent_over_the_socket(manager: Manager) -> None:
     assert notify("READY=1", "STATUS=serving")
     assert manager.heard("READY=1")
     assert manager.heard("STATUS=serving")
@@ -108,6 +110,13 @@ def test_the_watchdog_is_fed_until_the_watcher_is_stuck(
         time.sleep(0.5)  # five times as long as between two
         assert not manager.heard("WATCHDOG=1")
     assert manager.heard("STOPPING=1")
+
+
+def test_the_unit_gives_a_running_detection_time_to_end(project_root: Path) -> None:
+    unit = (project_root / "packaging" / "edge-mtcnn.service").read_text(encoding="utf-8")
+    (timeout,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    # Streams and other answers may take up to 3 s after the signal.
+    assert int(timeout) >= ServeOptions().detect_seconds + 3
 
 
 def test_systemd_accepts_the_unit(project_root: Path, tmp_path: Path) -> None:
