@@ -1,9 +1,9 @@
 """The image pyramid: scales, levels for P-Net, and pixel windows for R-Net and O-Net.
 
 Two samplers of the same image. ``AreaSampler`` averages the full image for every level and window,
-exactly as the reference. ``OctaveSampler`` halves the image repeatedly and takes levels and windows
-from the nearest larger octave by bilinear steps. Images are (H, W, 3) uint8 RGB. Imports NumPy and
-OpenCV only.
+exactly as the reference does. ``OctaveSampler`` halves the image repeatedly and samples levels and
+windows from the nearest larger octave by bilinear interpolation. Images are (H, W, 3) uint8 RGB.
+Imports NumPy and OpenCV only.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ def pyramid_scales(
 ) -> list[float]:
     """Scales of the levels, largest level first.
 
-    The scale of the first level maps ``min_face_size`` to P-Net's window; each next one is
-    ``scale_factor`` smaller, while the window fits into the image's shorter side.
+    The scale of the first level maps ``min_face_size`` to P-Net's window. Each further level is
+    smaller by ``scale_factor``, as long as the window fits into the shorter side of the image.
 
     Args:
-        height: of the image, pixels.
-        width: of the image, pixels.
-        min_face_size: side of the smallest face looked for, pixels.
+        height: height of the image, pixels.
+        width: width of the image, pixels.
+        min_face_size: side of the smallest face to look for, pixels.
         scale_factor: ratio of two neighbouring levels, below 1.
-        max_face_size: no level after the first whose window is this large, pixels; ``None`` for
-            all levels.
+        max_face_size: levels after the first are omitted if their window is larger, source pixels;
+            ``None`` for all levels.
 
     Returns:
-        Scales, level side / image side. None where the image is smaller than the smallest face.
+        Side of each level divided by the side of the image; empty if the image is smaller than the
+        smallest face.
     """
     first = PNET_WINDOW / min_face_size
     side = min(height, width) * first
@@ -55,27 +56,27 @@ def pyramid_scales(
 
 
 class Sampler(Protocol):
-    """Makes what the networks look at from one image."""
+    """Samples what the networks look at from one image."""
 
     def level(self, scale: float) -> ImageArray:
         """The image at a scale: (ceil(H scale), ceil(W scale), 3) uint8."""
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
-        """The pixels of boxes, (N, 4) inclusive and square, as (N, size, size, 3) float32 0..255.
+        """Sample (N, 4) inclusive, square boxes as (N, size, size, 3) float32 pixels, 0..255.
 
-        What lies outside the image is black.
+        Pixels outside the image are black.
         """
 
     def groups(self, boxes: FloatArray, size: int) -> FloatArray:
-        """(N,) numbers; windows with the same number are cheapest to make together."""
+        """Return (N,) numbers; windows with the same number are cheap to sample together."""
 
 
 LARGE_WINDOW = 1024
-"""Side from which on windows are averaged in two steps, pixels."""
+"""Side of the smallest window that is averaged in two steps, pixels."""
 
 
 class AreaSampler:
-    """Area interpolation from the full image: the reference, to the last rounding."""
+    """Area interpolation from the full image, equal to the reference to the last digit."""
 
     def __init__(self, image: ImageArray) -> None:
         self._image = image
@@ -91,7 +92,8 @@ class AreaSampler:
             if max(x2 - x1, y2 - y1) < LARGE_WINDOW:
                 crop = self._crop(x1, y1, x2, y2)
             else:
-                # First each row, a few at a time: the whole window as float could be gigabytes.
+                # First along the rows, some rows at a time: the whole window as float could take
+                # gigabytes.
                 crop = np.empty((y2 - y1 + 1, size, 3), dtype=np.float32)
                 step = max(1, LARGE_WINDOW**2 // (x2 - x1 + 1))
                 for top in range(0, len(crop), step):
@@ -103,7 +105,7 @@ class AreaSampler:
         return windows
 
     def _crop(self, x1: int, y1: int, x2: int, y2: int) -> Float32Array:
-        """The pixels of a box, inclusive; what lies outside the image is black."""
+        """Pixels of an inclusive box; those outside the image are black."""
         height, width = self._image.shape[:2]
         left, top = max(x1, 1), max(y1, 1)
         # Nothing is inside where the window lies beside the image.
@@ -122,10 +124,10 @@ class AreaSampler:
 
 
 class OctaveSampler:
-    """Bilinear sampling of an image halved again and again by 2x2 area averages.
+    """Bilinear sampling of an image that is halved repeatedly by 2x2 averages.
 
-    Octave ``k`` is the image at scale ``2 ** -k``, its last row and column repeated where the side
-    of the octave before is odd. Each is made once, when a level or window first needs it.
+    Octave ``k`` is the image at scale ``2 ** -k``. Where the side of an octave is odd, its last row
+    or column is repeated for the next one. Each octave is made when it is first needed.
     """
 
     def __init__(self, image: ImageArray, smallest_scale: float) -> None:
@@ -187,7 +189,7 @@ def _resized(
 
 
 def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> ImageArray:
-    """Windows of boxes in source pixels from an image at ``scale``, stacked into one remap."""
+    """Sample the windows of boxes in source pixels from an image at ``scale``, in one remap."""
     steps = (np.arange(size, dtype=np.float32) + 0.5) / size
     corners = (boxes[:, :2] - 1).astype(np.float32)
     sides = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32)
