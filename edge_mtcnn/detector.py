@@ -174,12 +174,15 @@ class FaceDetector:
         check_choice("color", color, ("rgb", "bgr"))
         pixels = checked_array(image)
         networks, run = self._open(), self._workers.map
+        # The search swaps the colours of what it samples, so a BGR image is not copied.
+        bgr = color == "bgr" and pixels.shape[2:] == (3,)
         return Search(
-            lambda: as_rgb(pixels, color),
+            lambda: as_rgb(pixels, "rgb" if bgr else color),
             (pixels.shape[0], pixels.shape[1]),
             self._options,
             networks,
             run if timeout is None else _Deadline(timeout).checking(run),
+            bgr=bgr,
             score=self._score,
             timings=timings,
         )
