@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 from test_layers import ORDER
 
+from edge_mtcnn.images.decoding import MAX_PIXELS
+from edge_mtcnn.options import DetectorOptions
+from edge_mtcnn.serve.options import SHORTEST_TOKEN, ServeOptions
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "edge_mtcnn"
 SOURCE = ROOT / PACKAGE
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    [*DOCS.glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))],
+    [*DOCS.glob("*.md"), *ROOT.glob("*.md")],
 )
 ARCHITECTURE = (DOCS / "architecture.md").read_text(encoding="utf-8")
 ROOMS = [name for line in ORDER for name in line]
@@ -115,3 +119,24 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 )
 def test_the_check_of_names_finds_what_exists_only(dotted: str, expected: bool) -> None:
     assert exists(dotted) is expected
+
+
+def test_the_limits_of_the_security_page_are_the_defaults() -> None:
+    limits, detector = ServeOptions(), DetectorOptions()
+    caps = (detector.max_cells, detector.max_candidates)
+    expected = {
+        "`--max-body`": f"{limits.max_body_bytes:,}",
+        "`ServeOptions.max_total_body_bytes`": f"{limits.max_total_body_bytes:,}",
+        "`--max-pixels`": f"{limits.max_pixels:,}",
+        "`read_image(max_pixels=...)`": f"{MAX_PIXELS:,}",
+        "`ServeOptions.body_seconds`": f"{limits.body_seconds:g}",
+        "`--detect-seconds`": f"{limits.detect_seconds:g}",
+        "`--workers`, `ServeOptions.waiting`": f"{limits.workers}, {limits.waiting}",
+        "`ServeOptions.connections`": str(limits.connections),
+        "`DetectorOptions.max_cells`": ", ".join(f"{cap:,}" for cap in caps[0] or ()),
+        "`DetectorOptions.max_candidates`": ", ".join(f"{cap:,}" for cap in caps[1] or ()),
+    }
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| ([\d, ]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert {setting: default for default, setting in rows} == expected
+    assert f"at least {SHORTEST_TOKEN}" in " ".join(text.split())
