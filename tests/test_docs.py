@@ -140,3 +140,42 @@ def test_the_limits_of_the_security_page_are_the_defaults() -> None:
     rows = re.findall(r"^\| [^|]+ \| ([\d, ]+) \| ([^|]+) \|$", text, re.MULTILINE)
     assert {setting: default for default, setting in rows} == expected
     assert f"at least {SHORTEST_TOKEN}" in " ".join(text.split())
+
+
+def quotes(text: str) -> list[tuple[str, str]]:
+    """Page and row of each line of a table below a link to the page where it was measured."""
+    found = []
+    section = text[text.index("\n## Measured\n") :].split("\n## More\n")[0]
+    page, rows_follow = "", False
+    for line in section.splitlines():
+        if link := re.search(r"\]\(([\w/]+\.md)", line):
+            page, rows_follow = link[1], False
+        elif line.startswith("|---"):
+            rows_follow = True
+        elif line.startswith("|") and rows_follow:
+            found.append((page, line))
+        elif not line.startswith("|"):
+            rows_follow = False
+    return found
+
+
+def test_every_figure_of_the_readme_stands_where_it_was_measured() -> None:
+    found = quotes((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {page for page, _ in found} == {"docs/speed.md", "docs/accuracy.md"}
+    assert len(found) >= 8
+    wrong = [row for page, row in found if row not in (ROOT / page).read_text("utf-8").splitlines()]
+    assert not wrong, "quote the rows of the page as they are:\n" + "\n".join(wrong)
+
+
+def test_a_figure_that_has_drifted_is_found() -> None:
+    table = "| a | b |\n|---|---|\n| x | 180 |\n"
+    text = f"\n## Measured\n\n[measured](docs/speed.md):\n\n{table}\n## More\n"
+    assert quotes(text) == [("docs/speed.md", "| x | 180 |")]
+
+
+def test_the_index_lists_every_page_once() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- \[[^]]+\]\(([\w./]+)\)", index, re.MULTILINE)
+    pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    assert len(listed) == len(set(listed))
+    assert pages <= set(listed)
