@@ -204,8 +204,8 @@ def test_the_self_test_is_not_passed_by_a_photo_without_that_face(project_root: 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals by number are POSIX")
 def test_a_process_that_a_signal_ends_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    dying = "import os, signal; os.kill(os.getpid(), signal.SIGILL)  # {path!r}{photo!r}{options!r}"
-    monkeypatch.setattr("edge_mtcnn.doctor.selftest._PROGRAM", dying)
+    dying = "import os, signal; os.kill(os.getpid(), signal.SIGILL)  # {path!r}{arguments!r}"
+    monkeypatch.setattr("edge_mtcnn.board.new_process._PROGRAM", dying)
     test = run_self_test(sample_photo(), RuntimeOptions())
     assert test.error == "the process was ended by SIGILL"
 

@@ -146,7 +146,8 @@ def test_nothing_that_works_is_an_error_with_its_reason(photo: Any, tmp_path: Pa
 def test_memory_that_cannot_be_measured_leaves_the_choice_to_the_times(
     photo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PROGRAM", "raise SystemExit('no memory today')")
+    failing = "raise SystemExit('no memory today')"
+    monkeypatch.setattr("edge_mtcnn.board.new_process._PROGRAM", failing)
     found = tune([photo], DetectorOptions(min_face_size=80), RuntimeOptions(), seconds=QUICK,
                  max_threads=1, max_memory_mb=1.0)  # fmt: skip
     [trial] = [t for t in found.trials if t.setting == "threads"]
@@ -201,7 +202,7 @@ def test_a_limit_that_nothing_keeps_is_a_warning(
     file = tmp_path / "tuned.json"
     arguments = ["tune", str(sample_path("chelsea")), "--max-threads", "1", "--max-memory", "5"]
     assert main([*arguments, "--seconds", str(QUICK), "--output", str(file)]) == 0
-    assert "nothing tried fits: the setting chosen needs more than 5 MB" in capsys.readouterr().err
+    assert "no setting fits: the chosen one needs more than 5 MB" in capsys.readouterr().err
     assert file.is_file()
 
 
@@ -245,7 +246,7 @@ def test_tune_is_refused_at_the_start_where_it_may_not_write(
 ) -> None:
     tmp_path.chmod(0o555)
     assert main(["tune", "--output", str(tmp_path / "tuned.json")]) == 2
-    assert "cannot write into the folder" in capsys.readouterr().err
+    assert "cannot write to the folder" in capsys.readouterr().err
 
 
 def test_an_image_of_any_size_can_be_tuned_with(tmp_path: Path) -> None:
