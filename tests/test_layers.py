@@ -39,12 +39,12 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("codec_errors", "headers"),
         ("arrays", "writing"),
         ("decoding",),
-        ("crops", "drawing"),
+        ("crops", "drawing", "reading"),
     ),
     "cascade": (("boxes", "pyramid"), ("stages",), ("scoring",), ("search",)),
     "runtime": (("models", "workers"), ("sessions",)),
-    "board": (("identity", "memory", "sensors"),),
-    "speed": (("timing",), ("tuning",)),
+    "board": (("identity", "memory", "new_process", "sensors"),),
+    "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
         ("scores",),
@@ -79,12 +79,9 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "doctor": (("packages", "selftest"), ("rules",)),
     "cli": (
         ("terminal",),
-        ("arguments",),
-        ("outputs",),
-        ("watch_arguments", "watch_output"),
-        ("calibrate", "detect", "doctor", "serve", "watch"),
-        ("bench", "evaluate"),
-        ("tune",),
+        ("arguments", "outputs"),
+        ("inputs", "labelled", "watch_arguments", "watch_output"),
+        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}

@@ -248,7 +248,8 @@ def test_a_folder_without_images_is_a_failed_input_and_the_others_are_done(
     told = capsys.readouterr()
     failed, done = lines_of(told.out)
     assert failed["path"] == "empty"
-    assert failed["error"].startswith("empty: no image files in this folder; --recursive looks")
+    reason = "empty: no image files in this folder; --recursive also looks"
+    assert failed["error"].startswith(reason)
     assert len(done["faces"]) == 1
     assert "1 image, 1 face, 1 failed" in told.err
     assert main(["detect", "empty", "--recursive"]) == 1

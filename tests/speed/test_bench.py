@@ -203,7 +203,7 @@ def test_bench_tells_heat_and_throttling(
                      limits=("throttled",)),
         ]
     )  # fmt: skip
-    monkeypatch.setattr("edge_mtcnn.board.sensors.read_device", lambda: next(readings))
+    monkeypatch.setattr("edge_mtcnn.speed.report.read_device", lambda: next(readings))
     assert main(["bench", "--seconds", FEW_SECONDS, "--preset", "kiosk"]) == 0
     told = capsys.readouterr().out
     assert "temperature of cpu: 82 °C, 50 before" in told
@@ -262,7 +262,7 @@ def test_bench_takes_the_first_images_of_a_large_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge_mtcnn.cli.bench._MOST_IMAGES", 2)
+    monkeypatch.setattr("edge_mtcnn.cli.inputs._MOST_IMAGES", 2)
     for name in "abc":
         shutil.copy(sample_path("chelsea"), tmp_path / f"{name}.jpg")
     assert main(["bench", str(tmp_path), "--seconds", FEW_SECONDS]) == 0
