@@ -81,7 +81,7 @@ def add_detector_arguments(
     group.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        help=f"named set of options, replaces all detector options of --config {_stated(presets)}",
+        help=f"named set of options; replaces all detector options of --config {_stated(presets)}",
     )
 
     def stated(option: str) -> str:

@@ -80,7 +80,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--promise",
         action="store_true",
-        help="require the rate of the confidence interval's limit, not only of these images",
+        help="apply the rate to the limit of its confidence interval, not only to these images",
     )
     parser.add_argument(
         "--interval",

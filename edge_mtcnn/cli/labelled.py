@@ -20,7 +20,7 @@ def add_annotation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=("wider", "coco", "yolo"),
-        help="format of the annotations (default: by their name)",
+        help="format of the annotations (default: by file name)",
     )
     parser.add_argument(
         "--category",

@@ -34,16 +34,16 @@ def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--region",
         metavar="X1,Y1,X2,Y2",
-        help="ignore faces with their centre outside this part of the frame, 0..1",
+        help="part of the frame, 0..1, in which the centre of a face must be to count",
     )
     group.add_argument(
-        "--min-height", type=float, metavar="PIXELS", help="ignore faces less high than this"
+        "--min-height", type=float, metavar="PIXELS", help="smallest height of a face that counts"
     )
     group.add_argument(
         "--min-eye-distance",
         type=float,
         metavar="PIXELS",
-        help="ignore faces with eyes less far apart than this",
+        help="smallest distance between the eyes of a face that counts",
     )
     group.add_argument(
         "--appear-after",
