@@ -18,7 +18,7 @@ from importlib import import_module
 from types import FrameType
 
 from edge_mtcnn._version import __version__
-from edge_mtcnn.cli.terminal import UsageError, complain
+from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.errors import (
     MissingRuntimeError,
     ModelFileError,
@@ -88,10 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _abandon_output()
         return 141  # what a shell reports for a program that SIGPIPE (13) ended
     except _USER_ERRORS as error:
-        complain(f"error: {error}")
+        write_message(f"error: {error}")
         return 2
     except OSError as error:  # such as a full disk; errors of single inputs are reported earlier
-        complain(f"error: {error}")
+        write_message(f"error: {error}")
         return 1
 
 

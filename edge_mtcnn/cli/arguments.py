@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.cli.terminal import UsageError, complain
+from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.files import resource
 from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions, load_options
 
@@ -207,7 +207,7 @@ def warn_of_mismatch(
     calibration: Calibration,
     detector: FaceDetector,
     place: str = "here",
-    write: Callable[[str], object] = complain,
+    write: Callable[[str], object] = write_message,
 ) -> None:
     """Write a warning line where the calibration was made with another detector."""
     info = detector.info()

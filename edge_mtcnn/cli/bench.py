@@ -17,7 +17,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, read_images
-from edge_mtcnn.cli.terminal import complain, plural, printable, write_line
+from edge_mtcnn.cli.terminal import plural, printable, write_line, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.board.identity import Machine
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         load_ms = (time.perf_counter() - start) * 1e3
         start_mb = resident_mb()  # before the images, which are not memory of the detector
         images, failures = read_images(args)
-        complain(f"measuring {plural(len(images), 'image')} for at least {args.seconds:g} s")
+        write_message(f"measuring {plural(len(images), 'image')} for at least {args.seconds:g} s")
         report = measure_device(detector, images, args.seconds, load_ms=load_ms, start_mb=start_mb)
     for line in [json.dumps(report.to_dict(), indent=1)] if args.json else _lines(report):
         write_line(line)

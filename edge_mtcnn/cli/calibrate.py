@@ -18,7 +18,7 @@ from edge_mtcnn.cli.arguments import (
 )
 from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments
 from edge_mtcnn.cli.outputs import output_file
-from edge_mtcnn.cli.terminal import UsageError, complain, plural, printable, write_line
+from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_line, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -153,11 +153,11 @@ def run(args: argparse.Namespace) -> int:
     for line in _lines(result):
         write_line(line)
     for warning in result.choice.warnings:
-        complain(f"warning: {warning}")
-    complain(f"written: {', '.join(printable(path) for path in (output, report) if path)}")
+        write_message(f"warning: {warning}")
+    write_message(f"written: {', '.join(printable(path) for path in (output, report) if path)}")
     failures = len(result.measurements.failures)
     if failures:
-        complain(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
+        write_message(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
     return 1 if failures else 0
 
 

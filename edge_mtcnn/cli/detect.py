@@ -21,7 +21,7 @@ from edge_mtcnn.cli.arguments import (
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, no_images
 from edge_mtcnn.cli.outputs import JsonLines, outside, picture_folder, unique_names
-from edge_mtcnn.cli.terminal import Progress, complain, plural, printable, write_line
+from edge_mtcnn.cli.terminal import Progress, plural, printable, write_line, write_message
 from edge_mtcnn.types import faces_entry
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     arguments = args.paths
     if not arguments:
         arguments = [str(sample_photo())]
-        complain(f"no path given, so the sample photo is used: {arguments[0]}")
+        write_message(f"no path given, so the sample photo is used: {arguments[0]}")
     inputs = find_images(arguments, recursive=args.recursive)
     inputs = outside(filter(None, (args.annotate, args.crops)), arguments, inputs)
     empty_folders = folders_without_images(arguments, recursive=args.recursive)
@@ -180,10 +180,10 @@ class _Report:
         if self._json is not None:
             self._json.close()
         if kind is None:
-            complain(self._summary())
+            write_message(self._summary())
         elif issubclass(kind, KeyboardInterrupt):
             done = self._images + self.failures
-            complain(f"interrupted after {done} of {self._total}: {self._summary()}")
+            write_message(f"interrupted after {done} of {self._total}: {self._summary()}")
 
     def found(self, path: Path, faces: Faces) -> None:
         """Report the faces of one image, which may be none."""
@@ -208,7 +208,7 @@ class _Report:
         else:
             where = "" if str(path) in reason else f"{printable(path)}: "
             with self._progress.writing():
-                complain(f"error: {where}{printable(reason)}")
+                write_message(f"error: {where}{printable(reason)}")
         self._progress.step()
 
     def _summary(self) -> str:

@@ -20,7 +20,7 @@ from edge_mtcnn.cli.arguments import (
 )
 from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments
 from edge_mtcnn.cli.outputs import output_file
-from edge_mtcnn.cli.terminal import UsageError, complain, plural, write_line
+from edge_mtcnn.cli.terminal import UsageError, plural, write_line, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         write_line(line)
     failures = len(result.measurements.failures)
     if failures:
-        complain(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
+        write_message(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
     return 1 if failures else 0
 
 

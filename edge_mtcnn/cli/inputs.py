@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import sample_photo
 from edge_mtcnn.cli.outputs import unique_names
-from edge_mtcnn.cli.terminal import UsageError, complain, printable
+from edge_mtcnn.cli.terminal import UsageError, printable, write_message
 from edge_mtcnn.errors import ImageError
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def read_images(args: argparse.Namespace) -> tuple[list[NamedImage], int]:
     paths = find_images(arguments, recursive=args.recursive)
     named = list(zip(paths, unique_names(arguments, paths), strict=True))
     if len(named) > _MOST_IMAGES:
-        complain(f"the first {_MOST_IMAGES} of {len(named)} images are used")
+        write_message(f"the first {_MOST_IMAGES} of {len(named)} images are used")
     empty_folders = folders_without_images(arguments, recursive=args.recursive)
     for folder in empty_folders:
-        complain(f"error: {printable(str(no_images(folder, recursive=args.recursive)))}")
+        write_message(f"error: {printable(str(no_images(folder, recursive=args.recursive)))}")
     failures = len(empty_folders)
     images: list[NamedImage] = []
     for path, name in named[:_MOST_IMAGES]:
@@ -63,7 +63,7 @@ def read_images(args: argparse.Namespace) -> tuple[list[NamedImage], int]:
             images.append(NamedImage(str(name), read_image(path)))
         except IMAGE_FAILURES as error:  # noqa: PERF203 - the others are still read
             failures += 1
-            complain(f"error: {printable(str(error) or str(path))}")
+            write_message(f"error: {printable(str(error) or str(path))}")
     if not images:
         raise UsageError("no image could be read, so there is nothing to measure")
     return images, failures

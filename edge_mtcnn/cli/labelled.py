@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_mtcnn.cli.terminal import Progress, complain, plural, printable
+from edge_mtcnn.cli.terminal import Progress, plural, printable, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.thresholds import Failure, LabelledImage
@@ -62,16 +62,18 @@ class MeasuringProgress:
                 if self._journal
                 else ""
             )
-            complain(f"interrupted after {self._done} of {plural(self._total, 'image')}{resume}")
+            write_message(
+                f"interrupted after {self._done} of {plural(self._total, 'image')}{resume}"
+            )
 
     def _add(self, _image: LabelledImage, failure: Failure | None) -> None:
         self._done += 1
         if failure is not None:
             with self._progress.writing():
                 where = "" if failure.name in failure.reason else f"{printable(failure.name)}: "
-                complain(f"error: {where}{printable(failure.reason)}")
+                write_message(f"error: {where}{printable(failure.reason)}")
         self._progress.step()
 
     def _notice(self, text: str) -> None:
         with self._progress.writing():
-            complain(printable(text))
+            write_message(printable(text))

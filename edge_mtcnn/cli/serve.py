@@ -22,7 +22,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
     warn_of_mismatch,
 )
-from edge_mtcnn.cli.terminal import UsageError, complain
+from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.cli.watch_arguments import (
     WATCH_PRESET,
     add_presence_arguments,
@@ -170,7 +170,7 @@ def run(args: argparse.Namespace) -> int:
             watch_detector=watch_detector,
             watch=WatchOptions(presence=presence),
         )
-        complain(f"serving at {address_of(listener)} until Ctrl-C")
+        write_message(f"serving at {address_of(listener)} until Ctrl-C")
         ServiceServer(service).run(sockets=[listener])
     return 0
 

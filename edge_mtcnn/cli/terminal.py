@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-__all__ = ["Progress", "UsageError", "complain", "plural", "printable", "write_line"]
+__all__ = ["Progress", "UsageError", "plural", "printable", "write_line", "write_message"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -26,8 +26,8 @@ def write_line(text: str, stream: TextIO | None = None) -> None:
     target.flush()
 
 
-def complain(text: str) -> None:
-    """Write one line to standard error."""
+def write_message(text: str) -> None:
+    """Write one line to standard error: a message for people, never a result."""
     write_line(text, sys.stderr)
 
 
@@ -83,7 +83,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update()
         elif self._plain and time.monotonic() >= self._next_line:
-            complain(f"{self._done} of {plural(self._total, self._noun)}")
+            write_message(f"{self._done} of {plural(self._total, self._noun)}")
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     @contextlib.contextmanager

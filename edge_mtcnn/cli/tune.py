@@ -18,7 +18,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, read_images
-from edge_mtcnn.cli.terminal import UsageError, complain, printable, write_line
+from edge_mtcnn.cli.terminal import UsageError, printable, write_line, write_message
 from edge_mtcnn.options import DetectorOptions
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.seconds,
         max_threads=args.max_threads,
         max_memory_mb=args.max_memory,
-        report=lambda line: complain(f"trying {line}"),
+        report=lambda line: write_message(f"trying {line}"),
     )
     changed = options if options != DetectorOptions() else None
     save_options(output, detector=changed, runtime=tuning.runtime)
@@ -121,8 +121,8 @@ def run(args: argparse.Namespace) -> int:
         write_line(line)
     over = [trial for trial in tuning.trials if trial.chosen and trial.error is not None]
     if over:
-        complain(f"warning: no setting fits: the chosen one {over[0].error}")
-    complain(f"written: {printable(output)}; use it with --config {printable(output)}")
+        write_message(f"warning: no setting fits: the chosen one {over[0].error}")
+    write_message(f"written: {printable(output)}; use it with --config {printable(output)}")
     return 1 if failures else 0
 
 

@@ -16,7 +16,7 @@ from edge_mtcnn.cli.arguments import (
     add_runtime_arguments,
     warn_of_mismatch,
 )
-from edge_mtcnn.cli.terminal import UsageError, complain, plural, printable
+from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_message
 from edge_mtcnn.cli.watch_arguments import (
     WATCH_PRESET,
     add_presence_arguments,
@@ -129,11 +129,11 @@ def run(args: argparse.Namespace) -> int:
             live.clear()
             watcher.close()
             lines.write_all(iter(lambda: reader.get(0), None))
-            complain(summary.text())
+            write_message(summary.text())
     if watcher.failure is not None:
-        complain(f"error: {printable(str(watcher.failure))}")
+        write_message(f"error: {printable(str(watcher.failure))}")
     elif watcher.callback_errors:
-        complain("error: frames could not be written; see above")
+        write_message("error: frames could not be written; see above")
     return 1 if watcher.failure is not None or watcher.callback_errors else 0
 
 
