@@ -30,8 +30,8 @@ def read_ahead(paths: Iterable[Path]) -> Generator[Callable[[], ImageArray]]:
                 image = read()
 
     Yields:
-        For each path a function that returns its image as ``read_image`` does, or raises what
-        ``read_image`` raises.
+        For each path a function that returns its image, or raises what ``read_image`` raises. Call
+        it before the generator is advanced or closed.
     """
     reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
     try:
