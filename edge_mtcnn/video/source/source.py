@@ -30,7 +30,9 @@ __all__ = ["Frame", "Source", "SourceState", "open_source"]
 
 SourceState = Literal["opening", "running", "lost", "closed"]
 
-_log = logging.getLogger(__name__)
+LOGGER = "edge_mtcnn.video.source"
+"""Name of the logger of lost and returned sources, for programs that show the events instead."""
+_log = logging.getLogger(LOGGER)
 
 _AHEAD = 2
 """Frames that are read ahead where every frame counts."""
