@@ -73,7 +73,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("callbacks", "loop", "overlay"),
         ("watcher",),
     ),
-    "video.source": (("captures",), ("source",)),
+    "video.source": (("captures",), ("reader",), ("source",)),
     "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
     "serve": (
         ("options", "notify", "page"),

@@ -17,7 +17,7 @@ from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import Face, Faces, ImageArray
 
-__all__ = ["draw_faces"]
+__all__ = ["Color", "draw_faces", "text_size", "write_text"]
 
 Color = tuple[int, int, int]
 
@@ -123,8 +123,7 @@ def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
         letters = float(np.clip(face.width / 5, longest / 100, longest / 45))
         letters = max(letters, _SMALLEST_LETTERS)
         text = f"{int(face.score * 1000) / 1000:.3f}"
-        scale, weight = _font(letters)
-        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, weight)
+        text_width, text_height = text_size(text, letters)
         pad = round(letters / 4)
         size = np.array([text_width + 2 * pad, text_height + 2 * pad])
         if (size > (width, height)).any():
@@ -191,9 +190,29 @@ def _write(picture: ImageArray, label: _Label, color: Color) -> None:
     red, green, blue = color
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
     origin = (label.left + label.pad, label.top + label.height - 1 - label.pad)
-    scale, weight = _font(label.letters)
-    ink = BLACK if bright else WHITE
-    cv2.putText(picture, label.text, origin, _FONT, scale, ink, weight, cv2.LINE_AA)
+    write_text(picture, label.text, origin, label.letters, BLACK if bright else WHITE)
+
+
+def text_size(text: str, letters: float) -> tuple[int, int]:
+    """Width and height, pixels, of a text whose digits are ``letters`` pixels high."""
+    (width, height), _ = cv2.getTextSize(text, _FONT, *_font(letters))
+    return width, height
+
+
+def write_text(
+    picture: ImageArray, text: str, origin: tuple[int, int], letters: float, color: Color
+) -> None:
+    """Write a text into the picture itself.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        text: one line.
+        origin: ``x, y`` of the lower left corner, pixels.
+        letters: height of the digits, pixels.
+        color: in the channel order of the picture.
+    """
+    scale, weight = _font(letters)
+    cv2.putText(picture, text, origin, _FONT, scale, color, weight, cv2.LINE_AA)
 
 
 def _font(letters: float) -> tuple[float, int]:
