@@ -109,7 +109,9 @@ def decode(header: ImageHeader) -> ImageArray:
         raise ImageError(f"not enough memory for {header.width}x{header.height} pixels") from None
     if header.full_scale != np.iinfo(pixels.dtype).max or pixels.dtype != np.uint8:
         pixels = cv2.convertScaleAbs(pixels, alpha=255 / header.full_scale)
-    for top in range(0, len(pixels), _STRIP_ROWS):  # OpenCV makes a copy of what it converts in place
+    for top in range(
+        0, len(pixels), _STRIP_ROWS
+    ):  # OpenCV makes a copy of what it converts in place
         strip = pixels[top : top + _STRIP_ROWS]
         cv2.cvtColor(strip, cv2.COLOR_BGR2RGB, dst=strip)
     return _UPRIGHT[header.orientation](pixels)
