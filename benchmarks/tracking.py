@@ -35,7 +35,7 @@ from benchmarks.peers.process import DETECTING_SECONDS, ENVIRONMENTS, PeerError
 from edge_mtcnn import DetectorOptions, FaceDetector, Faces
 from edge_mtcnn.video import FaceAppeared, FaceTracker, Track
 from edge_mtcnn.video.presence import Presence
-from edge_mtcnn.video.tracking.tracks import overlap_of
+from edge_mtcnn.video.tracking.tracks import continuous_iou
 
 WEBCAM = DATA / "video" / "aittsmd_video_test.avi"
 CROWD = DATA / "video" / "facenet_pytorch_video.mp4"
@@ -191,7 +191,7 @@ def _compare(run: Run, faces: Faces, tracks: tuple[Track, ...], when: float) -> 
     certain = [face for face in faces if face.score >= CERTAIN]
     run.faces += len(certain)
     run.kept += sum(
-        any(overlap_of(face.box, track.face.box) >= SAME_FACE for track in tracks)
+        any(continuous_iou(face.box, track.face.box) >= SAME_FACE for track in tracks)
         for face in certain
     )
     run.with_face[0] += bool(certain)

@@ -9,7 +9,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -174,12 +173,15 @@ class FaceDetector:
         check_choice("color", color, ("rgb", "bgr"))
         pixels = checked_array(image)
         networks, run = self._open(), self._workers.map
+        # The search swaps the colours of what it samples, so a BGR image is not copied.
+        bgr = color == "bgr" and pixels.shape[2:] == (3,)
         return Search(
-            lambda: as_rgb(pixels, color),
+            lambda: as_rgb(pixels, "rgb" if bgr else color),
             (pixels.shape[0], pixels.shape[1]),
             self._options,
             networks,
             run if timeout is None else _Deadline(timeout).checking(run),
+            bgr=bgr,
             score=self._score,
             timings=timings,
         )
@@ -256,21 +258,13 @@ class FaceDetector:
 def _calibrated(
     options: DetectorOptions, file: str | os.PathLike[str], model_version: str
 ) -> DetectorOptions:
-    """The options with the threshold of a calibration; a warning where it may not hold."""
-    if options.confidence > 0:
-        raise OptionsError(
-            f"give confidence or calibration, not both; got confidence {options.confidence} and"
-            f" the calibration {os.fspath(file)}"
-        )
+    """The options with the threshold of a calibration, and a warning where it may not hold."""
     calibration = load_calibration(file)
-    differences = calibration.differences(options.to_dict(), model_version)
-    if differences:
-        warnings.warn(
-            f"the threshold of {os.fspath(file)} was measured with another detector, so it may not"
-            f" hold here: {'; '.join(differences)}",
-            stacklevel=3,
-        )
-    return replace(options, confidence=calibration.threshold)
+    calibrated = calibration.applied_to(options)
+    mismatch = calibration.mismatch(options.to_dict(), model_version)
+    if mismatch is not None:
+        warnings.warn(mismatch, stacklevel=3)
+    return calibrated
 
 
 class _Deadline:

@@ -121,7 +121,7 @@ class DetectorOptions:
     mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
     max_cells: tuple[int, int] | None = (50_000, 100_000)
-    max_candidates: tuple[int, int, int] | None = (10_000, 4_000, 1_500)
+    max_candidates: tuple[int, int, int] | None = (10_000, 3_000, 1_000)
 
     def __post_init__(self) -> None:
         # Plain values are kept, so that options made from NumPy numbers can be saved.

@@ -75,8 +75,9 @@ def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> Floa
     Returns:
         (N,) 0..1.
     """
-    left, top, right, bottom = (np.ascontiguousarray(column) for column in a.T)
-    left_b, top_b, right_b, bottom_b = (np.ascontiguousarray(column) for column in b.T)
+    # Contiguous columns: the steps below pass over each of them several times.
+    left, top, right, bottom = np.ascontiguousarray(a.T)
+    left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)
     width = np.minimum(right, right_b) - np.maximum(left, left_b) + 1
     height = np.minimum(bottom, bottom_b) - np.maximum(top, top_b) + 1
     intersection = np.maximum(width, 0) * np.maximum(height, 0)

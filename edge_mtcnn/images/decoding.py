@@ -1,9 +1,9 @@
-"""Images as they come: arrays and files in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
+"""Image files decoded: a file in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
 
 An image that cannot be searched is an error here, so that it never becomes "no face" later.
-OpenCV decodes; what its versions (4.8 to 5) do differently or silently is settled before, from the
-headers, and after, from what the decoders say. Inputs are never written to. Imports NumPy, OpenCV
-and ``errors``, ``checks``, ``types``, ``codec_messages``, ``image_headers``.
+OpenCV decodes. Where its versions (4.8 to 5) differ or hide an error, the header is checked before
+decoding and the messages of the codecs afterwards. Imports NumPy, OpenCV, ``errors``, ``options``,
+``types``, and ``codec_errors`` and ``headers`` of this folder.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _STRIP_ROWS = 64
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageArray:
     """The picture in a file, upright.
 
+        faces = detector.detect(read_image("team.jpg"))
+
     JPEG, PNG, WebP, BMP, GIF (first frame; OpenCV 4.11 or newer), TIFF (first page) and PNM.
     EXIF orientation is applied, 16-bit values are scaled to 8 bits, alpha is dropped.
 
@@ -48,8 +50,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         (H, W, 3) uint8 RGB, C-contiguous.
 
     Raises:
-        ImageError: there is no such file, or it is no image, damaged, cut short, too large or of
-            an unsupported kind; the message names the file and the reason.
+        ImageError: there is no such file, or it is not an image, damaged, truncated, too large or
+            of an unsupported kind; the message names the file and the reason.
     """
     name = os.fsdecode(path)
     try:

@@ -6,26 +6,21 @@ Imports ``detector``, ``image`` and ``types``; used by calibration and evaluatio
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.errors import ImageError, OptionsError
-from edge_mtcnn.images.decoding import read_image
+from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
 from edge_mtcnn.thresholds.journal import Journal
 from edge_mtcnn.thresholds.labels.images import LabelledImage
-from edge_mtcnn.types import Faces, ImageArray
+from edge_mtcnn.types import Faces
 
 if TYPE_CHECKING:
     from edge_mtcnn.detector import FaceDetector
 
 __all__ = ["Failure", "Listener", "Measured", "Measurements", "measure", "provenance"]
-
-# What can be wrong with one image and leaves the others alone.
-_FAILURES = (ImageError, OSError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +109,7 @@ def measure(
             if notes.notice or taken:
                 notify(notes.notice or f"{taken} of {len(images)} images are known from {journal}")
         unknown = [image for image, faces in zip(images, known, strict=True) if faces is None]
-        with closing(_read_ahead(unknown)) as reads:
+        with closing(read_ahead(image.path for image in unknown)) as reads:
             for image, faces in zip(images, known, strict=True):
                 failure = fresh = None
                 try:
@@ -122,7 +117,7 @@ def measure(
                         faces = detector.detect(next(reads)())
                         fresh = faces
                     done.append(Measured(_checked(image, faces), faces))
-                except _FAILURES as error:
+                except IMAGE_FAILURES as error:
                     failure = Failure(image.name, _reason(error))
                     failures.append(failure)
                 if notes is not None and fresh is not None:
@@ -147,16 +142,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return f"there is no such file: {error.filename}"
     return str(error) or type(error).__name__
-
-
-def _read_ahead(images: Sequence[LabelledImage]) -> Generator[Callable[[], ImageArray]]:
-    """For each image a call that gives its pixels or raises; the next is read meanwhile."""
-    reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
-    try:
-        reads: deque[Future[ImageArray]] = deque()
-        for index in range(len(images)):
-            wanted = images[index + len(reads) : index + 2]
-            reads.extend(reader.submit(read_image, image.path) for image in wanted)
-            yield reads.popleft().result
-    finally:
-        reader.shutdown(wait=False, cancel_futures=True)

@@ -27,7 +27,8 @@ from edge_mtcnn.video.overlay import draw_snapshot
 from edge_mtcnn.video.presence import Person, PresenceOptions
 from edge_mtcnn.video.snapshot import Snapshot
 from edge_mtcnn.video.source.captures import SourceOptions
-from edge_mtcnn.video.source.source import Frame, Source, open_source
+from edge_mtcnn.video.source.reader import Frame
+from edge_mtcnn.video.source.source import Source, open_source
 from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
 from edge_mtcnn.video.tracking.tracks import Track
 from edge_mtcnn.video.watcher import FaceWatcher

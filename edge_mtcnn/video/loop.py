@@ -15,7 +15,8 @@ from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, 
 from edge_mtcnn.video.presence import Presence, PresenceOptions
 from edge_mtcnn.video.snapshot import Snapshot, WatcherState
 from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec
-from edge_mtcnn.video.source.source import Frame, Source
+from edge_mtcnn.video.source.reader import Frame
+from edge_mtcnn.video.source.source import Source
 from edge_mtcnn.video.tracking.motion import thumbnail
 from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edge_mtcnn.video.blind import BlindReason
 from edge_mtcnn.video.presence import Person
-from edge_mtcnn.video.source.source import SourceState
+from edge_mtcnn.video.source.reader import SourceState
 from edge_mtcnn.video.tracking.tracks import Track
 
 __all__ = ["Snapshot", "WatcherState"]

@@ -22,7 +22,7 @@ from edge_mtcnn.video.events import Event, EventHub, EventReader, FaceLeft, Pers
 from edge_mtcnn.video.loop import WatchLoop, WatchOptions
 from edge_mtcnn.video.snapshot import Snapshot
 from edge_mtcnn.video.source.captures import SourceSpec, Spec
-from edge_mtcnn.video.source.source import Frame
+from edge_mtcnn.video.source.reader import Frame
 
 if TYPE_CHECKING:
     from typing_extensions import Self

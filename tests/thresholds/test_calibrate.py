@@ -230,7 +230,7 @@ def test_an_unreadable_image_is_left_out_and_told(
     err = capsys.readouterr().err
     assert "error: " in err
     assert "broken.jpg" in err
-    assert err.endswith("1 of 6 images failed and are left out\n")
+    assert err.endswith("1 of 6 images failed and were skipped\n")
     assert written(Path("calibration.json"))["counts"]["failed"] == 1
 
 
@@ -242,7 +242,7 @@ WRONG = [
     (["faces", "others", "--recall", "1.5"], "recall must be above 0"),
     (["faces", "others", "--fpr", "0.1", "--recall", "0.9"], "not allowed with"),
     (["faces", "others", "--promise", *FAST], "3 images without faces cannot promise"),
-    (["faces", "others", "--confidence", "0.5"], "looks for the threshold itself"),
+    (["faces", "others", "--confidence", "0.5"], "unrecognized arguments: --confidence 0.5"),
     (["faces", "others", "--labels", "l.csv"], "with --labels there is one folder"),
     (["faces", "--labels", "l.csv"], "cannot read l.csv"),
     (["faces", "others", "--output", "no/such.json"], "there is no folder no"),
@@ -292,7 +292,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped_and_ends_with_the_same_
     assert out == ""
     assert "Traceback" not in err
     assert err.startswith("interrupted after ")
-    assert "of 85 images; stopped.json.journal keeps them: the same command goes on" in err
+    assert "of 85 images; stopped.json.journal keeps them: run the same command" in err
     assert not (many / "stopped.json").exists()
     known = journal.read_bytes().count(b"\n") - 1
     assert 10 <= known < 85

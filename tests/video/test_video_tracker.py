@@ -17,7 +17,7 @@ from edge_mtcnn.video.tracking import tracks as tracks_module
 from edge_mtcnn.video.tracking.budget import Budget
 from edge_mtcnn.video.tracking.motion import MotionGate, thumbnail
 from edge_mtcnn.video.tracking.smoothing import FaceFilter
-from edge_mtcnn.video.tracking.tracks import TrackBook, overlap_of
+from edge_mtcnn.video.tracking.tracks import TrackBook, continuous_iou
 
 FPS = 20
 LANDMARKS = [(30.0, 40.0), (70.0, 40.0), (50.0, 60.0), (35.0, 80.0), (65.0, 80.0)]
@@ -52,7 +52,7 @@ def test_a_moving_face_keeps_its_id_and_is_found_in_every_frame_with_few_full_se
         assert tracks[0].seen
         assert tracks[0].confirmed == (index > 0)
         # Where full detection has it; both measure with some noise.
-        assert overlap_of(tracks[0].face.box, found[0].box) > 0.75
+        assert continuous_iou(tracks[0].face.box, found[0].box) > 0.75
     assert tracker.counts.frames == 60
     assert tracker.counts.full <= 2
     assert tracker.counts.near >= 58
@@ -64,7 +64,7 @@ def test_a_quick_look_is_o_nets_alone_and_finds_a_face_where_it_was(detector: Fa
     near = detector.search(frames[1], color="bgr", timings=True).quick([before.box])
     (face,) = near
     (full,) = detector.detect(frames[1], color="bgr")
-    assert overlap_of(face.box, full.box) > 0.8
+    assert continuous_iou(face.box, full.box) > 0.8
     assert face.score == face.confidence  # no mirror check
     assert near.timings is not None
     assert (near.timings.rnet_windows, near.timings.onet_windows) == (0, 1)

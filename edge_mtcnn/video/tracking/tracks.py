@@ -15,7 +15,7 @@ import numpy as np
 from edge_mtcnn.types import Face, Faces, FloatArray, Landmarks
 from edge_mtcnn.video.tracking.smoothing import Box, FaceFilter
 
-__all__ = ["Track", "TrackBook", "overlap_of"]
+__all__ = ["Track", "TrackBook", "continuous_iou"]
 
 # A face goes on as the track that overlaps it or whose centre is this near, in face sizes.
 _LEAST_OVERLAP = 0.15
@@ -173,7 +173,7 @@ class TrackBook:
         return tuple(
             track
             for track in tracks
-            if track.seen or all(overlap_of(track.face.box, box) <= _SAME_FACE for box in seen)
+            if track.seen or all(continuous_iou(track.face.box, box) <= _SAME_FACE for box in seen)
         )
 
     def _kept(self, followed: _Followed, time: float) -> bool:
@@ -225,8 +225,12 @@ def _scaled(box: Box, scale: float) -> Box:
     return (x1 - x, y1 - y, x2 + x, y2 + y)
 
 
-def overlap_of(box: Box, other: Box) -> float:
-    """Intersection over union of two boxes ``x1, y1, x2, y2``."""
+def continuous_iou(box: Box, other: Box) -> float:
+    """Intersection over union of two boxes ``x1, y1, x2, y2`` of width ``x2 - x1``.
+
+    Smoothed and predicted boxes have continuous coordinates. ``cascade/boxes.py`` counts pixels
+    instead, so that a width is ``x2 - x1 + 1``.
+    """
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = box, other
     inner = max(min(ax2, bx2) - max(ax1, bx1), 0) * max(min(ay2, by2) - max(ay1, by1), 0)
     union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - inner
@@ -314,7 +318,7 @@ def _fit(track: Box, face: Box, reach: float) -> float:
     if larger > _LARGEST_SIZE_RATIO * smaller:
         return 0.0
     distance = math.hypot(ax1 + ax2 - bx1 - bx2, ay1 + ay2 - by1 - by2) / 2 / larger
-    overlap = overlap_of(track, face)
+    overlap = continuous_iou(track, face)
     if overlap < _LEAST_OVERLAP and distance > reach:
         return 0.0
     return overlap + max(1 - distance, 0.01) * 0.5
