@@ -209,7 +209,7 @@ def _resized(
 @lru_cache(maxsize=8)
 def _pixel_centres(size: int) -> Float32Array:
     """Centres of the pixels of a window, fractions of its side."""
-    centres: Float32Array = (np.arange(size, dtype=np.float32) + 0.5) / size
+    centres = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     centres.flags.writeable = False  # every caller gets the same array
     return centres
 

@@ -67,7 +67,11 @@ def values_of(name: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         served = _serve_options(args)
         limits = {"max_body": served.max_body_bytes / 1e6, "max_pixels": served.max_pixels}
         for of_use in uses.values():
-            of_use |= {**limits, "workers": served.workers}
+            of_use |= {
+                **limits,
+                "workers": served.workers,
+                "detect_seconds": served.detect_seconds,
+            }
         uses["/detect"] |= {dest: watched[dest] for dest in ("select", "appear_after",
                                                              "leave_after")}  # fmt: skip
     return uses
