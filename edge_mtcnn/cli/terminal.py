@@ -62,6 +62,7 @@ class Progress:
         self._noun = noun
         self._done = 0
         self._bar: Any = None
+        self._bar_stream: TextIO | None = None
         self._plain = False
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
         if total > 1 and sys.stderr.isatty():
@@ -70,12 +71,21 @@ class Progress:
             except ImportError:
                 self._plain = True
             else:
-                self._bar = tqdm(total=total, unit=noun, dynamic_ncols=True, leave=False)
+                # Another thread decodes images meanwhile, with standard error redirected to read
+                # the messages of codecs. A bar has no end of line, so a message would be appended
+                # to it and be missed: the bar is written to a duplicate, which is not redirected.
+                self._bar_stream = os.fdopen(
+                    os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding
+                )
+                self._bar = tqdm(
+                    total=total, unit=noun, dynamic_ncols=True, leave=False, file=self._bar_stream
+                )
 
     def close(self) -> None:
         """Remove the bar."""
-        if self._bar is not None:
+        if self._bar is not None and self._bar_stream is not None:
             self._bar.close()
+            self._bar_stream.close()
 
     def step(self) -> None:
         """Count one more step as done."""
@@ -92,5 +102,5 @@ class Progress:
         if self._bar is None or not self._mixed:
             yield
         else:
-            with self._bar.external_write_mode():
+            with self._bar.external_write_mode(file=self._bar_stream):
                 yield

@@ -47,7 +47,7 @@ class Finding:
 def findings(
     machine: Machine, runtimes: Sequence[Package], opencvs: Sequence[Package]
 ) -> list[Finding]:
-    """What is wrong with this combination; nothing of it is loaded."""
+    """What is wrong with this combination; the packages are not loaded."""
     return [*_architecture(machine), *_runtimes(machine, runtimes), *_opencvs(opencvs)]
 
 

@@ -20,16 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.errors import ImageError
-from edge_mtcnn.images import codec_errors as codec_messages
+from edge_mtcnn.images import codec_errors
 from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "decode_image", "read_image"]
+__all__ = ["MAX_PIXELS", "MAX_SCANS", "decode", "decode_image", "read_image"]
 
 MAX_PIXELS = 200_000_000
 """Most pixels of a file that is decoded unless told otherwise: 600 MB as RGB. Twice the largest
 camera sensors; a file of a few bytes can claim far more."""
+MAX_SCANS = 500
+"""Most scans of a progressive JPEG that is decoded. Encoders write about ten; each may decode all
+pixels once more."""
 
 _STRIP_ROWS = 64
 
@@ -71,11 +74,11 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> ImageArray:
-    """The picture in the bytes of an image file, as ``read_image`` reads it.
+    """Decode the bytes of an image file, by the rules of ``read_image``.
 
     Args:
         data: the whole file.
-        name: what messages call it, such as its path.
+        name: the name of the image in messages, such as its path.
         max_pixels: most pixels that the header may claim, at least 1.
 
     Raises:
@@ -84,17 +87,29 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Ima
     check_int("max_pixels", max_pixels, 1, None)
     try:
         header = read_header(data)
-        size = f"{header.width}x{header.height}"
         if header.width * header.height > max_pixels:
+            size = f"{header.width}x{header.height}"
             raise ImageError(f"{size} is more than max_pixels={max_pixels}")
-        pixels = _decoded(header)
+        if header.scans > MAX_SCANS:
+            raise ImageError(f"more than {MAX_SCANS} scans; save it as a baseline JPEG")
+        return decode(header)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def decode(header: ImageHeader) -> ImageArray:
+    """Decode an image file whose header was read; the caller has checked its size.
+
+    Raises:
+        ImageError: as for ``read_image``, without a name.
+    """
+    try:
+        pixels = _decoded(header)
     except MemoryError:
-        raise ImageError(f"{name}: not enough memory for {size} pixels") from None
+        raise ImageError(f"not enough memory for {header.width}x{header.height} pixels") from None
     if header.full_scale != np.iinfo(pixels.dtype).max or pixels.dtype != np.uint8:
         pixels = cv2.convertScaleAbs(pixels, alpha=255 / header.full_scale)
-    for top in range(0, len(pixels), _STRIP_ROWS):  # OpenCV copies what it converts in place
+    for top in range(0, len(pixels), _STRIP_ROWS):  # OpenCV makes a copy of what it converts in place
         strip = pixels[top : top + _STRIP_ROWS]
         cv2.cvtColor(strip, cv2.COLOR_BGR2RGB, dst=strip)
     return _UPRIGHT[header.orientation](pixels)
@@ -107,10 +122,10 @@ def _decoded(header: ImageHeader) -> npt.NDArray[Any]:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     data = np.frombuffer(header.data, np.uint8)
     failed = f"OpenCV {cv2.__version__} cannot decode this {header.format}"
-    # A complaint that another thread's file may have caused is looked into alone.
+    # If a message may be about the file of another thread, decode again while no other does.
     for exclusive in (False, True):
         try:
-            with codec_messages.listening(exclusive=exclusive) as heard:
+            with codec_errors.listening(exclusive=exclusive) as heard:
                 pixels: npt.NDArray[Any] | None = cv2.imdecode(data, flags)
         except cv2.error as error:
             raise ImageError(f"{failed}: {error.err}") from None
@@ -119,15 +134,15 @@ def _decoded(header: ImageHeader) -> npt.NDArray[Any]:
     if pixels is None:
         raise ImageError(f"{failed}: it is corrupt, cut short or of an unsupported kind")
     for complaint in heard.complaints:
-        if _tells_damage(complaint, data.size):
+        if _means_damage(complaint, data.size):
             raise ImageError(f"damaged, only a part can be decoded: {complaint}")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{pixels.dtype} samples are not supported; save it with 8 or 16 bits")
     return pixels
 
 
-def _tells_damage(complaint: str, size: int) -> bool:
-    """Whether libjpeg speaks of a picture that lacks parts, not of harmless bytes beside it."""
+def _means_damage(complaint: str, size: int) -> bool:
+    """Whether a message of libjpeg means missing parts of the picture, not harmless extra bytes."""
     extra = re.match(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0x(..)", complaint)
     if extra is None:
         return complaint.startswith(("Corrupt JPEG data", "Premature end of JPEG file"))
@@ -146,4 +161,4 @@ _UPRIGHT: dict[int, Callable[[ImageArray], ImageArray]] = {
     7: lambda image: cv2.flip(cv2.transpose(image), -1),
     8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""What turns a stored image upright, by EXIF orientation."""
+"""Functions that turn a stored image upright, by EXIF orientation."""

@@ -1,7 +1,7 @@
 """Headers of image files: size, EXIF orientation and depth, read before any pixel is decoded.
 
-OpenCV's versions differ in what they make of files that are cut short, huge or turned, and some say
-nothing; so a file must show here that it is whole and of a plausible size. Imports ``errors`` only.
+The versions of OpenCV treat files that are cut short, huge or rotated differently, and some report
+nothing. So the header has to show that a file is whole and of a plausible size.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from edge_mtcnn.errors import ImageError
 __all__ = ["ImageHeader", "read_header"]
 
 _CUT_SHORT = "the file is cut short"
+_PIECE = 250_000
+"""Bytes that are searched in one call, which holds the interpreter's lock for less than 1 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageHeader:
-    """What the bytes say before any pixel is decoded.
+    """What is known of a file before any pixel is decoded.
 
     Attributes:
-        width, height: as stored, before orientation, pixels.
+        format: ``"JPEG"``, ``"PNG"``, ``"WebP"``, ``"BMP"``, ``"GIF"``, ``"TIFF"`` or ``"PNM"``.
+        width, height: stored size, before the orientation is applied, pixels.
         full_scale: the value of white in what OpenCV decodes.
-        orientation: EXIF orientation, 1..8, still to be applied.
-        data: what to decode.
+        orientation: EXIF orientation, 1..8, that is still to be applied.
+        data: the bytes to decode.
     """
 
     format: str
@@ -37,9 +40,26 @@ class ImageHeader:
     full_scale: int = 255
     orientation: int = 1
 
+    @property
+    def scans(self) -> int:
+        """Upper bound of the scans of a JPEG, 1 for other formats.
+
+        A progressive JPEG is decoded scan by scan, and each scan may cover the whole picture.
+        """
+        if self.format != "JPEG":
+            return 1
+        # Counted in pieces, between which other threads may run.
+        starts = range(0, len(self.data), _PIECE)
+        return sum(self.data.count(b"\xff\xda", start, start + _PIECE + 1) for start in starts)
+
 
 def read_header(data: bytes) -> ImageHeader:
-    """The header of a whole, plausible image file; else an ``ImageError`` with the reason."""
+    """Read the header of an image file.
+
+    Raises:
+        ImageError: the file is not whole or not plausible; the message gives the reason, without
+            a name of the file.
+    """
     if not data:
         raise ImageError("the file is empty")
     reader = next((read for magic, read in _READERS if magic.match(data)), None)
@@ -63,7 +83,7 @@ def _jpeg(data: bytes) -> ImageHeader:
     orientation = 1
     at = 2
     while True:
-        # What lies between segments is skipped, as libjpeg does.
+        # Bytes between segments are skipped, as in libjpeg.
         at = data.find(b"\xff", at)
         if at < 0:
             raise ImageError(_CUT_SHORT)
@@ -85,9 +105,9 @@ def _jpeg(data: bytes) -> ImageHeader:
             break
     if size is None:
         raise ImageError("corrupt: the JPEG has no frame header")
-    # OpenCV 4 fills what is missing, OpenCV 5 refuses; thumbnails with an end of their own lie
-    # before the scan. A file that lacks its last two bytes only cannot be told from one that
-    # lacks more, so it is refused too.
+    # OpenCV 4 fills in missing pixels, OpenCV 5 refuses the file. Thumbnails, which have an end
+    # marker of their own, come before the scan. A file that lacks only its last two bytes looks
+    # like one that lacks more, so it is refused too.
     if data.rfind(b"\xff\xd9", at) < 0:  # from the end, where it is in a whole file
         raise ImageError(_CUT_SHORT)
     height, width = size

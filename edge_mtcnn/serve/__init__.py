@@ -6,7 +6,8 @@
     service = Service(FaceDetector(), source=0)
     ServiceServer(service).run(sockets=[listen("127.0.0.1", 8080)])
 
-Needs the extra ``serve``. Importing this package alone loads none of it.
+Needs the extra ``serve``; importing this package alone loads none of its packages. What is not
+listed in ``__all__`` is private and may change.
 """
 
 from __future__ import annotations

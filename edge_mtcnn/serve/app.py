@@ -1,7 +1,7 @@
 """The application: routes over a detector and, with a source, a watcher.
 
-Images are searched in a thread pool of their own and admitted one by one, so the event loop is
-always free to answer ``/healthz``, and a crowd of clients costs no memory.
+Images are searched in a separate thread pool, and only a few are accepted at a time. So the event
+loop can always answer ``/healthz``, and many clients do not need much memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import DetectionTimeout, ImageError
-from edge_mtcnn.images.decoding import decode_image
+from edge_mtcnn.images.decoding import decode
 from edge_mtcnn.images.headers import read_header
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.events import EventLog, server_sent_events
@@ -47,12 +47,10 @@ _READING_SECONDS = 5.0
 _SESSION_SECONDS = 30 * 24 * 3600
 _ACCEPTED = ("JPEG", "PNG", "WebP")
 _MOST_SCANS = 100
-"""Scans of a progressive JPEG. Encoders write about ten; each takes up to 30 ms of 25 megapixels,
-and decoding cannot be stopped."""
-_PIECE = 250_000
-"""Bytes that are searched in one call, which holds the interpreter's lock for less than 1 ms."""
+"""Most scans of a progressive JPEG. Encoders write about ten. A scan of 25 megapixels takes up to
+30 ms, and decoding cannot be stopped."""
 _SHORTEST_SECONDS = 0.001
-"""Time that a detection is given at least, the lower bound of its ``timeout``."""
+"""Shortest time limit of a detection, the lower bound of ``timeout``."""
 
 
 class Service:
@@ -60,7 +58,7 @@ class Service:
 
     Args:
         detector: searches the images that are sent; stays the caller's.
-        options: limits and who may ask.
+        options: access and limits.
         source: what to watch, see ``FaceWatcher``; ``None`` to search images only.
         watch_detector: searches the frames; stays the caller's.
         watch: options of the watcher.
@@ -108,7 +106,7 @@ class Service:
 
     @property
     def health(self) -> state.Health:
-        """Of the watcher: whether its heartbeat is fresh and it sees something."""
+        """Health of the watcher: a fresh heartbeat, and a usable picture."""
         return state.health_of(self.watcher, self.options.stale_seconds)
 
     def end(self) -> None:
@@ -128,12 +126,12 @@ class Service:
         routes = [
             *page_routes(),
             Route("/detect", self._detect, methods=["POST"]),
-            Route("/state", self._tell_state),
-            Route("/events", self._tell_events),
-            Route("/stream", self._show),
-            Route("/healthz", self._tell_health),
-            Route("/metrics", self._tell_metrics),
-            Route("/openapi.json", self._tell_api),
+            Route("/state", self._get_state),
+            Route("/events", self._get_events),
+            Route("/stream", self._get_stream),
+            Route("/healthz", self._get_health),
+            Route("/metrics", self._get_metrics),
+            Route("/openapi.json", self._get_api),
             Route("/session", self._begin_session, methods=["POST"]),
         ]
         middleware = [
@@ -164,7 +162,7 @@ class Service:
             self.watcher.add_callback(self.log.append)
             await asyncio.to_thread(self.watcher.start)
         # Starlette's own helper: it loads what the first stream would wait for, 100 ms of imports.
-        self.device = await run_in_threadpool(state.read)
+        self.device = await run_in_threadpool(state.read_board)
         readings = asyncio.create_task(self._keep_reading())
         try:
             yield
@@ -179,18 +177,18 @@ class Service:
 
     async def _keep_reading(self) -> None:
         while True:
-            self.device = await asyncio.to_thread(state.read)
+            self.device = await asyncio.to_thread(state.read_board)
             await asyncio.sleep(_READING_SECONDS)
 
     async def _detect(self, request: Request) -> Response:
-        """Find the faces of the image that is the body."""
+        """Find the faces of the image in the request's body."""
         kind = request.headers.get("content-type", "").lower()
         if kind.startswith(("multipart/", "application/json")):
             raise HTTPException(
                 415, "send the bytes of the image as the body: curl --data-binary @photo.jpg ..."
             )
         options = self.options
-        self._detections.check()  # before a body is received in vain
+        self._detections.check()  # before a body is received for nothing
         with self._bodies.share() as share:
             with self._uploads.one():
                 body = await read_body(request, options.max_body_bytes, options.body_seconds, share)
@@ -209,7 +207,10 @@ class Service:
         return Response(answer, media_type="application/json")
 
     def _search(self, body: io.BytesIO) -> bytes:
-        """Decode, search and write the answer, in a thread of the pool; closes ``body``."""
+        """Decode the image, search it and write the answer, in a thread of the pool.
+
+        ``body`` is closed as soon as it is decoded.
+        """
         started = time.perf_counter()
         image = self._decode(body)
         seconds = self.options.detect_seconds
@@ -217,21 +218,21 @@ class Service:
         faces: Faces | None = None
         with suppress(DetectionTimeout):
             faces = self._detector.detect(image, timeout=left)
-        del image  # up to 75 MB that an error would carry along
+        del image  # up to 75 MB, which the traceback of an error would keep
         self.metrics.detections.observe(time.perf_counter() - started)
         if faces is None:
             raise HTTPException(
                 503,
                 f"the detection took longer than {seconds:g} s, the limit of this service; send a"
                 " smaller image, or try again when the service is less busy",
-                # Who asks again at once with the same image would keep the service from others.
+                # A client that repeats the same image at once would block the others.
                 {"Retry-After": str(math.ceil(seconds))},
             )
         self.metrics.found.inc(len(faces))
         return _answer(faces)
 
     def _decode(self, received: io.BytesIO) -> ImageArray:
-        """The image of a body; the bytes are freed, as a detection may take much longer."""
+        """Decode the image of a body and free its bytes before the detection starts."""
         body = received.getvalue()
         received.close()
         try:
@@ -245,20 +246,19 @@ class Service:
                     f"{header.width}x{header.height} is more than {self.options.max_pixels}"
                     " pixels, the limit of this service",
                 )
-            if header.format == "JPEG" and _scans(body) > _MOST_SCANS:
+            if header.scans > _MOST_SCANS:
                 raise HTTPException(
                     413, f"more than {_MOST_SCANS} scans, the limit of this service"
                 )
-            return decode_image(body, name="the image", max_pixels=self.options.max_pixels)
+            return decode(header)
         except ImageError as error:
-            text = str(error).removeprefix("the image: ")  # the header's reader knows no name
-            raise HTTPException(422, f"the image: {text}") from None
+            raise HTTPException(422, f"the image: {error}") from None
 
-    async def _tell_state(self, _request: Request) -> Response:
+    async def _get_state(self, _request: Request) -> Response:
         return Response(self._state_text()[1], media_type="application/json")
 
     def _state_text(self) -> tuple[int, bytes]:
-        """What is known now, with a number that changes with it; made once for all readers."""
+        """The state as JSON, with a number that changes with it; made once for all readers."""
         health = self.health
         turn = 0 if self.watcher is None else self.watcher.snapshot.turn
         key = (turn, health, self.device)
@@ -270,7 +270,7 @@ class Service:
             self._state_number += 1
         return self._state_number, self._state[1]
 
-    async def _tell_events(self, request: Request) -> Response:
+    async def _get_events(self, request: Request) -> Response:
         if self.watcher is None:
             raise HTTPException(404, "no source is watched: start the service with one")
         query = request.query_params
@@ -280,7 +280,7 @@ class Service:
             server_sent_events(self.log, last_id, live), "text/event-stream; charset=utf-8"
         )
 
-    async def _show(self, request: Request) -> Response:
+    async def _get_stream(self, request: Request) -> Response:
         if self.pictures is None:
             raise HTTPException(
                 404, "pictures are not offered: start the service with a source and --stream"
@@ -300,21 +300,21 @@ class Service:
 
         return _Streaming(held(), media_type=media_type, headers={"X-Accel-Buffering": "no"})
 
-    async def _tell_health(self, _request: Request) -> Response:
+    async def _get_health(self, _request: Request) -> Response:
         health = self.health
         watcher = "off" if self.watcher is None else self.watcher.snapshot.state
         status = 503 if health == "failing" else 200
         return JSONResponse({"status": health, "watcher": watcher}, status)
 
-    async def _tell_metrics(self, _request: Request) -> Response:
+    async def _get_metrics(self, _request: Request) -> Response:
         text = await asyncio.to_thread(self.metrics.text)
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
-    async def _tell_api(self, _request: Request) -> Response:
+    async def _get_api(self, _request: Request) -> Response:
         return JSONResponse(document(self.options))
 
     async def _begin_session(self, request: Request) -> Response:
-        """Let a browser, whose pictures and events carry no header, keep a cookie."""
+        """Give a browser a cookie, because its pictures and events cannot carry a header."""
         token = self.options.token
         if token is None:
             return Response(status_code=204)
@@ -332,12 +332,6 @@ class Service:
         return response
 
 
-def _scans(jpeg: bytes) -> int:
-    """Scans of a JPEG, at least; counted in pieces, between which other threads may run."""
-    starts = range(0, len(jpeg), _PIECE)
-    return sum(jpeg.count(b"\xff\xda", start, start + _PIECE + 1) for start in starts)
-
-
 def _answer(faces: Faces) -> bytes:
     """The faces as JSON, encoded one by one: other threads may run between them."""
     entry = faces_entry(faces)
@@ -347,7 +341,7 @@ def _answer(faces: Faces) -> bytes:
 
 
 class _Streaming(StreamingResponse):
-    """A streaming answer that closes its iterator at once when the client leaves."""
+    """A streaming answer that closes its iterator as soon as the client disconnects."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -361,7 +355,7 @@ class _Streaming(StreamingResponse):
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    """Every refusal as JSON."""
+    """Answer every refusal as JSON."""
     if not isinstance(error, HTTPException):
         raise error
     headers = None if error.headers is None else dict(error.headers)
@@ -369,7 +363,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 
 class _Counting:
-    """ASGI layer: counts the answers by route and status."""
+    """ASGI layer that counts the answers by route and status."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: list[str]) -> None:
         self._app = app

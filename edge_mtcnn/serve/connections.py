@@ -1,4 +1,4 @@
-"""What a connection may do to the service: how long it may keep it waiting, and how many there are.
+"""Limits of connections: how long a client may keep the service waiting, and how many there are.
 
 uvicorn sets no limit to the time that a request's head takes, nor to a client that takes no bytes;
 ``GuardedProtocol`` looks at each connection once a second and closes those that are over the limit.

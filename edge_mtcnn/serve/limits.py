@@ -14,7 +14,7 @@ __all__ = ["ByteBudget", "Share", "Slots", "read_body"]
 
 
 class Slots:
-    """A number of places for the same kind of work; used by the event loop's thread only."""
+    """Limits how many requests of one kind run at once. Used by the event loop's thread only."""
 
     def __init__(self, most: int, noun: str) -> None:
         self.taken = 0
@@ -22,7 +22,7 @@ class Slots:
         self._noun = noun
 
     def check(self) -> None:
-        """Refuse when all places are taken.
+        """Refuse if all slots are in use.
 
         Raises:
             HTTPException: 429, with the time after which to ask again.
@@ -36,7 +36,7 @@ class Slots:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold a place; refuses as ``check`` does."""
+        """Hold a slot; refuses as ``check`` does."""
         self.check()
         self.taken += 1
         try:

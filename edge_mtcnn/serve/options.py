@@ -1,6 +1,6 @@
 """``ServeOptions``: where the service listens, who may use it, and its limits.
 
-Imports nothing of the web packages, so that wrong options are told before anything is loaded.
+Imports nothing of the web packages, so that invalid options are reported before those are loaded.
 """
 
 from __future__ import annotations

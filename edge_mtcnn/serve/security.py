@@ -1,4 +1,4 @@
-"""Who may ask: the checks of Host, Origin and token, and the headers of every answer.
+"""Access control: the checks of Host, Origin and token, and the headers of every answer.
 
 A page of another site that is open in the kiosk's browser reaches loopback addresses too. So a
 request must name this service by address or by a known name (against DNS rebinding), must not come
@@ -42,12 +42,12 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What every answer carries; the page itself loads nothing from elsewhere."""
+"""Headers of every answer; the page itself loads nothing from other servers."""
 
 _OPEN_PATHS = frozenset(
     {"/", "/app.js", "/style.css", "/icon.svg", "/healthz", "/openapi.json", "/session"}
 )
-"""Answered without a token: none of them tells who is here."""
+"""Paths that need no token, because they do not reveal who is here."""
 
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -56,7 +56,7 @@ def error_response(status: int, message: str, headers: dict[str, str] | None = N
 
 
 def session_value(token: str) -> str:
-    """What the browser keeps in place of the token."""
+    """The value that the browser keeps instead of the token."""
     return hmac.new(token.encode(), b"edge-mtcnn session", hashlib.sha256).hexdigest()
 
 
@@ -108,7 +108,7 @@ class BorderCheck:
         return None
 
     def _known(self, host: str) -> bool:
-        """Rebinding needs a name, so an address is always what it says."""
+        """DNS rebinding requires a host name, so IP addresses are always allowed."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             if name.rstrip(".") in self._names:

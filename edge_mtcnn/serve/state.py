@@ -1,4 +1,4 @@
-"""What ``/state`` and ``/healthz`` tell, as plain values: who is here, rates and health."""
+"""The content of ``/state`` and ``/healthz`` as plain values: persons, rates and health."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from edge_mtcnn.board.sensors import Readings, read_device
 from edge_mtcnn.types import face_entry
 from edge_mtcnn.video import FaceWatcher, Snapshot
 
-__all__ = ["Device", "Health", "health_of", "read", "state_entry"]
+__all__ = ["Device", "Health", "health_of", "read_board", "state_entry"]
 
 Health = Literal["ok", "degraded", "failing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Memory of this process, MB of 10**6 bytes, and what the board's sensors tell."""
+    """Memory of this process, MB of 10**6 bytes, and the readings of the board's sensors."""
 
     memory_mb: float | None = None
     readings: Readings = field(default_factory=Readings)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: memory, the highest temperature, and what slows the board down."""
+        """The same for JSON: memory, the highest temperature, and reasons for throttling."""
         temperatures = self.readings.temperatures
         return {
             "memory_mb": None if self.memory_mb is None else round(self.memory_mb, 1),
@@ -33,13 +33,13 @@ class Device:
         }
 
 
-def read() -> Device:
+def read_board() -> Device:
     """Read the sensors; may take some milliseconds."""
     return Device(resident_mb(), read_device())
 
 
 def health_of(watcher: FaceWatcher | None, stale_seconds: float) -> Health:
-    """``failing`` when only a restart can help, ``degraded`` when nothing can be seen for now.
+    """``failing`` if only a restart can help, ``degraded`` if there is no usable picture.
 
     Args:
         watcher: ``None`` for a service without source.

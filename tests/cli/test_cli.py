@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -551,6 +552,43 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
     (entry,) = lines_of(done.stdout)
     assert len(entry["faces"]) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@POSIX
+def test_the_progress_bar_does_not_hide_that_an_image_is_damaged() -> None:
+    pytest.importorskip("tqdm")
+    program = """
+import os
+from edge_mtcnn.cli.terminal import Progress
+from edge_mtcnn.images.codec_errors import listening
+progress = Progress(10, "image")
+with listening(exclusive=True) as heard:
+    progress._bar.refresh()
+    os.write(2, b"Corrupt JPEG data: premature end of data segment\\n")
+with progress.writing():
+    print(heard.complaints)
+progress.close()
+"""
+    import fcntl
+    import termios
+
+    terminal, stderr = os.openpty()
+    fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        timeout=60,
+    )
+    os.set_blocking(terminal, False)
+    shown = os.read(terminal, 65536)
+    os.close(stderr)
+    os.close(terminal)
+    assert done.stdout == "['Corrupt JPEG data: premature end of data segment']\n"
+    assert b"0/10" in shown
+    assert b"Corrupt" not in shown
 
 
 def test_every_hard_file_has_one_line_and_none_ends_the_command(

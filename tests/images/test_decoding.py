@@ -26,6 +26,7 @@ from PIL import Image, ImageOps
 from edge_mtcnn import FaceDetector, ImageError, OptionsError, read_image
 from edge_mtcnn.images import codec_errors as codec_messages
 from edge_mtcnn.images.decoding import decode_image
+from edge_mtcnn.images.headers import read_header
 from edge_mtcnn.types import ImageArray
 
 OPENCV = tuple(int(part) for part in cv2.__version__.split(".")[:2])
@@ -134,6 +135,18 @@ def thumbnail_exif(photo: Image.Image) -> bytes:
 
 
 @pytest.mark.parametrize("form", SAME_PICTURE)
+def test_a_jpeg_of_endless_scans_is_refused_with_what_to_do(sample_path: Any) -> None:
+    pixels = cv2.imread(str(sample_path("astronaut")))
+    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert 2 < read_header(jpeg).scans < 30
+    assert read_header(cv2.imencode(".png", pixels)[1].tobytes()).scans == 1
+    last = jpeg.rindex(b"\xff\xda")
+    endless = jpeg[:last] + 600 * jpeg[last : last + 10] + jpeg[last:]
+    with pytest.raises(ImageError, match="photo: more than 500 scans; save it as a baseline JPEG"):
+        decode_image(endless, name="photo")
+    assert decode_image(jpeg, name="photo").shape == pixels.shape
+
+
 def test_each_form_of_a_picture_is_read_as_the_picture(form: str, photo: Image.Image) -> None:
     make, tolerance = SAME_PICTURE[form]
     image = read(make(photo))
