@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_layers import ORDER
 
-from edge_mtcnn.images.decoding import MAX_PIXELS
+from edge_mtcnn.images.decoding import MAX_PIXELS, MAX_SCANS
 from edge_mtcnn.options import DetectorOptions
 from edge_mtcnn.serve.options import SHORTEST_TOKEN, ServeOptions
 
@@ -139,7 +139,9 @@ def test_the_limits_of_the_security_page_are_the_defaults() -> None:
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|]+ \| ([\d, ]+) \| ([^|]+) \|$", text, re.MULTILINE)
     assert {setting: default for default, setting in rows} == expected
-    assert f"at least {SHORTEST_TOKEN}" in " ".join(text.split())
+    prose = " ".join(text.split())
+    assert f"at least {SHORTEST_TOKEN} characters" in prose
+    assert f"more than {MAX_SCANS} scans" in prose
 
 
 def quotes(text: str) -> list[tuple[str, str]]:
