@@ -31,7 +31,7 @@ from benchmarks.common.results import (
     target_table,
 )
 from edge_mtcnn import DetectorOptions, EdgeMTCNNError, FaceDetector
-from edge_mtcnn.thresholds.matching import overlaps
+from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import Faces, FloatArray
 
@@ -150,7 +150,7 @@ def landmark_error(faces: Faces, box: FloatArray, points: FloatArray) -> float |
     """
     if not len(faces):
         return None
-    shared = overlaps(faces.boxes, box[None])[:, 0]
+    shared = inclusive_ious(faces.boxes, box[None])[:, 0]
     best = int(shared.argmax())
     if shared[best] < LEAST_OVERLAP:
         return None

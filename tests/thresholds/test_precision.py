@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_mtcnn.thresholds import average_precision, matching
-from edge_mtcnn.thresholds.matching import match, overlaps
+from edge_mtcnn.thresholds.matching import inclusive_ious, match
 from edge_mtcnn.thresholds.precision import (
     ScoredBoxes,
     judge,
@@ -36,12 +36,16 @@ NOWHERE = (500, 500, 599, 599)
 
 
 def test_overlap_counts_pixels_inclusively() -> None:
-    assert overlaps(boxes(FACE, HALF, NOWHERE), boxes(FACE))[:, 0] == pytest.approx([1, 0.5, 0])
-    assert overlaps(boxes((0, 0, 9, 9)), boxes((5, 0, 14, 9)))[0, 0] == pytest.approx(50 / 150)
+    assert inclusive_ious(boxes(FACE, HALF, NOWHERE), boxes(FACE))[:, 0] == pytest.approx(
+        [1, 0.5, 0]
+    )
+    assert inclusive_ious(boxes((0, 0, 9, 9)), boxes((5, 0, 14, 9)))[0, 0] == pytest.approx(
+        50 / 150
+    )
 
 
 def test_a_box_turned_inside_out_overlaps_nothing() -> None:
-    assert overlaps(boxes((9, 9, 0, 0)), boxes((9, 9, 0, 0)))[0, 0] == 0
+    assert inclusive_ious(boxes((9, 9, 0, 0)), boxes((9, 9, 0, 0)))[0, 0] == 0
 
 
 def test_overlap_at_the_bound_is_a_hit_and_below_it_is_false() -> None:
@@ -162,7 +166,7 @@ def plain_average_precision(
         for index in sorted(range(len(scores)), key=lambda i: -scores[i]):
             verdict = (0, 1)
             if len(faces):
-                shares = overlaps(detected[index : index + 1], faces)[0]
+                shares = inclusive_ious(detected[index : index + 1], faces)[0]
                 face = int(shares.argmax())
                 if shares[face] >= 0.5 and face not in chosen:
                     verdict = (0, 0)
