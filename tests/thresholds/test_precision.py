@@ -188,40 +188,39 @@ def plain_average_precision(
     return area
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_average_precision_is_that_of_the_plain_implementation(seed: int) -> None:
-    found, truth, counted = random_set(seed)
-    expected = plain_average_precision(found, truth, counted)
-    assert average_precision(found, truth, counted) == pytest.approx(expected, abs=EXACT)
+def test_average_precision_is_that_of_the_plain_implementation() -> None:
+    for seed in range(30):
+        found, truth, counted = random_set(seed)
+        expected = pytest.approx(plain_average_precision(found, truth, counted), abs=EXACT)
+        assert average_precision(found, truth, counted) == expected, f"seed {seed}"
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_average_precision_does_not_depend_on_the_order_of_images_or_the_scale_of_scores(
-    seed: int,
-) -> None:
-    found, truth, counted = random_set(seed)
-    value = average_precision(found, truth, counted)
-    assert 0 <= value <= 1
-    turned = average_precision(found[::-1], truth[::-1], counted[::-1])
-    assert turned == pytest.approx(value, abs=EXACT)
-    scaled = [(box, scores * 2 - 1) for box, scores in found]  # exact in binary
-    assert average_precision(scaled, truth, counted) == pytest.approx(value, abs=0.01)
+def test_average_precision_does_not_depend_on_the_order_of_images_or_the_scale_of_scores() -> None:
+    for seed in range(20):
+        found, truth, counted = random_set(seed)
+        value = average_precision(found, truth, counted)
+        assert 0 <= value <= 1, f"seed {seed}"
+        turned = average_precision(found[::-1], truth[::-1], counted[::-1])
+        assert turned == pytest.approx(value, abs=EXACT), f"seed {seed}"
+        scaled = [(box, scores * 2 - 1) for box, scores in found]  # exact in binary
+        rescaled = average_precision(scaled, truth, counted)
+        assert rescaled == pytest.approx(value, abs=0.01), f"seed {seed}"
 
 
-@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("bound", [0.0, 0.5, 1.0])
-def test_recall_at_false_positives_is_the_best_of_all_thresholds(seed: int, bound: float) -> None:
-    verdicts = judge(*random_set(seed))
-    best = 0.0
-    for threshold in np.unique(verdicts.scores):
-        shown = verdicts.scores >= threshold
-        if (~verdicts.hits[shown]).sum() <= bound * verdicts.images:
-            best = max(best, verdicts.hits[shown].sum() / max(verdicts.faces, 1))
-    recall, threshold_found = recall_at_false_positives(verdicts, bound)
-    assert recall == pytest.approx(best)
-    if threshold_found is not None:
-        shown = verdicts.scores >= threshold_found
-        assert (~verdicts.hits[shown]).sum() <= bound * verdicts.images
+def test_recall_at_false_positives_is_the_best_of_all_thresholds(bound: float) -> None:
+    for seed in range(20):
+        verdicts = judge(*random_set(seed))
+        best = 0.0
+        for threshold in np.unique(verdicts.scores):
+            shown = verdicts.scores >= threshold
+            if (~verdicts.hits[shown]).sum() <= bound * verdicts.images:
+                best = max(best, verdicts.hits[shown].sum() / max(verdicts.faces, 1))
+        recall, threshold_found = recall_at_false_positives(verdicts, bound)
+        assert recall == pytest.approx(best), f"seed {seed}"
+        if threshold_found is not None:
+            shown = verdicts.scores >= threshold_found
+            assert (~verdicts.hits[shown]).sum() <= bound * verdicts.images, f"seed {seed}"
 
 
 def test_recall_never_falls_along_the_curve() -> None:
