@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -21,6 +20,10 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common.program import BenchmarkError
+from edge_mtcnn.board.identity import read_machine
+from edge_mtcnn.files import write_whole
 
 SCHEMA_VERSION = 1
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +43,7 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
 _MACHINE_FIELDS = ("system", "architecture", "cpu", "cores", "threads", "memory_mb")
 
 
-class ResultsError(ValueError):
+class ResultsError(BenchmarkError, ValueError):
     """A file is not a document of this schema."""
 
 
@@ -119,9 +122,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     check(json.loads(text))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_whole(path, text.encode("utf-8"))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -180,16 +181,14 @@ def check(content: Any) -> None:
 
 def machine() -> dict[str, Any]:
     """What the benchmark runs on."""
-    from edge_mtcnn.runtime.workers import available_threads
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    found = read_machine()
     return {
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": available_threads(),
-        "memory_mb": round(memory),
+        "system": found.system,
+        "architecture": found.architecture,
+        "cpu": found.processor or found.board or found.architecture,
+        "cores": found.cores,
+        "threads": found.threads,
+        "memory_mb": None if found.memory is None else round(found.memory / 1e6),
     }
 
 
@@ -278,16 +277,6 @@ def _cell(value: object) -> str:
 
 def _looks_numeric(cell: str) -> bool:
     return cell in ("", "-") or cell.lstrip("<>= +-")[:1].isdigit()
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,18 +1,20 @@
-"""Arithmetic of measurements: percentiles, ratios pair by pair, interleaved runs, memory.
+"""Arithmetic of measurements: quartiles, ratios pair by pair, interleaved runs, memory.
 
-Times are milliseconds of wall time, memory is MB of 10**6 bytes. Imports the standard library only,
-so that it adds nothing to what is measured.
+Times are milliseconds of wall time, memory is MB of 10**6 bytes. Beyond the standard library it
+imports only what a program with a detector has loaded anyway, so it adds nothing to the figures.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from benchmarks.common.program import BenchmarkError
+from edge_mtcnn.board.memory import peak_resident_mb, resident_mb
+from edge_mtcnn.speed.timing import percentile
 
 
 class Spread(NamedTuple):
@@ -21,21 +23,6 @@ class Spread(NamedTuple):
     low: float
     median: float
     high: float
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share 0..1 of the values lies, linear between neighbours.
-
-    Raises:
-        ValueError: there are no values, or the share is outside 0..1.
-    """
-    if not values or not 0 <= share <= 1:
-        raise ValueError(f"need values and a share 0..1; got {len(values)} values, share {share}")
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -82,20 +69,31 @@ def interleaved(
 
 def rss_mb() -> float:
     """Resident memory of this process now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-    except OSError:  # not on Linux
+    resident = resident_mb()
+    if resident is None:  # not on Linux
         import psutil
 
         return float(psutil.Process().memory_info().rss) / 1e6
+    return resident
+
+
+def peak_rss_mb() -> float:
+    """The most resident memory that this process had.
+
+    Raises:
+        BenchmarkError: this system does not report it.
+    """
+    peak = peak_resident_mb()
+    if peak is None:
+        raise BenchmarkError("this system does not report the peak memory of a process")
+    return peak
 
 
 def anonymous_mb() -> float | None:
-    """The part of the resident memory that is the process's own; ``None`` where it is not told.
+    """The private part of the resident memory; ``None`` where the system does not report it.
 
-    The rest are pages of libraries, of which the kernel maps more or fewer at a time as their files
-    happen to lie in its cache.
+    The rest are pages of libraries. How many of them the kernel maps varies with what is in its
+    file cache.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -104,19 +102,3 @@ def anonymous_mb() -> float | None:
     except OSError:
         pass
     return None
-
-
-def peak_rss_mb() -> float:
-    """The most resident memory that this process had."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            # Not ru_maxrss: a process inherits that of the one that started it.
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
