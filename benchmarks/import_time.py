@@ -1,18 +1,21 @@
-"""What importing and starting cost, over fresh processes.
+"""Measure what importing the package and making a detector cost, in fresh processes.
 
-``import edge_mtcnn`` beyond NumPy, and ``FaceDetector()`` beyond importing ONNX Runtime and OpenCV.
+``import edge_mtcnn`` is measured without NumPy, and ``FaceDetector()`` without the imports of ONNX
+Runtime and OpenCV.
 
     python -m benchmarks.import_time --rounds 20
+
+Needs nothing but the package and ONNX Runtime.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 
+from benchmarks.common.program import BenchmarkError, last_words, script, script_parser
 from benchmarks.common.results import (
     ROOT,
     Result,
@@ -47,10 +50,10 @@ FIGURES = {
 """Laps that make up a figure, and its target in milliseconds."""
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.import_time", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.import_time", __doc__)
     parser.add_argument("--rounds", type=int, default=20, help="fresh processes (20)")
     add_output(parser)
     options = parser.parse_args(arguments)
@@ -101,8 +104,10 @@ def _result(name: str, samples: Sequence[float], relative: float | None) -> Resu
 
 def _laps() -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-c", CODE], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", CODE], cwd=ROOT, check=False, capture_output=True, text=True
     )
+    if done.returncode:
+        raise BenchmarkError(last_words(done.stderr, done.returncode))
     laps: dict[str, float] = json.loads(done.stdout)
     return laps
 

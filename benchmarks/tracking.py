@@ -1,9 +1,14 @@
-"""What following faces through a video costs and loses, against full detection on every frame.
+"""Compare following faces through a video with full detection in every frame: time, and faces lost.
 
-``python -m benchmarks.tracking``. Three videos beside the project: a man at a webcam, a crowd, and
-bottles without any face. Blocks of frames go through full detection, tracking and MediaPipe in
-turn, so that drift of the machine hits all alike. ``--pictures DIR`` writes every tenth frame of
-the crowd with its ids, for identity switches to be counted by eye.
+The three videos show a man at a webcam, a crowd, and bottles without any face. Blocks of frames go
+through full detection, tracking and MediaPipe in turn, so that drift of the machine affects all
+alike. ``--pictures DIR`` writes every tenth frame of the crowd with the ids of its tracks, for
+counting identity switches by eye.
+
+    python -m benchmarks.tracking --output tracking.json
+
+Needs the videos of the data folder beside the project; MediaPipe is left out unless
+``python -m benchmarks.peers --setup --peers mediapipe`` has installed it.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.common.images import DATA, BenchmarkError, Pixels
+from benchmarks.common.images import DATA, Pixels
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -82,20 +88,16 @@ class Run:
         )
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 when a target is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.tracking", __doc__)
     parser.add_argument("--min-face", type=int, default=40, help="smallest face, pixels (40)")
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="of the peers")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="every tenth crowd frame")
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        runs = _measure(options)
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = _measure(options)
     _print(runs)
     targets = _targets(runs)
     print("\n" + target_table(targets))

@@ -1,13 +1,17 @@
-"""How a watched source survives: killed and restarted again and again, cut, and full of garbage.
+"""Test how a watched source survives being killed, cut, and filled with garbage, again and again.
 
-``python -m endurance.faults``. Each source fails 20 times: a real RTSP server that is killed, an
-HTTP stream cut in the middle of a picture, one that sends garbage before it is gone, a file that
-ends. Measured: seconds from the source's return to its first frame, threads and descriptors left.
+Each source fails 20 times: a real RTSP server that is killed, an HTTP stream cut in the middle of a
+picture, one that sends garbage before it ends, and a file that ends. The script measures the
+seconds from the return of the source to its first frame, and the threads and descriptors left.
+
+    python -m endurance.faults --only http-cut
+
+Needs Debian's GStreamer packages for the RTSP server, see ``endurance/rtsp_server.py``; without
+them that fault is left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import itertools
 import random
@@ -25,7 +29,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.common.images import BenchmarkError, Pixels
+from benchmarks.common.images import Pixels
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -56,10 +61,10 @@ class Outcome:
     descriptors: int = 0
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 when a target is missed."""
-    parser = argparse.ArgumentParser(prog="python -m endurance.faults", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("endurance.faults", __doc__)
     parser.add_argument("--times", type=int, default=20, help="faults of each kind (20)")
     parser.add_argument("--only", choices=tuple(FAULTS), help="one kind of fault")
     add_output(parser)
@@ -74,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
                     outcomes.append(_counted(name, fault, detector, options.times))
                 except BenchmarkError as error:
                     print(f"left out: {name}: {error}", file=sys.stderr)
+    if not outcomes:
+        raise BenchmarkError("no fault could be measured")
     rows = [(o.name, len(o.back), o.never, max(o.back, default=None), o.threads, o.descriptors)
             for o in outcomes]  # fmt: skip
     header = ("fault", "times", "never back", "s to be back, worst", "threads left", "fds left")
@@ -170,10 +177,10 @@ def _wait_for_frame(watcher: FaceWatcher, frames: int) -> bool:
 
 def rtsp(outcome: Outcome, detector: FaceDetector, times: int) -> None:
     """A real RTSP server, killed."""
-    if subprocess.run(
-        [DEBIAN_PYTHON, "-c", RTSP_MODULES], check=False, capture_output=True
-    ).returncode:
-        raise BenchmarkError("needs Debian's packages, see endurance/rtsp_server.py")
+    command = [DEBIAN_PYTHON, "-c", RTSP_MODULES]
+    python = Path(DEBIAN_PYTHON)
+    if not python.exists() or subprocess.run(command, check=False, capture_output=True).returncode:
+        raise BenchmarkError("it needs packages of Debian, listed in endurance/rtsp_server.py")
     port = _free_port()
     script = Path(__file__).with_name("rtsp_server.py")
     servers: list[subprocess.Popen[bytes]] = []

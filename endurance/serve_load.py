@@ -33,7 +33,8 @@ import cv2
 import numpy as np
 import psutil
 
-from benchmarks.common.images import SAMPLES, BenchmarkError
+from benchmarks.common.images import SAMPLES
+from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import Result, Target, add_output, document, save, target_table
 from benchmarks.hostile_pictures import PICTURES
 from edge_mtcnn import read_image

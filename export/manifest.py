@@ -19,7 +19,7 @@ from export.reading import Trained
 from export.weights import DISTRIBUTION, VERSION, WEIGHTS_PATH, WEIGHTS_SHA256
 
 SCORE_MODEL = Path(__file__).resolve().parents[1] / "models" / "score.json"
-"""Of ``export/score.py``: fitted, not converted, so it goes along as it is."""
+"""Fitted by ``export/score.py``, not converted, so it is listed in the manifest unchanged."""
 
 SCHEMA_VERSION = 1
 MODEL_VERSION = "1.0.0"

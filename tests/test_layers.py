@@ -62,7 +62,11 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("plots", "thumbnails"),
         ("report",),
     ),
-    "thresholds.labels": (("images",), ("coco", "wider", "yolo"), ("formats",)),
+    "thresholds.labels": (
+        ("images",),
+        ("coco", "csv_file", "folders", "wider", "yolo"),
+        ("formats",),
+    ),
     "video": (
         ("source",),
         ("tracking",),

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
@@ -20,10 +21,6 @@ TARGET_PHOTOS = ("ivan", "multiface", "kp_test1", "selfie-many-people", "img10")
 
 Pixels = npt.NDArray[np.uint8]
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
-
-
-class BenchmarkError(Exception):
-    """The benchmark cannot run; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

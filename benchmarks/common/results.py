@@ -21,6 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.program import BenchmarkError
+from edge_mtcnn.board.identity import read_machine
 from edge_mtcnn.files import write_whole
 
 SCHEMA_VERSION = 1
@@ -41,7 +43,7 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
 _MACHINE_FIELDS = ("system", "architecture", "cpu", "cores", "threads", "memory_mb")
 
 
-class ResultsError(ValueError):
+class ResultsError(BenchmarkError, ValueError):
     """A file is not a document of this schema."""
 
 
@@ -179,8 +181,6 @@ def check(content: Any) -> None:
 
 def machine() -> dict[str, Any]:
     """What the benchmark runs on."""
-    from edge_mtcnn.board.identity import read_machine
-
     return read_machine().summary()
 
 

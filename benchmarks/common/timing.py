@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from benchmarks.common.program import BenchmarkError
 from edge_mtcnn.board.memory import anonymous_mb, peak_resident_mb, resident_mb
 from edge_mtcnn.speed.timing import percentile
 
@@ -89,10 +90,12 @@ def rss_mb() -> float:
 
 
 def peak_rss_mb() -> float:
-    """Highest resident memory of this process since its start."""
-    peak = peak_resident_mb()
-    if peak is None:  # a Unix that is neither Linux nor macOS; kilobytes
-        import resource
+    """The most resident memory that this process had.
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    Raises:
+        BenchmarkError: this system does not report it.
+    """
+    peak = peak_resident_mb()
+    if peak is None:
+        raise BenchmarkError("this system does not report the peak memory of a process")
     return peak

@@ -1,15 +1,16 @@
-"""Where the networks spend their time: each operator on one thread, by ONNX Runtime's profiler.
+"""Measure where the networks spend their time: each operator, by ONNX Runtime's profiler.
 
-GFLOP/s are those of the work done, padded channels included, against the matrix-multiply peak of
-one thread: they tell a slow operator from one that has too much to do. Beside them stands which
-share of the work the result needs, see ``flops``.
+The networks run on one thread. GFLOP/s count the work that is done, padded channels included,
+against the matrix-multiply peak of one thread. This separates a slow operator from one that has too
+much to do. The share of the work that the result needs is shown beside it, see ``flops``.
 
     python -m benchmarks.limit.operators --form blocked
+
+Needs nothing but the package and ONNX Runtime.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
@@ -21,10 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.common.program import script, script_parser
 from benchmarks.common.results import Result, add_output, document, save, table
 from benchmarks.limit.flops import ONET, ONET_SIDE, PNET, RNET, RNET_SIDE, Layer, network_flops
 from benchmarks.limit.peak import measure_peak
-from edge_mtcnn import EdgeMTCNNError
 from edge_mtcnn.cascade.onet import ONET as ONET_SPEC
 from edge_mtcnn.cascade.pnet import CELL, STRIDE, TILE_COLUMNS, TILE_ROWS
 from edge_mtcnn.cascade.rnet import RNET as RNET_SPEC
@@ -56,24 +57,18 @@ class Operator(NamedTuple):
     flops: int
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.limit.operators", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.limit.operators", __doc__)
     parser.add_argument("--form", help="form of the networks (the one for this processor)")
     parser.add_argument("--rounds", type=int, default=100, help="runs of each network (100)")
     parser.add_argument("--peak", type=float, help="peak in GFLOP/s, instead of measuring it")
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        manifest = load_manifest(None)
-        form = options.form or preferred_form(manifest.forms, "cpu")
-        models = manifest.models(form)
-    except EdgeMTCNNError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    manifest = load_manifest(None)
+    form = options.form or preferred_form(manifest.forms, "cpu")
+    models = manifest.models(form)
     peak = options.peak or max(measure_peak(1).values())
     results = []
     print(f"form {form}; matrix-multiply peak of one thread: {peak:.0f} GFLOP/s")

@@ -1,13 +1,15 @@
-"""This project beside the programs that a user could pick instead.
+"""Compare this project with the programs that a user could choose instead.
 
-Each runs in an environment of its own, made from the package index with pinned versions by
-``--setup``; all detect in the same images, in turn. Faces found stand beside every time: programs
-that look for other sizes or follow other rules do other work. A peer that is missing is named and
-left out.
+Each program runs in its own environment, which ``--setup`` creates from the package index with
+pinned versions. All of them detect in the same images, in turn. The number of faces found is shown
+beside every time, because programs that look for other sizes or follow other rules do other work.
+A program that is missing is named and left out.
 
     python -m benchmarks.peers --setup
     python -m benchmarks.peers --min-face 20 40 --yunet yunet_n_dynamic.onnx
     python -m benchmarks.peers --video webcam.avi --preset kiosk --peers mediapipe
+
+Needs network access and some gigabytes of disk for --setup, afterwards neither.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.arguments import add_images, add_threads
-from benchmarks.common.images import BenchmarkError, BenchmarkImage, choose
+from benchmarks.common.images import BenchmarkImage, choose
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -34,7 +37,7 @@ from benchmarks.peers.contest import Contestant, compete, ours, over_images, rat
 from benchmarks.peers.process import ENVIRONMENTS, PeerError, set_up
 from benchmarks.peers.specs import PEERS
 from benchmarks.peers.video import video_contest
-from edge_mtcnn import DetectorOptions, OptionsError
+from edge_mtcnn import DetectorOptions
 from edge_mtcnn.runtime.workers import available_threads
 
 TARGETS = (
@@ -46,22 +49,19 @@ TARGETS = (
 """Peer, preset, smallest face, and the least of time of the peer / ours."""
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
     options = _parser().parse_args(arguments)
     if options.setup:
         return _set_up(options)
     options.threads = options.threads or available_threads()
-    try:
-        for preset in options.preset:
-            DetectorOptions.from_preset(preset)
-        if options.video is not None:
-            results, images, targets = video_contest(options)
-        else:
-            results, images, targets = _photo_contest(options)
-    except (BenchmarkError, OptionsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for preset in options.preset:
+        DetectorOptions.from_preset(preset)  # refuses an unknown one before programs are started
+    if options.video is not None:
+        results, images, targets = video_contest(options)
+    else:
+        results, images, targets = _photo_contest(options)
     if targets:
         print("\n" + target_table(targets))
     settings = {
@@ -192,8 +192,7 @@ def _set_up(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.peers", __doc__)
     add_images(parser)
     parser.add_argument("--setup", action="store_true", help="make the environments, then end")
     parser.add_argument(

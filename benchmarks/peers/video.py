@@ -14,11 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.common.images import BenchmarkError
+from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import Result, Target, table
-from benchmarks.common.timing import pair_ratios, percentile, spread
+from benchmarks.common.timing import pair_ratios, spread
 from benchmarks.peers.contest import Contestant, Pixels, ours, running, theirs
 from benchmarks.peers.process import DETECTING_SECONDS, PeerError
+from edge_mtcnn.speed.timing import percentile
 
 WARM_UP_FRAMES = 5
 TARGET = ("mediapipe", "kiosk", 1.0)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.types import FloatArray
 
-__all__ = ["BoolArray", "Match", "match", "overlaps"]
+__all__ = ["BoolArray", "Match", "inclusive_ious", "match"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -43,8 +43,11 @@ class Match:
         return ~(self.hit | self.ignored)
 
 
-def overlaps(boxes: FloatArray, faces: FloatArray) -> FloatArray:
-    """(N, M) intersection over union of (N, 4) and (M, 4) boxes."""
+def inclusive_ious(boxes: FloatArray, faces: FloatArray) -> FloatArray:
+    """(N, M) IoU of (N, 4) and (M, 4) boxes whose right and bottom pixels belong to them.
+
+    A 10 x 10 box is ``0, 0, 9, 9``.
+    """
     first, second = boxes.astype(np.float64), faces.astype(np.float64)
     left, top, right, bottom = first.T[..., None]
     width = np.minimum(right, second[:, 2]) - np.maximum(left, second[:, 0]) + 1
@@ -81,7 +84,7 @@ def match(
     step = max(_PAIRS_AT_ONCE // len(faces), 1)
     for start in range(0, count, step):  # thousands of both would take gigabytes together
         rows = slice(start, start + step)
-        shared = overlaps(boxes[rows], faces)
+        shared = inclusive_ious(boxes[rows], faces)
         face[rows] = shared.argmax(axis=1)
         near[rows] = shared.max(axis=1) >= iou
     ignored = near & ~counted[face]

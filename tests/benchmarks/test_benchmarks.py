@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,8 @@ import pytest
 import benchmarks.__main__ as suite
 from benchmarks import accuracy, compare, hostile, import_time, latency, memory, scaling
 from benchmarks.common import plots
-from benchmarks.common.images import SAMPLES, BenchmarkError, cut, find, image_files, read_rgb
+from benchmarks.common.images import SAMPLES, cut, find, image_files, read_rgb
+from benchmarks.common.program import CANNOT_RUN, BenchmarkError, script
 from benchmarks.common.results import (
     Result,
     ResultsError,
@@ -33,7 +37,6 @@ from benchmarks.common.timing import (
     interleaved,
     pair_ratios,
     peak_rss_mb,
-    percentile,
     rss_mb,
     spread,
 )
@@ -47,6 +50,8 @@ from benchmarks.peers.contest import compete, ours, over_images, ratios, running
 from benchmarks.peers.specs import PEERS
 from benchmarks.peers.worker import ADAPTERS
 from edge_mtcnn import FaceDetector
+from edge_mtcnn.speed.timing import percentile
+from endurance import faults
 
 # Operations by hand: 2 x outputs x kernel x inputs for each layer of the paper's networks.
 PNET_12 = (
@@ -316,6 +321,87 @@ def test_a_hostile_picture_is_the_same_every_time_and_as_large_as_it_says(name: 
         assert name.endswith(f"{width}x{height}")
 
 
+# Scripts that cannot run.
+
+SCRIPTS = (
+    "benchmarks.__main__", "benchmarks.accuracy", "benchmarks.common.plots", "benchmarks.compare",
+    "benchmarks.hostile", "benchmarks.import_time", "benchmarks.latency",
+    "benchmarks.limit.__main__", "benchmarks.limit.operators", "benchmarks.memory",
+    "benchmarks.peers.__main__", "benchmarks.scaling", "benchmarks.tracking",
+    "endurance.faults", "endurance.serve_load", "endurance.soak",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", SCRIPTS)
+def test_help_names_the_script_and_says_what_it_needs(
+    module: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        import_module(module).main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: python -m {module.removesuffix('.__main__')} ")
+    assert "Needs " in " ".join(text.split())
+
+
+def test_every_script_is_in_the_list(project_root: Path) -> None:
+    programs = {
+        ".".join(path.relative_to(project_root).with_suffix("").parts)
+        for folder in ("benchmarks", "endurance")
+        for path in (project_root / folder).rglob("*.py")
+        if 'ArgumentParser(prog="python -m' in (text := path.read_text(encoding="utf-8"))
+        or 'script_parser("' in text
+    }
+    assert programs == set(SCRIPTS)
+
+
+def refused(main: Callable[[list[str]], int], capsys: Any, *arguments: str | Path) -> str:
+    """The one line with which a script ends that cannot run."""
+    assert main([*map(str, arguments)]) == CANNOT_RUN == 2
+    message: str = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1, message
+    return message
+
+
+def test_a_missing_package_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    file = saved(tmp_path, "scaling.json", result("scaling/time/faces/0"), benchmark="scaling")
+    assert "pip install matplotlib" in refused(plots.main, capsys, file)
+    plot = tmp_path / "plot.png"
+    # Known before the measurement, which takes minutes.
+    assert "pip install matplotlib" in refused(scaling.main, capsys, "--plot", plot)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "onnxruntime" in refused(latency.main, capsys, "astronaut", "--rounds", "1")
+    assert "onnxruntime" in refused(operators.main, capsys, "--peak", "100")
+
+
+def test_a_module_of_ours_that_is_missing_keeps_its_traceback() -> None:
+    @script
+    def main() -> int:
+        import_module("benchmarks.no_such_module")
+        return 0
+
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        main()
+
+
+def test_missing_images_videos_and_results_are_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "nobody" in refused(latency.main, capsys, "nobody")
+    assert "nobody" in refused(limit.main, capsys, "nobody")
+    absent = tmp_path / "absent"
+    assert str(absent) in refused(accuracy.main, capsys, "--data", absent)
+    assert str(absent) in refused(compare.main, capsys, absent, absent)
+    assert str(absent) in refused(peers.main, capsys, "--video", absent)
+    monkeypatch.setattr(faults, "DEBIAN_PYTHON", str(absent))
+    assert faults.main(["--only", "rtsp-killed"]) == CANNOT_RUN
+    assert "rtsp_server.py" in capsys.readouterr().err
+
+
 # Short real runs, each of which leaves a file of the schema.
 
 
@@ -401,7 +487,10 @@ def test_a_measured_process_that_dies_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert memory.main(["--quick", "--preset", "no such preset"]) == 2
-    assert "exit code 1" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert message.startswith("error: the measured process ended: ")
+    assert "no such preset" in message
+    assert message.count("\n") == 1
 
 
 def test_hostile_measures_a_picture_beside_a_photo_of_its_size(tmp_path: Path) -> None:
@@ -537,12 +626,22 @@ def test_a_program_is_stopped_while_it_is_not_its_turn(tmp_path: Path) -> None:
     contestants = [ours("kiosk", None), ours("default", 40)]
     with running(contestants, tmp_path, 1) as started:
         compete(started, {"chelsea": image}, rounds=1)
-        states = [
-            Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
-            for task in Path("/proc/self/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    assert states.count("T") == len(contestants)
+        # A signal takes effect when the kernel schedules the process, not when it is sent.
+        until = time.monotonic() + 10
+        while states_of_children().count("T") < len(contestants) and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert states_of_children().count("T") == len(contestants)
+
+
+def states_of_children() -> list[str]:
+    """The state letters of the processes that this one started, ``T`` for a stopped one."""
+    children = [
+        Path("/proc", child, "stat")
+        for task in Path("/proc/self/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    return [stat.read_text().rpartition(")")[2].split()[0] for stat in children if stat.exists()]
 
 
 def test_a_peer_that_is_not_there_is_left_out_and_the_others_go_on(

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from videos import Image, our_threads, panned, wait_until, write_video
 
-from benchmarks.common.images import BenchmarkError
+from benchmarks.common.program import BenchmarkError
 from edge_mtcnn import FaceDetector, OptionsError, SourceError
 from edge_mtcnn.video import Frame, SourceOptions, open_source
 from edge_mtcnn.video.source.captures import SourceSpec
