@@ -1,7 +1,7 @@
-"""Where frames come from: one small class for cameras, files and streams, picamera2, and iterables.
+"""Captures: one small class each for cameras, files and streams, for picamera2, and for iterables.
 
-A capture blocks: opening and reading take as long as the device likes, so only a reading thread of
-``sources`` uses one, and that thread also closes it. Frames are (H, W, 3) BGR uint8.
+Opening and reading a capture may block for any time. So only the reading thread of a source uses
+it, and that thread also closes it. Frames are (H, W, 3) BGR uint8.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class SourceOptions:
     """How a source is opened, read and reopened.
 
     Attributes:
-        pace: of files. ``"file"`` plays them like a camera: frames come when they are due, and a
-            late reader gets the newest. ``"fast"`` gives every frame as fast as it is read.
-        size: width and height to ask a camera for, pixels; ``None`` for what it likes.
-        fps: frames per second to ask a camera for, and the rate of frames from an iterable;
-            ``None`` for what it likes, and for the time at which the iterable gives them.
-        live: whether frames of an iterable come from a camera: then only the newest counts.
+        pace: pace of files. ``"file"`` plays them like a camera: frames come when they are due, and
+            a late reader gets the newest. ``"fast"`` delivers every frame as fast as it is read.
+        size: width and height to request from a camera, pixels; ``None`` for its default.
+        fps: frames per second to request from a camera, and the rate of frames of an iterable;
+            ``None`` for the camera's default, and for frames at the pace of the iterable.
+        live: whether the frames of an iterable come from a camera, so that only the newest counts.
         open_timeout: seconds within which the first frame must come, 0.1..600.
         frame_timeout: seconds after which a missing frame counts as a lost source, 0.1..600.
-        retry_first, retry_longest: pause before the first try to reopen, and the longest that it
-            doubles to, seconds, 0.01..3600.
-        retry_jitter: each pause is longer or shorter by up to this share of it, 0..1, so that many
-            devices do not call a camera that comes back all at once.
-        give_up_after: seconds of failed tries after which reading raises ``SourceError``; ``None``
-            for never.
+        retry_first, retry_longest: pause before the first attempt to reopen, and the maximum to
+            which it doubles, seconds, 0.01..3600.
+        retry_jitter: share by which each pause is randomly longer or shorter, 0..1, so that many
+            devices do not reconnect to a camera at the same moment.
+        give_up_after: time of failed attempts after which reading raises ``SourceError``, seconds;
+            ``None`` for never.
     """
 
     pace: Literal["file", "fast"] = "file"
@@ -78,11 +78,11 @@ class SourceOptions:
 
 
 class Captured(NamedTuple):
-    """One frame as a capture gives it.
+    """One frame of a capture.
 
     Attributes:
         image: (H, W, 3) or (H, W) uint8.
-        position: seconds since the first frame where the source knows, as a file does.
+        position: time since the first frame, seconds, if the source knows it, as a file does.
     """
 
     image: ImageArray
@@ -93,15 +93,15 @@ class Capture(Protocol):
     """An open source of frames.
 
     Attributes:
-        live: frames go by whether they are read or not.
-        fps: frames per second where the source tells.
+        live: whether frames that are not read in time are lost.
+        fps: frames per second, if the source reports it.
     """
 
     live: bool
     fps: float | None
 
     def read(self) -> Captured | None:
-        """The next frame, ``None`` at the end; blocks.
+        """Return the next frame, or ``None`` at the end; blocks.
 
         Raises:
             SourceError: the source is lost.

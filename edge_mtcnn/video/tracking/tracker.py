@@ -1,9 +1,9 @@
-"""``FaceTracker``: faces through a video for a fraction of a full detection per frame.
+"""``FaceTracker`` follows faces through a video for a fraction of the cost of full detections.
 
-Known faces are looked for where they are expected, by O-Net alone; where that misses one, and a few
-times a second to score them again, R-Net and the mirror check look too. New faces are found by a
-part of the image pyramid that rotates over the frames, and by a full search whenever the scene asks
-for one.
+Known faces are searched for where they are expected, by O-Net alone. If that misses one, and a few
+times per second to score them again, R-Net and the mirror check are used too. New faces are found
+by searching a part of the image pyramid in each frame, in turn, and by full searches when the scene
+changes.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ if TYPE_CHECKING:
 __all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
 
 _ASKED_WHEN_MISSED = (1, 2, 3, 5, 8, 12, 20)
-"""Sights missed in a row after which a track asks for a search: ever less the longer it is gone."""
+"""Numbers of misses in a row after which a track asks for a search, less and less often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerOptions:
     """How faces are followed.
 
+        careful = TrackerOptions(discovery_seconds=0.3, budget_ms=8)
+
     Attributes:
-        discovery_seconds: time within which every level of the pyramid is searched once, so that a
-            new face is found at the latest, 0.05..60; without a budget this holds always.
-        full_every: frames after which a full search is made in any case, at least 1.
-        search_gap: shortest time between two full searches that motion, a new or a lost track asks
-            for, seconds, 0..60.
-        score_gap: longest time for which a known face keeps its score before it is scored again by
-            the mirror check, seconds, 0..60; it is scored in every frame that is searched anyway.
-        confirm_hits: sights after which a track is confirmed, 1..100.
-        keep_seconds: time that a confirmed track is kept without a sight, 0..60.
-        max_tracks: faces followed at the same time, 1..10,000. A frame full of false faces may not
-            make more: each is looked for in every frame, at up to ten places.
-        budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for
-            no limit. When it is short, new faces are found later and known ones are looked at in
-            fewer frames; ``discovery_seconds`` is then a wish.
-        budget_share: the same as a share of one core, 0.01..64: what the detector's threads work
-            in a second of video.
+        discovery_seconds: time within which all levels of the pyramid are searched once, seconds,
+            0.05..60. It is the maximum time until a new face is found, unless a budget is set.
+        full_every: number of frames after which a full search is always made, at least 1.
+        search_gap: minimum time between two full searches because of motion or of a new or lost
+            track, seconds, 0..60.
+        score_gap: maximum time until a known face is scored again by the mirror check, seconds,
+            0..60; every frame that is searched anyway scores it too.
+        confirm_hits: number of detections after which a track is confirmed, 1..100.
+        keep_seconds: time for which a confirmed track is kept without a detection, seconds, 0..60.
+        max_tracks: maximum number of faces followed at the same time, 1..10,000. It limits the cost
+            of a frame full of false faces: each track is looked for in up to ten places.
+        budget_ms: average wall time per frame, milliseconds, 0.1..60,000; ``None`` for no limit. If
+            it is short, new faces are found later, and known faces are looked at in fewer frames.
+        budget_share: the same limit as a share of one core, 0.01..64: processor time of the
+            detector's threads per second of video.
     """
 
     discovery_seconds: float = 1.0
@@ -84,11 +85,11 @@ class TrackerCounts:
 
     Attributes:
         frames: all frames.
-        full: with a full search.
-        rotating: with a part of the pyramid.
-        near: with known faces looked for where expected.
-        skipped: in which nothing was looked for.
-        untracked: faces that were found and not followed, as ``max_tracks`` others were already.
+        full: frames with a full search.
+        rotating: frames with a search of a part of the pyramid.
+        near: frames in which known faces were searched for where they were expected.
+        skipped: frames that were not searched.
+        untracked: faces that were not followed, because there were ``max_tracks`` tracks.
     """
 
     frames: int = 0
@@ -100,10 +101,15 @@ class TrackerCounts:
 
 
 class FaceTracker:
-    """Follows the faces of one video; one thread at a time.
+    """Follows the faces of one video. It may be used by one thread at a time.
+
+        tracker = FaceTracker(FaceDetector(preset="kiosk"))
+        for frame in open_source("entrance.mp4"):
+            for track in tracker.update(frame.image, frame.time):
+                print(track.id, track.face.box)
 
     Args:
-        detector: finds the faces; it may be shared with others and is not closed here.
+        detector: finds the faces; it may be shared and is not closed by the tracker.
         options: how they are followed.
     """
 
@@ -121,7 +127,7 @@ class FaceTracker:
         self._begin((0, 0), 0)
 
     def reset(self) -> None:
-        """Forget all tracks, as after a cut; ids go on."""
+        """Remove all tracks, for example after a cut; their ids are not used again."""
         self._book.clear()
         self._begin((0, 0), 0)
 
@@ -133,17 +139,16 @@ class FaceTracker:
         color: Literal["bgr", "rgb"] = "bgr",
         small: ImageArray | None = None,
     ) -> tuple[Track, ...]:
-        """Take in the next frame.
+        """Follow the faces into the next frame.
 
         Args:
-            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all
-                tracks end.
-            time: of the frame, seconds, never falling; now when left out.
+            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. All tracks end if the size changes.
+            time: time of the frame, seconds, not before that of the last frame; now if omitted.
             color: order of the channels.
-            small: ``thumbnail(image)`` when it is at hand.
+            small: ``thumbnail(image)``, if it has been made already.
 
         Returns:
-            All tracks, confirmed or not, longest known first.
+            All tracks, confirmed or not; the one that is known longest comes first.
         """
         started = clock.perf_counter()
         now = clock.monotonic() if time is None else time
@@ -209,8 +214,7 @@ class FaceTracker:
         if not levels:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
         if not len(boxes):
-            # Nothing was looked for at the places of the tracks; what was found may still be
-            # theirs.
+            # The places of the tracks were not searched, but a face that was found may be theirs.
             return faces if len(faces) or not len(self._book) else None
         if self._lost(faces, frame.time) and self._budget.allows_search(1.0):
             return self._full(frame, boxes)
@@ -235,7 +239,7 @@ class FaceTracker:
         return faces if self._book.all_in(faces, frame.time) else None
 
     def _full(self, frame: _Frame, boxes: FloatArray) -> Faces:
-        """All levels, and the expected places too."""
+        """Search all levels and the expected places."""
         started = clock.perf_counter()
         faces = frame.search.everywhere(boxes)
         self._budget.full_took((clock.perf_counter() - started) * 1e3)
@@ -246,13 +250,13 @@ class FaceTracker:
         return faces
 
     def _lost(self, faces: Faces, now: float) -> bool:
-        """Whether a track that was just there is not, long enough after the last full search."""
+        """Whether a track was just lost, long enough after the last full search."""
         if now - self._full_time < self.options.search_gap:
             return False
         return any(count in _ASKED_WHEN_MISSED for count in self._book.missing(faces, now))
 
     def _rotated(self) -> tuple[int, ...]:
-        """The levels whose turn it is."""
+        """The levels to search in this frame."""
         levels: list[int] = []
         for _ in self._parts:
             if self._due < 1:
@@ -283,7 +287,7 @@ class _Frame(NamedTuple):
 
 
 def _parts(levels: int) -> list[tuple[int, ...]]:
-    """The pyramid in parts that cost about as much: the large levels alone, the rest together."""
+    """Split the pyramid into parts of similar cost: large levels alone, the others together."""
     alone = min(levels, 2)
     parts: list[tuple[int, ...]] = [(level,) for level in range(alone)]
     return parts + [tuple(range(alone, levels))] * (levels > alone)

@@ -1,7 +1,7 @@
 """Tracks: the same face from frame to frame under one id.
 
-``TrackBook`` takes the faces found in a frame and its time, and keeps the book of who is who: a
-pure rule without images or detector. Boxes are ``x1, y1, x2, y2``, source pixels.
+``TrackBook`` assigns the faces found in a frame to tracks. Its rules use boxes and times only, no
+images and no detector. Boxes are ``x1, y1, x2, y2``, source pixels.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from edge_mtcnn.video.tracking.smoothing import Box, FaceFilter
 
 __all__ = ["Track", "TrackBook", "continuous_iou"]
 
-# A face goes on as the track that overlaps it or whose centre is this near, in face sizes.
+# A face continues the track that overlaps it or whose centre is this near, in face sizes.
 _LEAST_OVERLAP = 0.15
 _FARTHEST_CENTRE = 0.6
 _LARGEST_SIZE_RATIO = 1.8
-# A track that is not seen and lies this much under one that is seen is most likely the same face.
+# An unseen track that overlaps a seen one this much is most likely the same face.
 _SAME_FACE = 0.45
 _SCALES_OF_A_MISSED_FACE = (1.35, 0.8)
-# Where no movement is known or it was mistaken, the face is looked for to the sides, in face sizes.
+# If no movement is known, or it was wrong, the face is searched for at the sides, in face sizes.
 _SIDESTEP = 0.35
 _SCORES_OF_A_MEAN = 4
 _FEW = 16
-"""Faces up to which a track is compared with all of them faster than the near ones are found."""
+"""Number of faces up to which comparing all of them is faster than finding the near ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One face followed through the frames, as it stands at the newest one.
+    """One face that is followed, in its state at the newest frame.
 
     Attributes:
-        id: stable number of the face, from 1, never used again.
-        face: smoothed box and landmarks, source pixels; its score is that of the last sight that
-            was scored, some tenths of a second ago at most.
-        confirmed: it was found often enough to be no passing mistake.
-        seen: it was found in this very frame; else box and landmarks are predicted.
-        first_seen, last_seen: monotonic times of its first and last sight, seconds.
-        hits: frames in which it was found.
-        mean_score: 0..1, of its recent sights.
+        id: number of the track, from 1; numbers are not used again.
+        face: smoothed box and landmarks, source pixels. The score is that of the last detection
+            that was scored, at most some tenths of a second ago.
+        confirmed: whether it was found often enough to count as a face.
+        seen: whether it was found in this frame; otherwise box and landmarks are predicted.
+        first_seen, last_seen: monotonic times of the first and the last detection, seconds.
+        hits: number of frames in which it was found.
+        mean_score: mean score of the recent detections, 0..1.
     """
 
     id: int
@@ -60,9 +60,9 @@ class TrackBook:
     """Assigns found faces to tracks.
 
     Args:
-        confirm_hits: sights after which a track is confirmed, at least 1.
-        keep_seconds: time that a confirmed track is kept without a sight.
-        max_tracks: tracks followed at the same time, at least 1.
+        confirm_hits: number of detections after which a track is confirmed, at least 1.
+        keep_seconds: time for which a confirmed track is kept without a detection, seconds.
+        max_tracks: maximum number of tracks, at least 1.
 
     Attributes:
         untracked: faces of all frames so far that were not followed because of ``max_tracks``.
@@ -83,12 +83,12 @@ class TrackBook:
         return len(self._followed)
 
     def clear(self) -> None:
-        """Forget all tracks; ids go on."""
+        """Remove all tracks; their ids are not used again."""
         self._followed.clear()
         self._paired = None
 
     def windows(self, time: float) -> FloatArray:
-        """(N, 4) boxes in which to look for the tracks: several for one just found or missed."""
+        """Boxes in which to look for tracks, (N, 4); several for a track just found or missed."""
         boxes: list[Box] = []
         for followed in self._followed:
             box = followed.filter.expected(time).box
@@ -116,7 +116,7 @@ class TrackBook:
         return len(self._pairs(faces, time)) == len(self._followed)
 
     def missing(self, faces: Faces, time: float) -> list[int]:
-        """For each confirmed track without a face in ``faces``: sights missed then in a row."""
+        """Number of misses in a row of each confirmed track without a face in ``faces``."""
         found = {row for row, _ in self._pairs(faces, time)}
         return [
             followed.missed + 1
@@ -126,21 +126,21 @@ class TrackBook:
 
     @property
     def settled(self) -> bool:
-        """Whether all were seen just now, and their scores are means of several sights."""
+        """Whether all were seen just now, and their scores are means of several detections."""
         return all(
             followed.missed == 0 and followed.scored >= _SCORES_OF_A_MEAN
             for followed in self._followed
         )
 
     def update(self, faces: Faces, time: float, *, scored: bool = True) -> tuple[Track, ...]:
-        """Take in the faces of a frame; tracks without a face count as missed.
+        """Use the faces of a frame; a track without a face counts as missed.
 
-        Known tracks stay. New faces are followed in the order given, as far as ``max_tracks`` goes.
+        Known tracks stay. New faces are followed in the given order, up to ``max_tracks``.
 
         Args:
-            faces: all that was found, of which some may be new; best first.
+            faces: all faces that were found, best first; some may be new.
             time: monotonic time of the frame, seconds.
-            scored: their scores count; else known tracks keep theirs.
+            scored: whether their scores count; otherwise known tracks keep theirs.
 
         Returns:
             The tracks, longest known first.
