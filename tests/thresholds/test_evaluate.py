@@ -204,7 +204,7 @@ def test_wrong_usage_is_one_clear_message(
     assert says in capsys.readouterr().err
 
 
-def test_a_missing_photo_is_told_and_left_out(
+def test_a_missing_photo_is_reported_and_skipped(
     annotate: Annotate, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = annotate("wider")
