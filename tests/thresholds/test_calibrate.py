@@ -162,7 +162,7 @@ def test_bounds_out_of_range_are_refused(wrong: dict[str, float], detector: Face
 # The command.
 
 
-def test_the_command_writes_the_calibration_and_tells_the_table_of_the_article(
+def test_the_command_writes_the_calibration_and_prints_the_table_of_the_article(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["calibrate", "faces", "others", *FAST]) == 0
@@ -222,7 +222,7 @@ def test_annotated_boxes_do_as_well(place: Path) -> None:
     assert content["at_threshold"]["recall"]["count"] == 1
 
 
-def test_an_unreadable_image_is_left_out_and_told(
+def test_an_unreadable_image_is_skipped_and_reported(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (place / "others" / "broken.jpg").write_bytes(b"\xff\xd8 not much")

@@ -257,7 +257,7 @@ def test_a_wrong_coco_file_is_reported_with_its_entry(
         coco(tmp_path, folder, **changes)
 
 
-def test_a_coco_file_that_is_no_json_is_reported_with_its_line(
+def test_a_coco_file_without_valid_json_is_reported_with_its_line(
     folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "coco.json").write_text('{\n"images": [}\n')
