@@ -45,12 +45,12 @@ WIDER_SETTINGS: dict[str, Any] = {
     "scale_factor": 0.79,
     "thresholds": (0.5, 0.5, 0.3),
 }
-"""What the authors of MTCNN used for this benchmark."""
+"""Settings of the authors of MTCNN for this benchmark."""
 WIDER_TARGETS = {"easy": 0.85, "medium": 0.83, "hard": 0.62}
 MOST_LOSS = 0.003
 FAILURE = 0.10
 LEAST_OVERLAP = 0.2
-"""Annotated boxes reach from brow to chin only, so that a right one may overlap little."""
+"""Annotated boxes only reach from brow to chin, so a correct detection may overlap little."""
 
 
 @script
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             ("figure", "value", "", "images", "s"),
         )
     )
-    # The targets speak of the whole set, at the settings of the authors.
+    # The targets are for the whole set, with the settings of the authors.
     whole = options.wider_settings and "wider" in options.sets and options.limit is None
     targets = _targets({r.name: r.value for r in results}) if whole else []
     if targets:
@@ -192,7 +192,7 @@ def _annotations(folder: Path, limit: int | None) -> list[dict[str, Any]]:
         content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchmarkError(
-            f"there is no annotated set in {folder} ({error.strerror}); name its folder by --data"
+            f"there is no annotated set in {folder} ({error.strerror}); name its folder with --data"
         ) from None
     return list(content)[:limit]
 
@@ -211,7 +211,7 @@ def _detect(
 
 
 def _targets(values: dict[str, float]) -> list[Target]:
-    """What is promised of preset ``default`` at the authors' settings."""
+    """The targets of preset ``default`` with the authors' settings."""
     targets = []
     for level, limit in WIDER_TARGETS.items():
         value = values.get(f"accuracy/default/wider/{level}")

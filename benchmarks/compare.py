@@ -23,7 +23,7 @@ DONE, REGRESSED, UNUSABLE = 0, 1, CANNOT_RUN
 
 
 class Change(NamedTuple):
-    """One figure in both files. ``ratio`` is above 1 when it became worse."""
+    """One figure in both files. ``ratio`` is above 1 if it became worse."""
 
     name: str
     old: float
@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """The figures that both documents have and that can be better or worse."""
+    """The figures that both documents have and that are compared."""
     before = {entry["name"]: Result(**entry) for entry in old["results"]}
     found = []
     for entry in new["results"]:
@@ -102,7 +102,7 @@ def _ratio(worse: float, better: float) -> float:
 
 
 def _print_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Say what makes the two files less comparable."""
+    """Print what makes the two files less comparable."""
     for part in ("machine", "settings", "images"):
         if old[part] != new[part]:
             print(f"note: {part} of the two files differ; ratios may mean little")

@@ -39,12 +39,12 @@ from benchmarks.memory import send
 
 PHOTO = "astronaut.jpg"
 AUTHORS = ("min_face_size=10", "scale_factor=0.79", "thresholds=[0.5,0.5,0.3]")
-"""The settings with which the authors of MTCNN ran the benchmarks of faces."""
+"""Settings of the authors of MTCNN for face benchmarks."""
 LIMIT_MB = 16_000
 PATIENCE = 600.0
 """Seconds after which a detection has failed."""
 LARGEST = 25_000_000
-"""Pixels of the largest picture that the target of memory is about."""
+"""Pixels of the largest picture to which the memory target applies."""
 PEAK_TARGET_MB = 350.0
 HEADER = (
     "picture", "faces", "P-Net windows", "R-Net windows", "capped",
@@ -54,7 +54,7 @@ HEADER = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One picture and the options to look at it with."""
+    """One picture and the options of its detection."""
 
     picture: str
     preset: str = "default"
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(
     case: Case, threads: int | None, limit_mb: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a fresh process says of the picture, and another one of a photo of the same size.
+    """Measure the picture in a fresh process, and a photo of the same size in another one.
 
     Raises:
         BenchmarkError: one of the two detections failed; the message says why.
@@ -165,7 +165,7 @@ def run(case: Case, picture: Pixels, threads: int | None, limit_mb: float) -> di
 
 
 def _chosen(names: Sequence[str] | None, cases: Sequence[Case]) -> list[Case]:
-    """The cases of these names or pictures; all of them without names."""
+    """The cases with these names or pictures; all cases if there are no names."""
     if names is None:
         return list(cases)
     for name in names:
@@ -211,7 +211,7 @@ def _results(case: Case, found: dict[str, Any], photo: dict[str, Any]) -> Iterat
 
 
 def _targets(cases: Sequence[Case], results: Sequence[Result]) -> Iterator[Target]:
-    """Those that these cases are about; a failed case leaves its targets without a measurement."""
+    """The targets of these cases; those of a failed case are not measured."""
     values = {result.name: result.value for result in results}
     large = {r.name for r in results if r.detail["pixels"] > LARGEST}
     names = {f"hostile/peak/{case.name}" for case in cases} - large

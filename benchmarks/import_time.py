@@ -47,7 +47,7 @@ FIGURES = {
     "import edge_mtcnn": (("edge_mtcnn",), 30.0),
     "FaceDetector()": (("first use", "constructor"), 150.0),
 }
-"""Laps that make up a figure, and its target in milliseconds."""
+"""The laps of each figure, and its target in milliseconds."""
 
 
 @script
@@ -76,15 +76,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(rounds: int) -> list[Result]:
-    """The two figures, then every lap; relative to what NumPy's import takes in that process.
+    """The two figures, then every lap, relative to the import of NumPy in the same process.
 
-    A first process fills the file cache and is not counted.
+    The first process fills the file cache and is not counted.
     """
     laps = [_laps() for _ in range(rounds + 1)][1:]
     results = []
     for name, (parts, _) in FIGURES.items():
         samples = [sum(lap[part] for part in parts) for lap in laps]
-        # What disturbs an import makes it longer, never shorter, so the quiet quarter is compared.
+        # Disturbance makes an import longer, never shorter, so the fastest quarter is compared.
         ratio = spread(samples).low / spread([lap["numpy"] for lap in laps]).low
         results.append(_result(name, samples, ratio))
     results += [_result(f"{name} alone", [lap[name] for lap in laps], None) for name in laps[0]]

@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     add_detector(parser)
     parser.add_argument("--quick", action="store_true", help="60 small images: seconds, for CI")
     parser.add_argument("--images", type=int, default=3000, help="random images (3000)")
-    parser.add_argument("--tail", type=int, default=500, help="last images, whose growth counts")
+    parser.add_argument(
+        "--tail", type=int, default=500, help="last images, over which growth is measured (500)"
+    )
     add_output(parser)
     options = parser.parse_args(arguments)
     results = measure(options, quick=options.quick)
@@ -129,7 +131,7 @@ def random_images(count: int) -> Iterator[Pixels]:
 def run(
     options: argparse.Namespace, images: Iterator[Pixels], detectors: int, callers: int
 ) -> dict[str, Any]:
-    """Send the images to a fresh process and read back what it says of its memory."""
+    """Send the images to a fresh process and return the memory that it reports."""
     settings = {
         "preset": options.preset,
         "changes": options.changes,
@@ -158,7 +160,7 @@ def run(
 
 
 def send(pipe: IO[bytes], image: Pixels) -> None:
-    """Give one image to a process that takes it by ``memory_worker.receive``."""
+    """Send one image to a process that reads it with ``memory_worker.receive``."""
     height, width = image.shape[:2]
     pipe.write(np.array([height, width], dtype="<u4").tobytes())
     pipe.write(np.ascontiguousarray(image).data)
@@ -184,7 +186,7 @@ def _start(name: str, said: dict[str, Any]) -> Result:
 
 
 def _result(name: str, value: float, said: dict[str, Any] | None, images: int) -> Result:
-    """The samples go along only where they belong to the value."""
+    """One figure, with the samples if they belong to it."""
     detail: dict[str, Any] = {"images": images}
     samples: tuple[float, ...] = ()
     if said is not None:

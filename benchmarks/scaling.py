@@ -98,10 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def wall(faces: int) -> Pixels:
-    """``COLUMNS`` x ``ROWS`` tiles, the first of them in a scattered order with a face.
+    """``COLUMNS`` x ``ROWS`` tiles; the faces are scattered over them.
 
     Args:
-        faces: how many, 0..24.
+        faces: number of tiles with a face, 0..24.
 
     Returns:
         (960, 1280, 3) uint8 RGB.
@@ -122,7 +122,7 @@ def wall(faces: int) -> Pixels:
 
 
 def _points(options: argparse.Namespace) -> Iterator[Point]:
-    """Every value of every axis asked for."""
+    """Every value of every requested axis."""
     usual = wall(FACES)
     for axis in options.axes:
         if axis == "size":
@@ -176,7 +176,7 @@ def _times(points: Sequence[Point], options: argparse.Namespace) -> list[Result]
 
 
 def _memory(point: Point, options: argparse.Namespace) -> Result:
-    """The most memory of a process of its own."""
+    """The peak memory of a fresh process."""
     asked = argparse.Namespace(
         preset=options.preset,
         changes=[*options.changes, *point.changes],

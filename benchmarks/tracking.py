@@ -48,7 +48,7 @@ CROWD = DATA / "video" / "facenet_pytorch_video.mp4"
 BOTTLES = DATA / "video" / "intel_bottle-detection_noface.mp4"
 BLOCK = 60
 CERTAIN = 0.5
-"""Lowest score of a face of full detection that tracking should have too."""
+"""Lowest score of a fully detected face that tracking should also find."""
 SAME_FACE = 0.5
 LONGEST_BREAK = 1.0
 """Seconds after which a returning face may have a new id."""
@@ -59,12 +59,12 @@ class Run:
     """One video through full detection and tracking.
 
     Attributes:
-        full_ms, tracking_ms, peer_ms: of each frame.
-        faces: of full detection, in all frames together.
-        kept: those of them that tracking had too.
-        with_face: frames in which full detection had a face, and of those the ones with a track.
+        full_ms, tracking_ms, peer_ms: time of each frame, milliseconds.
+        faces: number of faces of full detection, in all frames.
+        kept: number of them that tracking also found.
+        with_face: number of frames with a face by full detection, and of these with a track.
         ids: times at which each confirmed track was seen.
-        appeared: persons that presence told of.
+        appeared: number of persons that appeared.
     """
 
     fps: float
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def new_ids(self) -> int:
-        """Ids that began within the longest break after another had ended, or beside it."""
+        """Ids that began while another was there, or within the longest break after it ended."""
         spans = sorted((times[0], times[-1]) for times in self.ids.values())
         return sum(
             start - max(end for _, end in spans[:place]) <= LONGEST_BREAK
@@ -93,8 +93,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 when a target is missed."""
     parser = script_parser("benchmarks.tracking", __doc__)
     parser.add_argument("--min-face", type=int, default=40, help="smallest face, pixels (40)")
-    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="of the peers")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="every tenth crowd frame")
+    parser.add_argument(
+        "--environments", type=Path, default=ENVIRONMENTS, help="folder of the peers' environments"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write every tenth frame of the crowd"
+    )
     add_output(parser)
     options = parser.parse_args(arguments)
     runs = _measure(options)
@@ -123,7 +127,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Run]:
 
 
 def _webcam(detector: FaceDetector, environments: Path, threads: int) -> Run:
-    """With MediaPipe in its own process, where its environment is."""
+    """The webcam video, with MediaPipe in its own process if it is installed."""
     peer = theirs("mediapipe", 0, None)
     with running([peer], environments, threads), tempfile.TemporaryDirectory() as folder:
         if peer.error is not None:
@@ -186,7 +190,9 @@ def _blocks(reader: cv2.VideoCapture, video: Path) -> Iterator[list[Pixels]]:
     if frames:
         yield frames
     elif not reader.get(cv2.CAP_PROP_POS_FRAMES):
-        raise BenchmarkError(f"cannot read {video}; it belongs to the data beside the project")
+        raise BenchmarkError(
+            f"cannot read {video}; it belongs to the data folder beside the project"
+        )
 
 
 def _compare(run: Run, faces: Faces, tracks: tuple[Track, ...], when: float) -> None:

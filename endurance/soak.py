@@ -49,9 +49,9 @@ Sample = tuple[int, float, int, int]
 
 @script
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, and tell by the exit code whether nothing grew."""
+    """Run and print; the exit code is 1 if something grew."""
     parser = script_parser("endurance.soak", __doc__)
-    parser.add_argument("--frames", type=int, default=100_000, help="frames in all (100,000)")
+    parser.add_argument("--frames", type=int, default=100_000, help="number of frames (100,000)")
     parser.add_argument("--min-face", type=int, default=40, help="smallest face, pixels (40)")
     add_output(parser)
     options = parser.parse_args(arguments)
@@ -90,7 +90,7 @@ def _run(detector: FaceDetector, files: list[Path], frames: int) -> tuple[list[S
     with FaceWatcher(lambda: next(pieces), detector, options) as watcher:
         while (seen := watcher.snapshot.frames) < frames:
             if not watcher.running:
-                raise BenchmarkError(f"the watcher ended: {watcher.failure}")
+                raise BenchmarkError(f"the watcher stopped: {watcher.failure}")
             if seen >= step * (len(samples) + 1):
                 samples.append(_sample(seen))
             time.sleep(0.02)
@@ -98,7 +98,7 @@ def _run(detector: FaceDetector, files: list[Path], frames: int) -> tuple[list[S
 
 
 def _pieces(files: list[Path]) -> Iterator[Iterator[Pixels]]:
-    """Pieces of the videos in turn, each of which ends in an error."""
+    """Pieces of the videos in turn; each ends with an error."""
     chance = random.Random(7)
     names: list[Path | None] = [*files] or [None]
     for file in itertools.cycle(names):

@@ -1,9 +1,9 @@
-"""The one JSON schema of all benchmarks, and the table that people read.
+"""The JSON schema that all benchmarks share, and the table for people.
 
-A document says on what it was measured (``machine``, ``versions``, ``commit``), how (``settings``,
-``images``) and what came out: ``results``, each with a name, a unit, a value and the samples that
-the value is the median of, and ``targets`` where there are any. ``relative`` is the value as a
-multiple of a reference job that ran in the same rounds, which other machines can be compared by.
+A document has the machine (``machine``, ``versions``, ``commit``), the settings (``settings``,
+``images``) and the ``results``, each with a name, a unit, a value and the samples whose median the
+value is; some have ``targets``. ``relative`` is the value as a multiple of a reference job that ran
+in the same rounds, so that machines can be compared.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Result:
         value: the figure.
         samples: the measurements behind it, in the order they were taken.
         relative: ``value`` / the reference job's, the median of the ratios pair by pair.
-        better: ``"lower"``, ``"higher"`` or ``"none"`` for what no one compares.
-        detail: anything that belongs to it, such as the faces found.
+        better: ``"lower"``, ``"higher"``, or ``"none"`` for a figure that is not compared.
+        detail: further facts, such as the number of faces found.
     """
 
     name: str
@@ -75,10 +75,10 @@ class Target:
     """A figure that the project promises.
 
     Attributes:
-        name: what it is.
-        limit: the promise.
-        at_least: whether the value may not be below the limit, or else not above it.
-        value: what was measured; ``None`` where this run could not measure it.
+        name: description of the figure.
+        limit: the promised limit.
+        at_least: whether the limit is a lower one; otherwise it is an upper one.
+        value: the measured value; ``None`` if this run could not measure it.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Target:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the promise is kept; ``None`` where it was not measured."""
+        """Whether the promise is kept; ``None`` if it was not measured."""
         if self.value is None:
             return None
         return self.value >= self.limit if self.at_least else self.value <= self.limit
@@ -102,7 +102,7 @@ def document(
     images: Sequence[Mapping[str, Any]] = (),
     targets: Sequence[Target] = (),
 ) -> dict[str, Any]:
-    """A document of the schema, about this machine and commit."""
+    """A document of the schema for this machine and commit."""
     return {
         "schema_version": SCHEMA_VERSION,
         "benchmark": benchmark,
@@ -118,7 +118,7 @@ def document(
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Check and save a document; the file appears whole."""
+    """Check and save a document; the file is never seen half written."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     check(json.loads(text))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,12 +180,12 @@ def check(content: Any) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the benchmark runs on."""
+    """The machine of this run."""
     return read_machine().summary()
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide about speed."""
+    """Versions of Python and of the packages that matter for speed."""
     import edge_mtcnn
 
     found = {"python": platform.python_version(), "edge-mtcnn": edge_mtcnn.__version__}
@@ -247,7 +247,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def save(content: Mapping[str, Any], output: Path | None) -> None:
-    """Write the document where the user wants it."""
+    """Write the document to ``--output``, if that was given."""
     if output is not None:
         write(output, content)
         print(f"\nresults: {output}", file=sys.stderr)

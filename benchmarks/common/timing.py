@@ -43,12 +43,12 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """The mean of ratios: that of ratio and inverse ratio are inverse too."""
+    """The right mean for ratios: the mean of inverse ratios is the inverse of the mean."""
     return statistics.geometric_mean(values)
 
 
 def pair_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Ratio of the two measurements of each round, so that drift of the machine cancels out.
+    """Ratio of the two measurements of each round; drift of the machine cancels out.
 
     Raises:
         ValueError: the two do not have the same number of rounds.

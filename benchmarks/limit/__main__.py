@@ -36,7 +36,7 @@ from edge_mtcnn.speed.timing import percentile
 
 STAGES = ("pnet", "rnet", "onet", "mirror")
 MIRROR_WINDOWS = 2
-"""Windows of each face found that the mirror check looks at."""
+"""Windows of O-Net in the mirror check, for each face found."""
 TARGET_IMAGE = "multiface"
 TARGET_PER_CENT = 50.0
 
@@ -100,7 +100,7 @@ def _of(
     for _ in range(rounds):
         found = detector.detect(image.pixels, timings=True)
         if found.timings is None:
-            raise BenchmarkError("the detector gave no timings")
+            raise BenchmarkError("the detector returned no timings")
         timings.append(found.timings)
         faces = len(found)
     first = timings[0]

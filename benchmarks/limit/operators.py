@@ -38,7 +38,7 @@ INPUTS: dict[str, tuple[tuple[Layer, ...], tuple[int, int, int]]] = {
     "rnet": (RNET, (max(RNET_SPEC.batch), RNET_SIDE, RNET_SIDE)),
     "onet": (ONET, (max(ONET_SPEC.batch), ONET_SIDE, ONET_SIDE)),
 }
-"""Layers, and images, height and width of the largest input that the cascade gives at once."""
+"""Layers of each network, and count, height and width of its largest batch in the cascade."""
 
 
 class Operator(NamedTuple):
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def profile(model: Path, shape: tuple[int, ...], rounds: int) -> list[Operator]:
-    """Run the network on one thread and read what ONNX Runtime tells of its nodes, in order."""
+    """Run the network on one thread and read the profile of its nodes, in order."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -116,14 +116,14 @@ def profile(model: Path, shape: tuple[int, ...], rounds: int) -> list[Operator]:
 
 
 def _flops(said: dict[str, Any]) -> int:
-    """Operations of a node, from the shapes that the profiler tells."""
+    """Operations of a node, from the shapes in the profile."""
     inputs, (output,) = (
         [next(iter(shape.values())) for shape in said[f"{side}_type_shape"]]
         for side in ("input", "output")
     )
     if said["op_name"] == "Conv":
         return int(2 * math.prod(output) * math.prod(inputs[1][1:]))
-    if said["op_name"] == "Gemm":  # its weights are packed and no longer told
+    if said["op_name"] == "Gemm":  # the profile has no shape of its packed weights
         return int(2 * math.prod(output) * inputs[0][1])
     return 0
 

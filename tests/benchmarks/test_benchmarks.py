@@ -425,7 +425,7 @@ def test_latency_measures_each_preset_beside_the_reference_job(tmp_path: Path) -
     assert compare.main([str(tmp_path / "r.json")] * 2) == compare.DONE
 
 
-def test_limit_tells_per_cent_of_the_peak_for_each_stage(tmp_path: Path) -> None:
+def test_limit_reports_per_cent_of_the_peak_for_each_stage(tmp_path: Path) -> None:
     found = run(limit.main, tmp_path / "r.json", "astronaut", "--rounds", "2", "--peak", "100")
     whole = found["limit/astronaut/whole"]
     stages = [found[f"limit/astronaut/{stage}"]["detail"]["gflop"] for stage in limit.STAGES]
@@ -442,7 +442,7 @@ def test_the_peak_is_measured_by_numpy_and_onnx_runtime() -> None:
     assert all(0.5 < peak < 5000 for peak in peaks.values())  # GFLOP/s from a board to a server
 
 
-def test_operators_tell_time_and_work_of_every_node(
+def test_operators_report_time_and_work_of_every_node(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = run(

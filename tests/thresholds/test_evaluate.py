@@ -204,7 +204,7 @@ def test_wrong_usage_is_one_clear_message(
     assert says in capsys.readouterr().err
 
 
-def test_a_missing_photo_is_told_and_left_out(
+def test_a_missing_photo_is_reported_and_skipped(
     annotate: Annotate, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = annotate("wider")
@@ -291,7 +291,7 @@ def test_the_landmark_error_is_the_mean_distance_over_the_distance_of_the_eyes()
     assert worse.failures == 1.0
 
 
-def test_annotations_that_call_the_persons_own_left_left_are_exchanged_and_told() -> None:
+def test_annotations_that_call_the_persons_own_left_left_are_exchanged_and_reported() -> None:
     own = POINTS[[1, 0, 2, 4, 3]]
     error = landmark_error([measured(POINTS, own)])
     assert error is not None

@@ -106,7 +106,7 @@ def test_as_many_images_as_a_promise_takes_keep_it_and_one_less_does_not(
         assert needed == pytest.approx(3 / rate, rel=0.2)
 
 
-def test_a_rate_is_told_with_its_interval() -> None:
+def test_a_rate_is_reported_with_its_interval() -> None:
     assert str(Rate(4, 400)) == "1.00% (4 of 400; 95% interval 0.27% to 2.54%)"
 
 
@@ -273,7 +273,7 @@ def test_a_recall_above_what_is_detected_is_refused_with_what_can_be_had() -> No
         choose(scores_of([0.9, NAN], [0.2]), Target("recall", 0.9))
 
 
-def test_too_few_images_are_told_and_enough_are_not() -> None:
+def test_too_few_images_give_a_warning_and_enough_do_not() -> None:
     few = choose(scores_of([0.9], [0.1] * 367), Target("fpr", 0.01))
     assert few.warnings[0].startswith("too few images without faces: 367 cannot promise")
     assert "at least 368" in few.warnings[0]

@@ -6,11 +6,11 @@ A change here is a change for users.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import pydoc
 from typing import Any
 
 import pytest
+from signatures import parameters_of, public_members
 
 from edge_mtcnn import EdgeMTCNNError, thresholds
 
@@ -122,16 +122,6 @@ def find(path: str) -> Any:
     return value
 
 
-def parameters_of(function: Any) -> list[str]:
-    names: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in names:
-            names.append("*")
-        names.append(parameter.name)
-        assert parameter.kind not in {parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL}, function
-    return names
-
-
 def test_the_package_exports_exactly_these_names() -> None:
     assert thresholds.__all__ == sorted([*FUNCTIONS, *FIELDS, "AnnotationError", "FORMATS"], key=by)
 
@@ -151,8 +141,7 @@ def test_fields_and_public_members(name: str) -> None:
     owner = find(name)
     assert [field.name for field in dataclasses.fields(owner)] == FIELDS[name]
     others = {path.split(".")[1] for path in [*METHODS, *PROPERTIES] if path.startswith(f"{name}.")}
-    members = {member for member in dir(owner) if not member.startswith("_")}
-    assert members | set(FIELDS[name]) == set(FIELDS[name]) | others
+    assert public_members(owner) | set(FIELDS[name]) == set(FIELDS[name]) | others
     assert all(isinstance(find(path), property) for path in PROPERTIES)
 
 

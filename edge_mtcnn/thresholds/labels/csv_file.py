@@ -28,10 +28,18 @@ _BOX_COLUMNS = ("x", "y", "w", "h")
 
 
 def from_csv(labels: str | os.PathLike[str], images: str | os.PathLike[str]) -> list[LabelledImage]:
-    """The images of a CSV file with the columns ``path,label`` and, for one face, ``x,y,w,h``.
+    """Read labels from a CSV file with the columns ``path,label`` or ``path,label,x,y,w,h``.
 
-    A label is ``face`` or ``nonface``; a path is relative to ``images``. An image with several
-    boxes has a line for each; other faces may be in it.
+        path,label,x,y,w,h
+        door/1.jpg,face,120,80,64,80
+        door/2.jpg,nonface,,,,
+
+    The image may show further faces beside its boxes.
+
+    Args:
+        labels: the file. A label is ``face`` or ``nonface``. An image with several boxes has a
+            line for each.
+        images: folder that the paths are relative to.
 
     Raises:
         AnnotationError: the file cannot be read, or a line is wrong.
@@ -47,8 +55,8 @@ def from_csv(labels: str | os.PathLike[str], images: str | os.PathLike[str]) -> 
             )
         if line != known[0] and (box is None or known[2]):
             raise AnnotationError(
-                f"{file}:{line}: {name} is there twice, see line {known[0]}; only several"
-                " boxes of one image take several lines"
+                f"{file}:{line}: {name} occurs twice, see line {known[0]}; only an image with"
+                " several boxes has several lines"
             )
         faces.setdefault(name, []).extend([] if box is None else [box])
     if not faces:
@@ -64,10 +72,10 @@ def from_csv(labels: str | os.PathLike[str], images: str | os.PathLike[str]) -> 
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, str, bool, list[float] | None]]:
-    """Line, path, whether it is a face, and the box of each row."""
+    """Line, path, whether it shows a face, and box of each row."""
     text = read_text(file)
     header = text.partition("\n")[0]
-    # What spreadsheets write where the comma is the decimal sign.
+    # Spreadsheets write semicolons where the comma is the decimal sign.
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=";" if ";" in header else ",", strict=True
     )
@@ -81,7 +89,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, str, bool, list[float] | None]]
         boxed = [name for name in _BOX_COLUMNS if name in columns]
         if 0 < len(boxed) < len(_BOX_COLUMNS):
             raise AnnotationError(
-                f"{file}:1: a box takes the four columns x,y,w,h; got only {','.join(boxed)}"
+                f"{file}:1: a box needs the four columns x,y,w,h; got only {','.join(boxed)}"
             )
         for cells in reader:
             if any(cell.strip() for cell in cells):

@@ -19,7 +19,13 @@ __all__ = ["from_folders"]
 def from_folders(
     faces: str | os.PathLike[str], nonfaces: str | os.PathLike[str]
 ) -> list[LabelledImage]:
-    """The images of two folders and the folders in them: with faces, and without.
+    """Label the images of two folders and their subfolders.
+
+        images = from_folders("faces", "others")
+
+    Args:
+        faces: folder whose images show at least one face each.
+        nonfaces: folder whose images show no face.
 
     Raises:
         AnnotationError: a folder is missing or has no images, or an image is in both.
@@ -31,7 +37,7 @@ def from_folders(
         if twin is not None:
             raise AnnotationError(
                 f"{twin} is in both folders, {faces} and {nonfaces}: an image either shows a face"
-                " or does not; name two folders that share no image"
+                " or does not; choose two folders that have no image in common"
             )
     return [
         *(with_face(path, _below(faces, path)) for path in first),

@@ -1,4 +1,4 @@
-"""An image whose faces are known, and what all readers of labels need to make one.
+"""An image whose faces are known, and the helpers that all readers of labels share.
 
 Boxes are ``x1, y1, x2, y2`` in pixels of the upright image. Errors name the file and the line.
 Imports ``errors``, ``matching`` and ``types``.
@@ -33,17 +33,17 @@ class AnnotationError(EdgeMTCNNError, ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
-    """One image and what is known of its faces.
+    """One image and its known faces.
 
     Attributes:
-        path: of the image file.
-        name: the path as the labels give it, for reports.
-        boxes: (M, 4) annotated faces; ``None`` when only known to show a face somewhere.
+        path: path of the image file.
+        name: the path as the labels have it, for reports.
+        boxes: (M, 4) annotated faces; ``None`` if the image is only known to show a face somewhere.
         counted: (M,) whether finding the face counts; otherwise it is ignored.
-        landmarks: (M, 5, 2) the points of each face, NaN where not annotated.
-        complete: whether ``boxes`` are all faces of the image, so that any other is false.
+        landmarks: (M, 5, 2) landmarks of each face, NaN where they are not annotated.
+        complete: whether ``boxes`` are all faces of the image; any other detection is then false.
         relative: whether coordinates are fractions of the image's width and height.
-        size: height and width that the annotation states; ``None`` when it does not.
+        size: height and width that the annotation states; ``None`` if it does not.
     """
 
     path: Path
@@ -68,7 +68,20 @@ class LabelledImage:
         relative: bool = False,
         size: tuple[int, int] | None = None,
     ) -> LabelledImage:
-        """An image with ``x, y, width, height`` of each face; without a size, one is ignored."""
+        """An image with its faces as ``x, y, width, height``.
+
+            LabelledImage.of_boxes(Path("a.jpg"), "a.jpg", [[30, 40, 60, 70]])
+
+        Args:
+            path: path of the image file.
+            name: the path as the labels have it.
+            xywh: (M, 4) boxes; a face without width or height is ignored.
+            ignored: (M,) whether a face is ignored; missing values are ``False``.
+            landmarks: (M, 5, 2) landmarks, NaN where they are not annotated.
+            complete: see the attribute.
+            relative: see the attribute.
+            size: see the attribute.
+        """
         corners = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
         boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
         mask = np.zeros(len(boxes), dtype=bool)
@@ -78,7 +91,7 @@ class LabelledImage:
         return cls(path, name, boxes, counted, points, complete, relative, size)
 
     def in_pixels(self, height: int, width: int) -> LabelledImage:
-        """The same with coordinates in pixels of an image of that size."""
+        """This image with its coordinates in pixels, for an image of this size."""
         if not self.relative or self.boxes is None:
             return self
         return LabelledImage(
@@ -92,7 +105,7 @@ class LabelledImage:
 
 
 def with_face(path: Path, name: str) -> LabelledImage:
-    """An image that shows a face somewhere, and maybe others."""
+    """An image that shows at least one face, at an unknown place."""
     return LabelledImage(path, name, None, complete=False)
 
 
@@ -102,7 +115,7 @@ def without_faces(path: Path, name: str) -> LabelledImage:
 
 
 def read_text(file: Path) -> str:
-    """The text of a file of annotations, with or without a byte order mark."""
+    """The text of an annotation file, with or without a byte order mark."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -112,7 +125,7 @@ def read_text(file: Path) -> str:
 
 
 def numbers(where: str, what: str, values: Iterable[object]) -> list[float]:
-    """Finite numbers from texts or JSON values; ``where`` is file and line."""
+    """Convert texts or JSON values to finite numbers; ``where`` is file and line, for the error."""
     made = []
     for value in values:
         try:
