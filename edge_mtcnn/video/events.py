@@ -190,9 +190,8 @@ class EventHub:
 
     def __init__(self, remembered: int = 1000) -> None:
         self._lock = threading.Lock()
-        self._readers: weakref.WeakSet[EventReader] = (
-            weakref.WeakSet()
-        )  # a deleted reader needs no more
+        # Weak, so that a reader which its owner drops without closing it is no longer served.
+        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
         self._ended = False
         self._past: deque[Event] = deque(maxlen=remembered)
         self.last_sequence = 0

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.detector import FaceDetector
@@ -74,9 +73,10 @@ class FaceWatcher:
         self._hub = EventHub()
         self._callbacks = Callbacks(self._hub)
         self._lock = threading.RLock()  # of start and stop
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._loop: WatchLoop | None = None
-        self._generation = 0  # of loops; what an older one that is stuck reports is ignored
+        # Reports of an older loop, which may be stuck, are ignored.
+        self._generation = 0
         self._snapshot = Snapshot()
         self._frame: tuple[Frame, Snapshot] | None = None
 
@@ -156,7 +156,7 @@ class FaceWatcher:
             loop.stop()
             if loop is not threading.current_thread():  # on_frame may stop its watcher
                 loop.join(max(until - time.monotonic(), 0))
-            with self._news:
+            with self._changed:
                 if self._snapshot.state not in _FINAL:
                     self._give_up()
             self._frame = None
@@ -172,8 +172,8 @@ class FaceWatcher:
 
     def wait(self, after: int, timeout: float | None = None) -> Snapshot:
         """Wait until ``turn`` exceeds ``after``, or ``timeout`` seconds; return the snapshot."""
-        with self._news:
-            self._news.wait_for(lambda: self._snapshot.turn > after, timeout)
+        with self._changed:
+            self._changed.wait_for(lambda: self._snapshot.turn > after, timeout)
             return self._snapshot
 
     def frame(self) -> tuple[Frame, Snapshot] | None:
@@ -201,12 +201,7 @@ class FaceWatcher:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _give_up(self) -> None:
@@ -224,17 +219,17 @@ class FaceWatcher:
             self._hub.send(PersonChanged(time=now, person=None, previous=old.selected.id))
         self._snapshot = replace(old, turn=old.turn + 1, state="stopped", persons=(), tracks=())
         self._hub.end()
-        self._news.notify_all()
+        self._changed.notify_all()
 
     def _send(self, generation: int, event: Event) -> None:
         """Called by the loop of a generation with every event."""
-        with self._news:
+        with self._changed:
             if generation == self._generation:
                 self._hub.send(event)
 
     def _publish(self, generation: int, snapshot: Snapshot, frame: Frame | None) -> None:
         """Called by the loop of a generation with every new snapshot."""
-        with self._news:
+        with self._changed:
             if generation != self._generation:
                 return
             if snapshot.state in _FINAL:
@@ -242,7 +237,7 @@ class FaceWatcher:
             self._snapshot = snapshot
             if self._keep_frame and frame is not None:
                 self._frame = (frame, snapshot)
-            self._news.notify_all()
+            self._changed.notify_all()
         if frame is not None and self._on_frame is not None:
             try:
                 self._on_frame(frame, snapshot)

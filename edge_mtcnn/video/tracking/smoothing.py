@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "Expected", "FaceFilter", "Point"]
+from edge_mtcnn.types import Point
+
+__all__ = ["Box", "Expected", "FaceFilter"]
 
 Box = tuple[float, float, float, float]
-Point = tuple[float, float]
 Points = npt.NDArray[np.float64]
 
 _TREMBLING = 0.35

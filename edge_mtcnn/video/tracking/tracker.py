@@ -174,7 +174,7 @@ class FaceTracker:
         return tracks
 
     def _begin(self, size: tuple[int, int], levels: int) -> None:
-        """Start anew with frames of this size and number of pyramid levels."""
+        """Start again, with frames of this size and number of pyramid levels."""
         self._size = size
         self._parts = _parts(levels)
         self._last = None
@@ -186,10 +186,10 @@ class FaceTracker:
         self._budget.forget()
 
     def _look(self, frame: _Frame, step: float) -> Faces | None:
-        """The faces found in this frame; ``None`` when nothing was looked for.
+        """Find the faces of this frame; ``None`` if nothing was searched.
 
-        The cheapest look that will do: O-Net alone at the known faces, then R-Net too and a part of
-        the pyramid, then everywhere. All of them share the preparation of the frame.
+        The cheapest search that suffices is made: O-Net alone at the known faces, then also R-Net
+        and a part of the pyramid, then the whole pyramid. All share the prepared frame.
         """
         boxes = self._book.windows(frame.time)
         self._since_full += 1
@@ -198,13 +198,17 @@ class FaceTracker:
             return self._full(frame, boxes)
 
         levels = self._rotated()
+        # The two have separate costs: the budget may cover a part of the pyramid when it does not
+        # cover a crowd of known faces.
         if len(boxes) and not self._budget.allows_near():
             boxes = boxes[:0]
         if not len(boxes) and not levels:
+            # With tracks the frame is skipped, so that they do not count as missed.
             return None if len(self._book) else Faces.empty(self._size)
         self.counts.near += bool(len(boxes))
         self.counts.rotating += bool(levels)
         started = clock.perf_counter()
+        # If a part of the pyramid is due, the known faces go through its stages with it.
         known = self._known(frame, boxes) if not levels and len(boxes) else None
         if known is not None:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
@@ -221,7 +225,7 @@ class FaceTracker:
         return faces
 
     def _full_is_due(self, frame: _Frame, boxes: FloatArray) -> bool:
-        """Whether all levels should be searched: after a time, or because the scene asks for it."""
+        """Whether to search all levels: after a time, for a new track, or in a changed scene."""
         if self._since_full >= self.options.full_every or self._due >= max(len(self._parts), 1):
             return True
         if frame.time - self._full_time < self.options.search_gap:
@@ -232,7 +236,7 @@ class FaceTracker:
         return self._gate.changed(frame.small())
 
     def _known(self, frame: _Frame, boxes: FloatArray) -> Faces | None:
-        """The known faces, all of them, at a quick look; ``None`` when more than that is due."""
+        """Find all known faces by O-Net alone; ``None`` if that misses one or is not enough."""
         if not self._book.settled or frame.time - self._scored >= self.options.score_gap:
             return None
         faces = frame.search.quick(boxes)
@@ -262,7 +266,8 @@ class FaceTracker:
             if self._due < 1:
                 break
             part = self._parts[self._turn]
-            # Of a full search, about: with the usual scale factor each level is half the last.
+            # The share of a full search that this part costs, roughly: with the usual scale factor
+            # each level costs half of the level before.
             if not self._budget.allows_search(0.5 ** min(self._turn + 1, len(self._parts) - 1)):
                 self._due = min(self._due, float(len(self._parts)))
                 break
@@ -273,12 +278,12 @@ class FaceTracker:
 
 
 class _Frame(NamedTuple):
-    """The frame that is looked at.
+    """The frame that is searched.
 
     Attributes:
-        search: for faces in it.
-        time: seconds.
-        small: makes its thumbnail.
+        search: the prepared search of the frame.
+        time: time of the frame, seconds.
+        small: function that makes its thumbnail.
     """
 
     search: Search

@@ -148,7 +148,7 @@ class TrackBook:
         pairs = self._pairs(faces, time)
         self._paired = None
         for row, column in pairs:
-            self._followed[row].sight(faces[column], time, scored)
+            self._followed[row].update(faces[column], time, scored)
         known = {column for _, column in pairs}
         paired = {row for row, _ in pairs}
         for row, followed in enumerate(self._followed):
@@ -164,9 +164,9 @@ class TrackBook:
         return self.tracks(time)
 
     def tracks(self, time: float) -> tuple[Track, ...]:
-        """The tracks as expected at ``time``, without new faces.
+        """Predict the tracks at ``time``, without new faces.
 
-        Compares each unseen track with each seen one, which ``max_tracks`` bounds.
+        Each unseen track is compared with each seen one; ``max_tracks`` bounds the number of pairs.
         """
         tracks = [followed.track(time, self._confirm_hits) for followed in self._followed]
         seen = [track.face.box for track in tracks if track.seen]
@@ -179,12 +179,12 @@ class TrackBook:
     def _kept(self, followed: _Followed, time: float) -> bool:
         if followed.missed == 0:
             return True
-        if followed.hits < self._confirm_hits:  # a passing mistake gets one more chance
+        if followed.hits < self._confirm_hits:  # not confirmed: it may be missed once
             return followed.missed < 2
         return time - followed.last_seen <= self._keep_seconds
 
     def _pairs(self, faces: Faces, time: float) -> list[tuple[int, int]]:
-        """Rows of tracks and of faces that belong together: greedily, best fit first."""
+        """Match tracks and faces greedily, best fit first; pairs of their row numbers."""
         last = self._paired
         if last is not None and last[0] is faces and last[1] == time:
             return last[2]
@@ -238,7 +238,7 @@ def continuous_iou(box: Box, other: Box) -> float:
 
 
 class _Followed:
-    """A track in the making."""
+    """A track (mutable, internal)."""
 
     def __init__(self, number: int, face: Face, time: float) -> None:
         self.id = number
@@ -249,7 +249,7 @@ class _Followed:
         self._last = face
         self._mean_score = face.score
 
-    def sight(self, face: Face, time: float, scored: bool) -> None:
+    def update(self, face: Face, time: float, scored: bool) -> None:
         self.filter.correct(face.box, face.landmarks, time)
         self.last_seen = time
         self.hits += 1
@@ -261,7 +261,7 @@ class _Followed:
 
     @property
     def last_box(self) -> Box:
-        """Where it was seen last."""
+        """The smoothed box of the last detection."""
         return self.filter.expected(self.last_seen).box
 
     def track(self, time: float, confirm_hits: int) -> Track:
@@ -284,10 +284,10 @@ class _Followed:
 
 
 class _Nearby:
-    """The faces of a frame, of which those near a place can be picked without comparing them all.
+    """Index of the faces of a frame: finds those near a place without comparing all of them.
 
     Args:
-        boxes: (N, 4) of the faces.
+        boxes: boxes of the faces, (N, 4).
     """
 
     def __init__(self, boxes: FloatArray) -> None:
@@ -297,7 +297,7 @@ class _Nearby:
         self._sides = exact[:, 2:] - exact[:, :2]
 
     def to(self, places: Sequence[Box], reach: float) -> Iterable[tuple[int, Box]]:
-        """Number and box of every face that ``_fit`` may take for one of the places, and others."""
+        """Number and box of each face that may fit one of the places; some others are included."""
         if len(self._boxes) <= _FEW:
             return enumerate(self._boxes)
         near = np.zeros(len(self._boxes), dtype=bool)
@@ -311,7 +311,7 @@ class _Nearby:
 
 
 def _fit(track: Box, face: Box, reach: float) -> float:
-    """How well a face continues a track, 0..1.5; 0 where one cannot be the other."""
+    """How well a face continues a track, 0..1.5; 0 if it cannot be the same face."""
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = track, face
     a_size, b_size = (ax2 - ax1 + ay2 - ay1) / 2, (bx2 - bx1 + by2 - by1) / 2
     smaller, larger = min(a_size, b_size), max(a_size, b_size, 1e-9)
