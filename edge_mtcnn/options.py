@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.files import write_whole
 
 __all__ = [
     "PRESETS",
@@ -288,6 +287,8 @@ def save_options(
         )
     else:
         raise OptionsError(f"options are saved as .json or .toml; got {file.name!r}")
+    from edge_mtcnn.files import write_whole  # not at import: it loads tempfile
+
     write_whole(file, text.encode("utf-8"))
 
 

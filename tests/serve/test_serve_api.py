@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from typing import Any
+
+from signatures import parameters_of
 
 import edge_mtcnn.serve as serve
 
@@ -37,15 +37,6 @@ OPTIONS = {
     "write_seconds": 10.0,
     "stale_seconds": 10.0,
 }
-
-
-def parameters_of(function: Any) -> list[str]:
-    names: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in names:
-            names.append("*")
-        names.append(parameter.name)
-    return names
 
 
 def test_the_package_exports_exactly_these_names() -> None:
