@@ -28,8 +28,8 @@ from edge_mtcnn.types import ImageArray
 __all__ = ["MAX_PIXELS", "MAX_SCANS", "decode", "decode_image", "read_image"]
 
 MAX_PIXELS = 200_000_000
-"""Most pixels of a file that is decoded unless told otherwise: 600 MB as RGB. Twice the largest
-camera sensors; a file of a few bytes can claim far more."""
+"""Default for the most pixels of a file that is decoded: 600 MB as RGB, twice the largest camera
+sensors. The header of a file of a few bytes can claim far more."""
 MAX_SCANS = 500
 """Most scans of a progressive JPEG that is decoded. Encoders write about ten; each may decode all
 pixels once more."""

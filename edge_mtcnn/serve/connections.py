@@ -1,9 +1,9 @@
 """Limits of connections: how long a client may keep the service waiting, and how many there are.
 
-uvicorn sets no limit to the time that a request's head takes, nor to a client that takes no bytes;
-``GuardedProtocol`` looks at each connection once a second and closes those that are over the limit.
-When more is asked than can be answered, a client that just had its answer waits before it is read
-again, so one that asks for the health is not behind all the others.
+uvicorn limits neither the time that the head of a request takes nor the time for which a client
+accepts no bytes. ``GuardedProtocol`` checks each connection once per second and closes those over a
+limit. Under overload, a client that was just answered has to wait before its next request is read,
+so that a request for ``/healthz`` does not wait behind all others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["GuardedProtocol", "protocol_for"]
 _TURN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 _ON_TIME = 0.005
-"""Lag of an event loop that has nothing to catch up on, seconds."""
+"""Normal lag of the event loop, seconds."""
 _READ_BYTES = 65_536
 _PAUSE_PER_LAG = 16.0
 _LONGEST_PAUSE = 0.5
@@ -40,21 +40,21 @@ def protocol_for(options: ServeOptions) -> type[GuardedProtocol]:
 
 
 class _Pace:
-    """How late the event loop is, and how long a client that had its answer waits for that."""
+    """Measures how late the event loop is, and how long an answered client has to wait for that."""
 
     def __init__(self) -> None:
         self._lag = 0.0
         self._running = False
 
     def start(self, loop: asyncio.AbstractEventLoop, connections: Collection[object]) -> None:
-        """Look at the loop for as long as there are connections."""
+        """Measure the lag of the loop as long as there are connections."""
         if not self._running:
             self._running = True
             loop.call_later(_LOOK_SECONDS, self._look, loop, connections, loop.time())
 
     @property
     def pause(self) -> float:
-        """Seconds; none while the loop is on time."""
+        """Time to wait, seconds; 0 while the loop is on time."""
         return min(_PAUSE_PER_LAG * self._lag, _LONGEST_PAUSE) if self._lag > _ON_TIME else 0.0
 
     def _look(
@@ -80,7 +80,7 @@ class GuardedProtocol(H11Protocol):
     _last_cycle: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection; when there are too many, one that waits for a request goes."""
+        """Accept a connection; if there are too many, close one that waits for a request."""
         super().connection_made(transport)
         self.access_log = False  # uvicorn would write addresses with what follows the ?
         _notice_dead_peers(transport)
@@ -102,7 +102,7 @@ class GuardedProtocol(H11Protocol):
         self._unset_keepalive_if_required()  # uvicorn leaves it after a reset
 
     def on_response_complete(self) -> None:
-        """An answer is out: the next request is read now, or later when there is much to do."""
+        """After an answer, read the next request at once, or later under overload."""
         super().on_response_complete()
         seconds = self.pace.pause
         if seconds and not self.transport.is_closing():
@@ -110,18 +110,18 @@ class GuardedProtocol(H11Protocol):
             self._pause = self.loop.call_later(seconds, self.flow.resume_reading)
 
     def pause_writing(self) -> None:
-        """The client takes no more bytes for now."""
+        """The client accepts no bytes at present."""
         self._blocked_since = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """It takes bytes again."""
+        """The client accepts bytes again."""
         self._blocked_since = None
         super().resume_writing()
 
     @property
     def waiting(self) -> bool:
-        """No request is being answered: none has come whole, or all are answered."""
+        """Whether no request is being answered: none is complete, or all are answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def _make_room(self) -> bool:
@@ -149,13 +149,13 @@ class GuardedProtocol(H11Protocol):
             now - self._blocked_since > limits.write_seconds
         )
         if blocked or (over and self.transport.is_closing()):
-            self.transport.abort()  # a polite end would wait for the client to take what is left
+            self.transport.abort()  # closing would wait until the client accepts the rest
         elif over:
             self.transport.close()
 
 
 def _notice_dead_peers(transport: asyncio.Transport) -> None:
-    """A client that lost power says no farewell; the system shall find out within a minute."""
+    """Enable TCP keep-alive so that vanished clients are dropped within a minute."""
     peer = transport.get_extra_info("socket")
     with contextlib.suppress(OSError, AttributeError):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,8 +1,8 @@
-"""Server-sent events: one log that all readers read at their own pace.
+"""Server-sent events: one log, which every reader reads at its own pace.
 
-The watcher's thread appends; each reader is a position in the log, so a slow one delays nobody and
-costs nothing, and a client that comes back goes on where it was. Ids are ``RUN-NUMBER``, as the
-numbers begin anew with every start of the service.
+The watcher's thread appends events. A reader is only a position in the log, so a slow reader delays
+no other, and a client that reconnects continues where it was. Ids are ``RUN-NUMBER``, because the
+numbers start again with every start of the service.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ __all__ = ["EventLog", "server_sent_events"]
 
 _PING_SECONDS = 15.0
 _STATE_SECONDS = 0.1
-"""Shortest time between two states for one reader."""
+"""Minimum time between two states for one reader, seconds."""
 _AT_ONCE = 100
-"""Most events in one write."""
+"""Maximum number of events in one write."""
 
 
 class EventLog:
     """The latest events, for the event loop's thread; ``append`` may be called from any thread.
 
     Args:
-        remembered: events that are kept for readers that are slow or come back.
+        remembered: number of events that are kept for readers that are slow or reconnect.
 
     Attributes:
-        run: names this run in the ids.
+        run: name of this run in the ids.
         last: number of the newest event.
-        ended: nothing more will come.
-        news: set when something comes; then there is another one to wait for.
+        ended: whether no more events will come.
+        news: set when an event comes; it is then replaced by a new one.
     """
 
     def __init__(self, remembered: int = 1000) -> None:
@@ -49,11 +49,11 @@ class EventLog:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
-        """Begin; called in the event loop."""
+        """Start; called in the event loop."""
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Let all readers end; called in the event loop."""
+        """End all readers; called in the event loop."""
         self.ended = True
         self._wake()
 
@@ -80,9 +80,9 @@ class EventLog:
         return max(first - position - 1, 0), found
 
     def _add(self, event: Event) -> None:
-        told = event.to_dict()
+        entry = event.to_dict()
         self.last = event.sequence
-        message = _message(told["event"], told, f"{self.run}-{event.sequence}")
+        message = _message(entry["event"], entry, f"{self.run}-{event.sequence}")
         self._entries.append((event.sequence, message))
         self._wake()
 
@@ -96,25 +96,25 @@ async def server_sent_events(
     last_id: str | None,
     state: Callable[[], tuple[int, bytes]] | None,
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of one reader's stream, until the log ends.
+    """Yield the bytes of one reader's stream, until the log ends.
 
     Args:
         log: the events.
         last_id: id of the last event that the reader knows, ``"0"`` for all that are remembered;
             ``None`` for new ones only.
-        state: what is known now as JSON and its number, to be sent whenever it changes; ``None``
-            to send events only.
+        state: returns the number of the current state and its JSON, which is sent whenever the
+            number changes; ``None`` to send events only.
     """
     position = log.position(last_id)
     resumed = last_id is not None and last_id.startswith(f"{log.run}-")
     if position is None:
         position = log.last
-    # The browser shall ask again soon when the service is restarted, and know that it was.
+    # The browser reconnects soon after a restart of the service, and learns that there was one.
     yield b"retry: 1000\n" + _message("hello", {"run": log.run, "resumed": resumed})
     clock = asyncio.get_running_loop().time
-    told, written = -1, clock()
+    sent_turn, written = -1, clock()
     while not log.ended:
-        news = log.news  # taken before looking, so that nothing comes unnoticed in between
+        news = log.news  # before looking, so that no event is missed in between
         missed, entries = log.after(position)
         entries = entries[:_AT_ONCE]
         parts = [_message("missed", {"events": missed})] if missed and position else []
@@ -123,8 +123,8 @@ async def server_sent_events(
             position = entries[-1][0]
         if state is not None:
             turn, text = state()
-            if turn != told:
-                told = turn
+            if turn != sent_turn:
+                sent_turn = turn
                 parts.append(b"event: state\ndata: " + text + b"\n\n")
         if not parts and clock() - written > _PING_SECONDS:
             parts.append(b": still here\n\n")

@@ -53,7 +53,7 @@ class ByteBudget:
         self._most = most
 
     def check(self, count: int) -> None:
-        """Refuse when so many bytes more would be too many.
+        """Refuse if this many more bytes would exceed the budget.
 
         Args:
             count: bytes.
@@ -71,7 +71,7 @@ class ByteBudget:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """A share for one body, which is empty at first and given back at the end."""
+        """A share of the budget for one body; it starts empty and is returned at the end."""
         share = Share(self)
         try:
             yield share
@@ -88,14 +88,14 @@ class Share:
         self._budget = budget
 
     def take(self, count: int) -> None:
-        """Hold so many bytes more; refuses as ``ByteBudget.check`` does."""
+        """Take more bytes of the budget; refuses as ``ByteBudget.check`` does."""
         self.check(count)
         self._budget.taken += count
         self.taken += count
 
 
 async def read_body(request: Request, most: int, seconds: float, share: Share) -> io.BytesIO:
-    """The body of a request; ``getvalue`` gives its bytes without a copy.
+    """Receive the body of a request; ``getvalue`` returns its bytes without a copy.
 
     Args:
         request: whose body was not read yet.

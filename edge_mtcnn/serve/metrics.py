@@ -1,4 +1,4 @@
-"""Numbers for Prometheus, in a registry of their own: two services in one process stay apart."""
+"""Metrics for Prometheus. Each service has its own registry, so two in one process do not mix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATES = ("starting", "watching", "blind", "lost", "ended", "stopped", "failed"
 
 
 class Metrics:
-    """All that is counted.
+    """All metrics of a service.
 
     Args:
         snapshot: gives what the watcher knows; ``None`` without a source.
@@ -64,12 +64,12 @@ class Metrics:
         self._frames.observe(snapshot.latency_ms / 1e3)
 
     def text(self) -> bytes:
-        """All numbers in Prometheus' text format."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
 class _Readings(Collector):
-    """Numbers that others keep: the watcher and the board."""
+    """Metrics that are read from the watcher and the board when they are asked for."""
 
     def __init__(
         self, snapshot: Callable[[], Snapshot] | None, device: Callable[[], Device]
@@ -78,7 +78,7 @@ class _Readings(Collector):
         self._device = device
 
     def collect(self) -> Iterable[Metric]:
-        """The numbers of this moment."""
+        """The current values."""
         if self._snapshot is not None:
             yield from _watched(self._snapshot())
         readings = self._device().readings

@@ -10,7 +10,7 @@ __all__ = ["notify", "watchdog_seconds"]
 
 
 def notify(*states: str) -> bool:
-    """Tell systemd, as ``READY=1``; whether there was someone to tell."""
+    """Send lines such as ``READY=1`` to systemd; return whether systemd is listening."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
@@ -24,7 +24,7 @@ def notify(*states: str) -> bool:
 
 
 def watchdog_seconds() -> float | None:
-    """Seconds within which systemd wants to hear ``WATCHDOG=1``; ``None`` for no watchdog."""
+    """Time within which systemd expects ``WATCHDOG=1``, seconds; ``None`` without watchdog."""
     wanted = os.environ.get("WATCHDOG_USEC", "")
     for_me = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(wanted) / 1e6 if wanted.isdecimal() and int(wanted) > 0 and for_me else None

@@ -26,29 +26,30 @@ class ServeOptions:
     """How the service behaves towards its clients.
 
     Attributes:
-        host: address to listen at; any but a loopback address needs a token.
-        port: 0..65535; 0 for any that is free.
-        token: what clients must know, 16 printable ASCII characters or more; ``None`` for no token.
-        hosts: names, beside addresses and ``localhost``, under which clients may call the service.
+        host: address to listen at; an address other than loopback requires a token.
+        port: port to listen at, 0..65535; 0 for any free port.
+        token: secret that clients must send, at least 16 printable ASCII characters; ``None`` for
+            no token.
+        hosts: host names that clients may use for the service, beside addresses and ``localhost``.
         origins: web pages of other origins that may use the service, as ``http://host:port``.
-        stream: offer the picture of the camera at ``/stream``.
-        stream_fps: most pictures per second of ``/stream``, 0.1..60.
-        max_body_bytes: most bytes of an image that is sent, 1024..2**30.
-        max_pixels: most pixels that the header of such an image may claim, at least 1.
-        max_total_body_bytes: most bytes of all bodies together, those that arrive, wait or are
-            searched, 1024..2**40; more are answered with 429. It counts as at least
-            ``max_body_bytes``, so that each body allowed fits when it is alone.
-        detect_seconds: longest time to decode and search one image, seconds, 0.1..3600, waiting not
-            counted; an image that takes longer is answered with 503.
-        workers: images that are searched at the same time, 1..64; each uses all threads.
-        waiting: images that may wait for that, 0..1024; more are answered with 429.
-        uploads: bodies that are received at the same time, 1..1024.
-        streams: readers of ``/events`` and ``/stream`` together, 1..10000.
-        connections: open connections, 8..100000; above, idle ones are closed first.
+        stream: serve the picture of the camera at ``/stream``.
+        stream_fps: maximum number of pictures per second of ``/stream``, 0.1..60.
+        max_body_bytes: maximum size of an image that is sent, bytes, 1024..2**30.
+        max_pixels: maximum number of pixels in the header of such an image, at least 1.
+        max_total_body_bytes: maximum size of all bodies that are received, waiting or decoded,
+            bytes, 1024..2**40; more are answered with 429. It counts as at least
+            ``max_body_bytes``, so that every allowed body fits if it is alone.
+        detect_seconds: time limit for decoding and searching one image, without waiting, seconds,
+            0.1..3600; an image that takes longer is answered with 503.
+        workers: number of images that are searched at the same time, 1..64; each uses all threads.
+        waiting: number of images that may wait for that, 0..1024; more are answered with 429.
+        uploads: number of bodies that are received at the same time, 1..1024.
+        streams: number of readers of ``/events`` and ``/stream`` together, 1..10000.
+        connections: number of open connections, 8..100000; above it, idle ones are closed first.
         body_seconds: time for a body to arrive, seconds, 0.1..3600.
         head_seconds: time for a request's head to arrive, and for a connection to be idle, seconds,
             0.1..3600.
-        write_seconds: time that a client may refuse to take bytes, seconds, 0.1..3600.
+        write_seconds: time for which a client may accept no bytes, seconds, 0.1..3600.
         stale_seconds: age of the watcher's heartbeat at which it counts as stuck, seconds, 1..3600.
     """
 
@@ -105,7 +106,7 @@ class ServeOptions:
                 )
 
     def _check_token(self) -> None:
-        """The token's value is never told."""
+        """The messages never contain the token."""
         if self.token is None:
             if not is_loopback(self.host):
                 raise OptionsError(

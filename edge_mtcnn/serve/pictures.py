@@ -1,4 +1,4 @@
-"""The camera's picture as MJPEG: each frame is drawn and encoded once, for all who look at it.
+"""The camera's picture as MJPEG; each frame is drawn and encoded once for all viewers.
 
 Nothing is encoded while nobody looks. A slow viewer skips pictures.
 """
@@ -23,7 +23,7 @@ _QUALITY = 80
 
 
 class Pictures:
-    """The newest picture, encoded; used by the event loop's thread.
+    """The newest picture, encoded. Used by the event loop's thread only.
 
     Args:
         watcher: one that keeps its frame.
@@ -39,7 +39,7 @@ class Pictures:
         self._newest: dict[bool, tuple[int, bytes]] = {}
 
     def close(self) -> None:
-        """Let all viewers end."""
+        """End the streams of all viewers."""
         self.ended = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -61,7 +61,7 @@ def session_value(token: str) -> str:
 
 
 class BorderCheck:
-    """ASGI layer: refuses wrong Hosts and foreign origins, and puts headers on every answer."""
+    """ASGI layer that refuses wrong hosts and foreign origins, and adds headers to every answer."""
 
     def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
         self._app = app
@@ -127,7 +127,7 @@ class BorderCheck:
 
 
 class TokenCheck:
-    """ASGI layer: lets requests through that bring the token, as header or as session cookie."""
+    """ASGI layer that requires the token, as a header or as a session cookie."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Runs the service: the socket, uvicorn with its limits, and what systemd is told."""
+"""Runs the service: the socket, uvicorn with its limits, and the messages to systemd."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BACKLOG = 128
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises:
         OSError: the address is taken, or not of this machine.
@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """Where a browser finds it: ``http://127.0.0.1:8080/``."""
+    """The address for a browser, such as ``http://127.0.0.1:8080/``."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -59,14 +59,14 @@ class ServiceServer(uvicorn.Server):
         self._feeding: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and tell systemd."""
+        """Start to listen, and notify systemd."""
         await super().startup(sockets)
         if self.started:
             notify("READY=1", "STATUS=serving")
             self._feeding = asyncio.create_task(self._feed_watchdog())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; clients that would stay for long are let go first."""
+        """Stop, after closing the connections that would stay open for long."""
         notify("STOPPING=1")
         if self._feeding is not None:
             self._feeding.cancel()
@@ -74,15 +74,15 @@ class ServiceServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _feed_watchdog(self) -> None:
-        """Only while the watcher's own heart beats: systemd restarts a service that is stuck."""
+        """Feed the watchdog while the watcher has a heartbeat; a stuck service is restarted."""
         seconds = watchdog_seconds()
         last = ""
         while seconds is not None:
             health = self._service.health
-            told = [f"STATUS=health: {health}"] if health != last else []
+            lines = [f"STATUS=health: {health}"] if health != last else []
             last = health
             if health != "failing":
-                told.append("WATCHDOG=1")
-            if told:
-                notify(*told)
+                lines.append("WATCHDOG=1")
+            if lines:
+                notify(*lines)
             await asyncio.sleep(seconds / 3)
