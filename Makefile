@@ -9,19 +9,24 @@ EXPORT_VENV := .venv-export
 EXPORT_BIN := $(EXPORT_VENV)/bin
 CODE := $(wildcard edge_mtcnn export tests benchmarks endurance)
 PYTEST_ARGS ?=
+# Of the tests' own process: commands and services that tests start as programs do not count.
+COVERAGE := --cov=edge_mtcnn --cov-report=term:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models wheel bench clean check-python
+.PHONY: help demo test test-fast lint format models wheel bench clean check-python
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.package ## Install, then annotate the sample photo into demo/.
 	$(BIN)/edge-mtcnn detect --annotate demo
 	@for picture in demo/*; do echo "Annotated picture: $$picture"; done
 
-test: $(VENV)/.test ## Run the tests; PYTEST_ARGS="-m 'not slow'" leaves out builds and installs.
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.test ## Run all tests and print the coverage; PYTEST_ARGS is passed on.
+	$(BIN)/python -m pytest $(COVERAGE) $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.test ## Run the tests without builds, installs and other slow ones.
+	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint ## Check style and types, changing nothing.
 	$(BIN)/ruff check .
@@ -43,7 +48,7 @@ bench: $(VENV)/.bench ## Measure latency on this machine.
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove environments, caches and build outputs.
-	rm -rf .venv .venv-export build dist demo bench-results .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-export .coverage build dist demo bench-results .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environments. A stamp is older than pyproject.toml when the requirements may have changed.

@@ -1,8 +1,13 @@
-"""``python -m benchmarks``: the short suite, a minute or two, one file for ``compare``.
+"""Run the short suite: one or two minutes, and one result file for ``compare``.
 
-Latency of the project's samples beside a reference job, memory over a few images, import times.
-Longer answers to one question each: latency, peers, limit, operators, memory, hostile,
-import_time, scaling, accuracy; ``compare`` judges two files, ``plots`` draws them.
+It measures the latency on the project's samples beside a reference job, the memory over a few
+images, and import times. Other scripts answer one question each, in more time: latency, peers,
+limit, limit.operators, memory, hostile, import_time, scaling, accuracy and tracking. ``compare``
+judges two result files, ``common.plots`` draws them.
+
+    python -m benchmarks --output results.json
+
+Needs nothing but the package and ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from pathlib import Path
 
 from benchmarks import import_time, memory
 from benchmarks.common.images import SAMPLES, BenchmarkImage, image_files, read_rgb
+from benchmarks.common.program import script, script_parser
 from benchmarks.common.results import document, table, write
 from benchmarks.latency import latency_table, measure
 from edge_mtcnn.options import PRESETS
@@ -20,10 +26,10 @@ from edge_mtcnn.options import PRESETS
 OUTPUT = Path("bench-results") / "suite.json"
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks", __doc__)
     parser.add_argument("--threads", type=int, help="threads (all that this process may use)")
     parser.add_argument("--rounds", type=int, default=40, help="detections of each sample (40)")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FILE", help=str(OUTPUT))

@@ -1,9 +1,12 @@
-"""How well a preset finds faces and landmarks.
+"""Measure how well a preset finds faces and landmarks.
 
-Average precision by the protocol of WIDER FACE, for easy, medium and hard faces, and the landmark
-error: mean over the five points / distance between the annotated eyes; a failure is over 10 %.
+Average precision follows the protocol of WIDER FACE, for easy, medium and hard faces. The landmark
+error is the mean distance over the five points divided by the distance between the annotated eyes;
+an error above 10 % is a failure.
 
     python -m benchmarks.accuracy --preset reference default --wider-settings
+
+Needs annotated images: a folder with ``wider/`` and ``landmarks/``, named by --data.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common.arguments import add_threads, detector_options, runtime_options
-from benchmarks.common.images import DATA, BenchmarkError, read_rgb
+from benchmarks.common.images import DATA, read_rgb
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -30,8 +34,8 @@ from benchmarks.common.results import (
     table,
     target_table,
 )
-from edge_mtcnn import DetectorOptions, EdgeMTCNNError, FaceDetector
-from edge_mtcnn.thresholds.matching import overlaps
+from edge_mtcnn import DetectorOptions, FaceDetector
+from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import Faces, FloatArray
 
@@ -41,29 +45,26 @@ WIDER_SETTINGS: dict[str, Any] = {
     "scale_factor": 0.79,
     "thresholds": (0.5, 0.5, 0.3),
 }
-"""What the authors of MTCNN used for this benchmark."""
+"""Settings of the authors of MTCNN for this benchmark."""
 WIDER_TARGETS = {"easy": 0.85, "medium": 0.83, "hard": 0.62}
 MOST_LOSS = 0.003
 FAILURE = 0.10
 LEAST_OVERLAP = 0.2
-"""Annotated boxes reach from brow to chin only, so that a right one may overlap little."""
+"""Annotated boxes only reach from brow to chin, so a correct detection may overlap little."""
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
     options = _parser().parse_args(arguments)
     results: list[Result] = []
-    try:
-        for preset in options.preset:
-            chosen = detector_options(preset, options.changes)
-            if "wider" in options.sets:
-                wider = replace(chosen, **WIDER_SETTINGS) if options.wider_settings else chosen
-                results += wider_results(preset, wider, options)
-            if "landmarks" in options.sets:
-                results += landmark_results(preset, chosen, options)
-    except (BenchmarkError, EdgeMTCNNError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for preset in options.preset:
+        chosen = detector_options(preset, options.changes)
+        if "wider" in options.sets:
+            wider = replace(chosen, **WIDER_SETTINGS) if options.wider_settings else chosen
+            results += wider_results(preset, wider, options)
+        if "landmarks" in options.sets:
+            results += landmark_results(preset, chosen, options)
     print(
         table(
             (
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             ("figure", "value", "", "images", "s"),
         )
     )
-    # The targets speak of the whole set, at the settings of the authors.
+    # The targets are for the whole set, with the settings of the authors.
     whole = options.wider_settings and "wider" in options.sets and options.limit is None
     targets = _targets({r.name: r.value for r in results}) if whole else []
     if targets:
@@ -150,7 +151,7 @@ def landmark_error(faces: Faces, box: FloatArray, points: FloatArray) -> float |
     """
     if not len(faces):
         return None
-    shared = overlaps(faces.boxes, box[None])[:, 0]
+    shared = inclusive_ious(faces.boxes, box[None])[:, 0]
     best = int(shared.argmax())
     if shared[best] < LEAST_OVERLAP:
         return None
@@ -165,8 +166,7 @@ def corners(boxes: Sequence[Sequence[float]]) -> FloatArray:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.accuracy", __doc__)
     parser.add_argument("--preset", nargs="+", default=["reference", "default"], help="presets")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="changes",
@@ -192,7 +192,7 @@ def _annotations(folder: Path, limit: int | None) -> list[dict[str, Any]]:
         content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchmarkError(
-            f"there is no annotated set in {folder} ({error.strerror}); name its folder by --data"
+            f"there is no annotated set in {folder} ({error.strerror}); name its folder with --data"
         ) from None
     return list(content)[:limit]
 
@@ -211,7 +211,7 @@ def _detect(
 
 
 def _targets(values: dict[str, float]) -> list[Target]:
-    """What is promised of preset ``default`` at the authors' settings."""
+    """The targets of preset ``default`` with the authors' settings."""
     targets = []
     for level, limit in WIDER_TARGETS.items():
         value = values.get(f"accuracy/default/wider/{level}")

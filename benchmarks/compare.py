@@ -1,27 +1,29 @@
-"""Compare two result files of the same benchmark; exit 1 when something became worse.
+"""Compare two result files of the same benchmark; the exit code is 1 if a figure became worse.
 
-Figures with a ratio to the reference job of their own run are compared by that ratio, because
-machines and moments differ; others, such as memory, by their value.
+Figures that have a ratio to the reference job of their own run are compared by that ratio, because
+machines and moments differ. Others, such as memory, are compared by their value.
 
     python -m benchmarks.compare OLD NEW --max-ratio 1.15
+
+Needs two files that the same script wrote with --output.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.common.results import Result, ResultsError, read, table
+from benchmarks.common.program import CANNOT_RUN, BenchmarkError, script, script_parser
+from benchmarks.common.results import Result, read, table
 
-DONE, REGRESSED, UNUSABLE = 0, 1, 2
+DONE, REGRESSED, UNUSABLE = 0, 1, CANNOT_RUN
 
 
 class Change(NamedTuple):
-    """One figure in both files. ``ratio`` is above 1 when it became worse."""
+    """One figure in both files. ``ratio`` is above 1 if it became worse."""
 
     name: str
     old: float
@@ -31,7 +33,7 @@ class Change(NamedTuple):
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """The figures that both documents have and that can be better or worse."""
+    """The figures that both documents have and that are compared."""
     before = {entry["name"]: Result(**entry) for entry in old["results"]}
     found = []
     for entry in new["results"]:
@@ -47,10 +49,10 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     return found
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Print the table and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.compare", __doc__)
     parser.add_argument("old", type=Path, metavar="OLD", help="results of the base")
     parser.add_argument("new", type=Path, metavar="NEW", help="results of the change")
     parser.add_argument(
@@ -59,21 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.max_ratio >= 1:
         parser.error(f"--max-ratio must be at least 1; got {options.max_ratio:g}")
-    try:
-        old, new = read(options.old), read(options.new)
-    except ResultsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return UNUSABLE
+    old, new = read(options.old), read(options.new)
     if old["benchmark"] != new["benchmark"]:
-        print(
-            f"error: {options.old} is of {old['benchmark']}, {options.new} of {new['benchmark']}",
-            file=sys.stderr,
+        raise BenchmarkError(
+            f"{options.old} is of {old['benchmark']}, {options.new} of {new['benchmark']}"
         )
-        return UNUSABLE
     found = changes(old, new)
     if not found:
-        print("error: the two files share no figure", file=sys.stderr)
-        return UNUSABLE
+        raise BenchmarkError("the two files have no figure in common")
     _print_differences(old, new)
     print(
         table(
@@ -107,7 +102,7 @@ def _ratio(worse: float, better: float) -> float:
 
 
 def _print_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Say what makes the two files less comparable."""
+    """Print what makes the two files less comparable."""
     for part in ("machine", "settings", "images"):
         if old[part] != new[part]:
             print(f"note: {part} of the two files differ; ratios may mean little")

@@ -1,16 +1,17 @@
-"""Pictures that could take a machine down: time and peak memory of one detection in each.
+"""Measure time and peak memory of one detection in pictures that could overload a machine.
 
-Every detection runs in a fresh process, after one in a small photo. Beside each picture stands a
-photo of the same size. The peak includes the process and the networks but not the picture itself,
-which comes through a pipe. A detection that needs more address space than --limit-mb fails, the
-others go on, and the exit code is 1.
+Each detection runs in a fresh process, after one in a small photo. A photo of the same size is
+measured beside each picture. The peak includes the process and the networks but not the picture
+itself, which comes through a pipe. A detection that needs more address space than --limit-mb fails;
+the others continue, and the exit code is 1.
 
     python -m benchmarks.hostile --only "LED wall, 1.5 Mpx"
+
+Needs Linux, and some 2 GB of memory for the largest pictures.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import math
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.common.arguments import add_threads
-from benchmarks.common.images import BenchmarkError, Pixels
+from benchmarks.common.images import Pixels
+from benchmarks.common.program import BenchmarkError, last_words, script, script_parser
 from benchmarks.common.results import (
     ROOT,
     Result,
@@ -37,12 +39,12 @@ from benchmarks.memory import send
 
 PHOTO = "astronaut.jpg"
 AUTHORS = ("min_face_size=10", "scale_factor=0.79", "thresholds=[0.5,0.5,0.3]")
-"""The settings with which the authors of MTCNN ran the benchmarks of faces."""
+"""Settings of the authors of MTCNN for face benchmarks."""
 LIMIT_MB = 16_000
 PATIENCE = 600.0
 """Seconds after which a detection has failed."""
 LARGEST = 25_000_000
-"""Pixels of the largest picture that the target of memory is about."""
+"""Pixels of the largest picture to which the memory target applies."""
 PEAK_TARGET_MB = 350.0
 HEADER = (
     "picture", "faces", "P-Net windows", "R-Net windows", "capped",
@@ -52,7 +54,7 @@ HEADER = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One picture and the options to look at it with."""
+    """One picture and the options of its detection."""
 
     picture: str
     preset: str = "default"
@@ -78,10 +80,10 @@ QUICK = tuple(map(Case, ("LED wall, 1.5 Mpx", "strip 1x65000", "strip 12x65000",
 SECONDS_TARGETS = {LED_WALL_OF_AUTHORS: 2.0, **{Case(name): 3.0 for name in TILES}}
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.hostile", __doc__)
     parser.add_argument("--quick", action="store_true", help="four small pictures, for CI")
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="this picture or case; repeatable"
@@ -92,11 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_threads(parser)
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        cases = _chosen(options.only, QUICK if options.quick else CASES)
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    cases = _chosen(options.only, QUICK if options.quick else CASES)
     rows: list[tuple[object, ...]] = []
     results: list[Result] = []
     failed: dict[str, str] = {}
@@ -126,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(
     case: Case, threads: int | None, limit_mb: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a fresh process says of the picture, and another one of a photo of the same size.
+    """Measure the picture in a fresh process, and a photo of the same size in another one.
 
     Raises:
         BenchmarkError: one of the two detections failed; the message says why.
@@ -161,16 +159,13 @@ def run(case: Case, picture: Pixels, threads: int | None, limit_mb: float) -> di
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"it took longer than {PATIENCE:g} s") from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        if done.returncode < 0 or not said:  # a signal, such as that of the kernel out of memory
-            said.append(f"exit code {done.returncode}")
-        raise BenchmarkError(", ".join(said))
+        raise BenchmarkError(last_words(done.stderr.decode(errors="replace"), done.returncode))
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
 def _chosen(names: Sequence[str] | None, cases: Sequence[Case]) -> list[Case]:
-    """The cases of these names or pictures; all of them without names."""
+    """The cases with these names or pictures; all cases if there are no names."""
     if names is None:
         return list(cases)
     for name in names:
@@ -216,7 +211,7 @@ def _results(case: Case, found: dict[str, Any], photo: dict[str, Any]) -> Iterat
 
 
 def _targets(cases: Sequence[Case], results: Sequence[Result]) -> Iterator[Target]:
-    """Those that these cases are about; a failed case leaves its targets without a measurement."""
+    """The targets of these cases; those of a failed case are not measured."""
     values = {result.name: result.value for result in results}
     large = {r.name for r in results if r.detail["pixels"] > LARGEST}
     names = {f"hostile/peak/{case.name}" for case in cases} - large

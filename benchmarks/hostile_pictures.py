@@ -28,7 +28,7 @@ Draw = Callable[[int, int], Pixels]
 
 
 def sample(name: str, width: int, height: int) -> Pixels:
-    """One of the project's samples with another size."""
+    """One of the project's samples, resized."""
     return _resized(_photo(name), width, height)
 
 
@@ -39,7 +39,7 @@ def face(width: int, height: int) -> Pixels:
 
 
 def tiles(width: int, height: int, side: int) -> Pixels:
-    """One face of ``side`` pixels, over and over."""
+    """One face of ``side`` pixels, repeated."""
     times = (-(-height // side), -(-width // side), 1)
     return np.ascontiguousarray(np.tile(face(side, side), times)[:height, :width])
 
@@ -50,7 +50,7 @@ def mosaic(side: int, smallest: int, draw: Draw) -> Pixels:
     canvas = np.zeros((side, side, 3), dtype=np.uint8)
 
     def fill(top: int, left: int, height: int, width: int) -> None:
-        # Large pieces are always cut; of the others one in six stays, so that all sizes occur.
+        # Large pieces are always cut; one in six of the others is kept, so that all sizes occur.
         whole = max(height, width) <= side // 2 and rng.random() < 1 / 6
         if whole or min(height, width) < 2.5 * smallest:
             canvas[top : top + height, left : left + width] = draw(width, height)
@@ -112,7 +112,7 @@ def halftone(width: int, height: int, pitch: float = 8.0) -> Pixels:
 
 
 def qr_code(width: int, height: int, modules: int = 29) -> Pixels:
-    """What a QR code looks like; it says nothing."""
+    """A picture like a QR code, without content."""
     rng = np.random.default_rng((SEED, width, height))
     code = rng.integers(0, 2, (modules, modules), dtype=np.uint8)
     finder = np.zeros((8, 8), dtype=np.uint8)  # seven modules and a white border on two sides
@@ -149,7 +149,7 @@ def text(width: int, height: int, line: int = 15) -> Pixels:
 
 
 def fence(width: int, height: int, mesh: int = 44, wire: float = 4.0) -> Pixels:
-    """Chain-link fence: wires in both diagonals, bent a little, before something out of focus."""
+    """Chain-link fence: wires in both diagonals, a little bent, before a blurred background."""
     picture = _blurred(sample("coffee.jpg", width, height), 12).astype(np.float32)
     y, x = (axis.astype(np.float32) for axis in np.mgrid[:height, :width])
     bend = 3 * np.sin(2 * np.pi * y / mesh)
@@ -161,7 +161,7 @@ def fence(width: int, height: int, mesh: int = 44, wire: float = 4.0) -> Pixels:
 
 
 def bricks(width: int, height: int, long: int = 48, high: int = 18, mortar: int = 3) -> Pixels:
-    """A wall of bricks, each row half a brick beside the one below."""
+    """A wall of bricks, each row shifted by half a brick."""
     rng = np.random.default_rng(SEED)
     y, x = np.mgrid[:height, :width]
     row = y // high
@@ -181,7 +181,7 @@ def foliage(width: int, height: int) -> Pixels:
     for cell, weight in ((256, 0.5), (64, 0.7), (16, 1.0), (6, 0.8), (2, 0.4)):
         shape = (height // cell + 2, width // cell + 2)
         noise = cv2.resize(rng.normal(0, 1, shape).astype(np.float32), (width, height))
-        # A fold gives the edges that plain noise lacks, as one leaf before another does.
+        # Folding makes edges, which plain noise lacks, like those of leaves in front of others.
         total += weight * (np.abs(noise) if cell in (16, 6) else noise)
     light = np.clip((total - total.mean()) / (2.2 * total.std()) + 0.45, 0, 1)[..., None]
     dark, bright = (np.array(rgb, dtype=np.float32) for rgb in ((12, 24, 8), (190, 215, 95)))
@@ -195,12 +195,12 @@ def checkerboard(side: int, field: int) -> Pixels:
 
 
 def noise(side: int) -> Pixels:
-    """Every value of every channel at random."""
+    """Random values in every channel."""
     return np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
 def plain(side: int, value: int) -> Pixels:
-    """One grey everywhere."""
+    """A uniform grey."""
     return np.full((side, side, 3), value, dtype=np.uint8)
 
 
@@ -253,7 +253,7 @@ def _blurred(picture: Pixels, sigma: float) -> Pixels:
 
 
 def _paste(canvas: Pixels, head: Pixels, place: npt.NDArray[np.float64], side: int) -> None:
-    """Put a head, cut out as an ellipse, on the canvas; what does not fit is left out."""
+    """Put a head, cut out as an ellipse, on the canvas; parts outside the canvas are left out."""
     left, top = (int(value) for value in place)
     height, width = canvas.shape[:2]
     rows, columns = slice(max(top, 0), top + side), slice(max(left, 0), left + side)

@@ -19,7 +19,7 @@ from edge_mtcnn import FaceDetector
 
 
 def main(settings: dict[str, Any]) -> dict[str, Any]:
-    """Detect once; the time, the peak memory and how much work it was."""
+    """Detect once, and return the time, the peak memory and the amount of work."""
     limit = int(settings["limit_mb"] * 1e6)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     options = detector_options(settings["preset"], settings["changes"])

@@ -1,18 +1,21 @@
-"""What importing and starting cost, over fresh processes.
+"""Measure what importing the package and making a detector cost, in fresh processes.
 
-``import edge_mtcnn`` beyond NumPy, and ``FaceDetector()`` beyond importing ONNX Runtime and OpenCV.
+``import edge_mtcnn`` is measured without NumPy, and ``FaceDetector()`` without the imports of ONNX
+Runtime and OpenCV.
 
     python -m benchmarks.import_time --rounds 20
+
+Needs nothing but the package and ONNX Runtime.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 
+from benchmarks.common.program import BenchmarkError, last_words, script, script_parser
 from benchmarks.common.results import (
     ROOT,
     Result,
@@ -44,13 +47,13 @@ FIGURES = {
     "import edge_mtcnn": (("edge_mtcnn",), 30.0),
     "FaceDetector()": (("first use", "constructor"), 150.0),
 }
-"""Laps that make up a figure, and its target in milliseconds."""
+"""The laps of each figure, and its target in milliseconds."""
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.import_time", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.import_time", __doc__)
     parser.add_argument("--rounds", type=int, default=20, help="fresh processes (20)")
     add_output(parser)
     options = parser.parse_args(arguments)
@@ -73,15 +76,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(rounds: int) -> list[Result]:
-    """The two figures, then every lap; relative to what NumPy's import takes in that process.
+    """The two figures, then every lap, relative to the import of NumPy in the same process.
 
-    A first process fills the file cache and is not counted.
+    The first process fills the file cache and is not counted.
     """
     laps = [_laps() for _ in range(rounds + 1)][1:]
     results = []
     for name, (parts, _) in FIGURES.items():
         samples = [sum(lap[part] for part in parts) for lap in laps]
-        # What disturbs an import makes it longer, never shorter, so the quiet quarter is compared.
+        # Disturbance makes an import longer, never shorter, so the fastest quarter is compared.
         ratio = spread(samples).low / spread([lap["numpy"] for lap in laps]).low
         results.append(_result(name, samples, ratio))
     results += [_result(f"{name} alone", [lap[name] for lap in laps], None) for name in laps[0]]
@@ -101,8 +104,10 @@ def _result(name: str, samples: Sequence[float], relative: float | None) -> Resu
 
 def _laps() -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-c", CODE], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", CODE], cwd=ROOT, check=False, capture_output=True, text=True
     )
+    if done.returncode:
+        raise BenchmarkError(last_words(done.stderr, done.returncode))
     laps: dict[str, float] = json.loads(done.stdout)
     return laps
 

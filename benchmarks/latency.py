@@ -1,27 +1,33 @@
-"""Time of one detection beside a fixed reference job, in turn: what ``compare`` can judge.
+"""Measure the time of one detection, in turn with a fixed reference job.
 
-python -m benchmarks.latency --preset default reference --rounds 40
+The ratio to the reference job makes runs on different machines comparable; ``compare`` uses it.
+
+    python -m benchmarks.latency --preset default reference --rounds 40
+
+Needs nothing but the package and ONNX Runtime; without the photos beside the project it uses the
+project's samples.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.common.arguments import add_images, add_threads, detector_options, runtime_options
-from benchmarks.common.images import BenchmarkError, BenchmarkImage, choose
+from benchmarks.common.images import BenchmarkImage, choose
+from benchmarks.common.program import script, script_parser
 from benchmarks.common.results import Result, add_output, document, save, table
-from benchmarks.common.timing import interleaved, pair_ratios, percentile, spread
+from benchmarks.common.timing import interleaved, pair_ratios, spread
 from benchmarks.peers.reference_job import ReferenceJob
-from edge_mtcnn import EdgeMTCNNError, FaceDetector
+from edge_mtcnn import FaceDetector
+from edge_mtcnn.speed.timing import percentile
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.latency", __doc__)
     add_images(parser)
     parser.add_argument("--preset", nargs="+", default=["default", "reference"], help="presets")
     parser.add_argument(
@@ -32,12 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=40, help="detections of each image (40)")
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        images = choose(options.images)
-        results = measure(images, options.preset, options.changes, options.threads, options.rounds)
-    except (BenchmarkError, EdgeMTCNNError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    images = choose(options.images)
+    results = measure(images, options.preset, options.changes, options.threads, options.rounds)
     print(latency_table(results))
     settings = {
         "presets": options.preset,

@@ -1,11 +1,13 @@
-"""Resident memory: after start, after many random images, after a huge photo, and its growth.
+"""Measure resident memory: after start, after many images, after a huge photo, and its growth.
 
-Each scenario runs in a fresh process that imports NumPy and ``edge_mtcnn`` only; the images come
+Each scenario runs in a fresh process that imports only NumPy and ``edge_mtcnn``. The images come
 through a pipe, so that reading and scaling them costs that process nothing. They are real photos,
-cut and resized to random sizes by a fixed seed. RSS holds pages of libraries too, of which the
-kernel maps more or fewer at a time; the process's own part stands beside it.
+cut and resized to random sizes with a fixed seed. RSS includes pages of libraries, whose number
+varies; the private part of the process is shown beside it.
 
     python -m benchmarks.memory --quick
+
+Needs Linux or macOS; without the photos beside the project it uses the project's samples.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from typing import IO, Any
 import numpy as np
 
 from benchmarks.common.arguments import add_detector
-from benchmarks.common.images import BenchmarkError, Pixels, cut, photo_pool, read_rgb
+from benchmarks.common.images import Pixels, cut, photo_pool, read_rgb
+from benchmarks.common.program import BenchmarkError, last_words, script, script_parser
 from benchmarks.common.results import (
     ROOT,
     Result,
@@ -41,21 +44,19 @@ TARGETS_MB = {"start": 110.0, "1000 images": 200.0, "6000x4000": 400.0}
 GROWTH_TARGET_MB = 2.0
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.memory", __doc__)
     add_detector(parser)
     parser.add_argument("--quick", action="store_true", help="60 small images: seconds, for CI")
     parser.add_argument("--images", type=int, default=3000, help="random images (3000)")
-    parser.add_argument("--tail", type=int, default=500, help="last images, whose growth counts")
+    parser.add_argument(
+        "--tail", type=int, default=500, help="last images, over which growth is measured (500)"
+    )
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        results = measure(options, quick=options.quick)
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    results = measure(options, quick=options.quick)
     print(
         table(
             (
@@ -130,7 +131,7 @@ def random_images(count: int) -> Iterator[Pixels]:
 def run(
     options: argparse.Namespace, images: Iterator[Pixels], detectors: int, callers: int
 ) -> dict[str, Any]:
-    """Send the images to a fresh process and read back what it says of its memory."""
+    """Send the images to a fresh process and return the memory that it reports."""
     settings = {
         "preset": options.preset,
         "changes": options.changes,
@@ -144,22 +145,22 @@ def run(
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as worker:
-        assert worker.stdin is not None and worker.stdout is not None  # noqa: PT018 -- for mypy
+        assert worker.stdin is not None  # for mypy
         with contextlib.suppress(BrokenPipeError):  # it died; the exit code says so
             for image in images:
                 send(worker.stdin, image)
-        with contextlib.suppress(BrokenPipeError):
-            worker.stdin.close()
-        answer = worker.stdout.read()
+        answer, errors = worker.communicate()
     if worker.returncode:
-        raise BenchmarkError(f"the measured process ended with exit code {worker.returncode}")
+        words = last_words(errors.decode(errors="replace"), worker.returncode)
+        raise BenchmarkError(f"the measured process ended: {words}")
     said: dict[str, Any] = json.loads(answer)
     return said
 
 
 def send(pipe: IO[bytes], image: Pixels) -> None:
-    """Give one image to a process that takes it by ``memory_worker.receive``."""
+    """Send one image to a process that reads it with ``memory_worker.receive``."""
     height, width = image.shape[:2]
     pipe.write(np.array([height, width], dtype="<u4").tobytes())
     pipe.write(np.ascontiguousarray(image).data)
@@ -185,7 +186,7 @@ def _start(name: str, said: dict[str, Any]) -> Result:
 
 
 def _result(name: str, value: float, said: dict[str, Any] | None, images: int) -> Result:
-    """The samples go along only where they belong to the value."""
+    """One figure, with the samples if they belong to it."""
     detail: dict[str, Any] = {"images": images}
     samples: tuple[float, ...] = ()
     if said is not None:

@@ -21,7 +21,7 @@ from edge_mtcnn import FaceDetector
 
 
 def main(settings: dict[str, Any]) -> dict[str, Any]:
-    """Detect until the input ends; what was seen of the memory."""
+    """Detect until the input ends, and return the measured memory."""
     options = detector_options(settings["preset"], settings["changes"])
     runtime = runtime_options(settings["threads"])
     detectors = [FaceDetector(options, runtime) for _ in range(settings["detectors"])]
@@ -33,7 +33,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
         while (image := waiting.get()) is not None:
             faces = detectors[caller % len(detectors)].detect(image)
             seen.add(len(faces))
-            del image  # or it lives on until the next one comes
+            del image  # otherwise it stays in memory until the next one arrives
 
     if settings["callers"] == 1:
         while (image := receive()) is not None:
@@ -75,7 +75,7 @@ class _Seen:
         self._lock = threading.Lock()
 
     def add(self, faces: int) -> None:
-        """One more image is done."""
+        """Record one more image."""
         with self._lock:
             self.count += 1
             self.faces += faces

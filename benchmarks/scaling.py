@@ -1,11 +1,13 @@
-"""How time and memory grow: with the image, the faces in it, the smallest face, the threads.
+"""Measure how time and memory grow with the image, its faces, the smallest face and the threads.
 
-The image is a wall of small photos made from the project's samples, so that anyone measures the
-same: 1280x960, 24 tiles, in 6 of them a face of about 100 pixels; one thing is varied at a time.
-The values of an axis take turns with a reference job; memory is the most of a fresh process that
-detects three times in that one image.
+The image is a wall of small photos made from the project's samples, so that everyone measures the
+same: 1280x960 with 24 tiles, 6 of them with a face of about 100 pixels. One thing is varied at a
+time. The values of an axis run in turn with a reference job. Memory is the peak of a fresh process
+that detects three times in that one image.
 
     python -m benchmarks.scaling --plot scaling.png --output scaling.json
+
+Needs matplotlib for --plot, else nothing but the package and ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ import numpy as np
 
 from benchmarks import memory
 from benchmarks.common.arguments import add_detector, detector_options, runtime_options
-from benchmarks.common.images import SAMPLES, BenchmarkError, Pixels, cut, read_rgb
+from benchmarks.common.images import SAMPLES, Pixels, cut, read_rgb
 from benchmarks.common.plots import AXES, draw
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import Result, add_output, document, save, table
 from benchmarks.common.timing import interleaved, pair_ratios, spread
 from benchmarks.peers.reference_job import ReferenceJob
-from edge_mtcnn import EdgeMTCNNError, FaceDetector
+from edge_mtcnn import FaceDetector
 from edge_mtcnn.runtime.workers import available_threads
 
 WIDTH, HEIGHT = 1280, 960
@@ -61,22 +64,21 @@ class Point:
         return f"{self.axis}/{self.value}"
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, plot and save; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        points = list(_points(options))
-        if not points:
-            raise BenchmarkError("no value is left to measure; give a larger --largest")
-        results = []
-        for axis in options.axes:
-            along = [point for point in points if point.axis == axis]
-            results += _times(along, options)
-            if options.memory:
-                results += [_memory(point, options) for point in along]
-    except (BenchmarkError, EdgeMTCNNError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if options.plot is not None:
+        import matplotlib  # noqa: F401, ICN001 -- what the plot needs is known before measuring
+    points = list(_points(options))
+    if not points:
+        raise BenchmarkError("no value is left to measure; give a larger --largest")
+    results = []
+    for axis in options.axes:
+        along = [point for point in points if point.axis == axis]
+        results += _times(along, options)
+        if options.memory:
+            results += [_memory(point, options) for point in along]
     print(_table(points, results))
     settings = {
         "preset": options.preset,
@@ -96,10 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def wall(faces: int) -> Pixels:
-    """``COLUMNS`` x ``ROWS`` tiles, the first of them in a scattered order with a face.
+    """``COLUMNS`` x ``ROWS`` tiles; the faces are scattered over them.
 
     Args:
-        faces: how many, 0..24.
+        faces: number of tiles with a face, 0..24.
 
     Returns:
         (960, 1280, 3) uint8 RGB.
@@ -120,7 +122,7 @@ def wall(faces: int) -> Pixels:
 
 
 def _points(options: argparse.Namespace) -> Iterator[Point]:
-    """Every value of every axis asked for."""
+    """Every value of every requested axis."""
     usual = wall(FACES)
     for axis in options.axes:
         if axis == "size":
@@ -174,7 +176,7 @@ def _times(points: Sequence[Point], options: argparse.Namespace) -> list[Result]
 
 
 def _memory(point: Point, options: argparse.Namespace) -> Result:
-    """The most memory of a process of its own."""
+    """The peak memory of a fresh process."""
     asked = argparse.Namespace(
         preset=options.preset,
         changes=[*options.changes, *point.changes],
@@ -209,8 +211,7 @@ def _table(points: Sequence[Point], results: Sequence[Result]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.scaling", __doc__)
     add_detector(parser)
     parser.add_argument(
         "--axes", nargs="+", choices=list(AXES), default=list(AXES), help="what to vary (all)"

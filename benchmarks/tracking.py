@@ -1,9 +1,14 @@
-"""What following faces through a video costs and loses, against full detection on every frame.
+"""Compare following faces through a video with full detection in every frame: time, and faces lost.
 
-``python -m benchmarks.tracking``. Three videos beside the project: a man at a webcam, a crowd, and
-bottles without any face. Blocks of frames go through full detection, tracking and MediaPipe in
-turn, so that drift of the machine hits all alike. ``--pictures DIR`` writes every tenth frame of
-the crowd with its ids, for identity switches to be counted by eye.
+The three videos show a man at a webcam, a crowd, and bottles without any face. Blocks of frames go
+through full detection, tracking and MediaPipe in turn, so that drift of the machine affects all
+alike. ``--pictures DIR`` writes every tenth frame of the crowd with the ids of its tracks, for
+counting identity switches by eye.
+
+    python -m benchmarks.tracking --output tracking.json
+
+Needs the videos of the data folder beside the project; MediaPipe is left out unless
+``python -m benchmarks.peers --setup --peers mediapipe`` has installed it.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.common.images import DATA, BenchmarkError, Pixels
+from benchmarks.common.images import DATA, Pixels
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -35,14 +41,14 @@ from benchmarks.peers.process import DETECTING_SECONDS, ENVIRONMENTS, PeerError
 from edge_mtcnn import DetectorOptions, FaceDetector, Faces
 from edge_mtcnn.video import FaceAppeared, FaceTracker, Track
 from edge_mtcnn.video.presence import Presence
-from edge_mtcnn.video.tracking.tracks import overlap_of
+from edge_mtcnn.video.tracking.tracks import continuous_iou
 
 WEBCAM = DATA / "video" / "aittsmd_video_test.avi"
 CROWD = DATA / "video" / "facenet_pytorch_video.mp4"
 BOTTLES = DATA / "video" / "intel_bottle-detection_noface.mp4"
 BLOCK = 60
 CERTAIN = 0.5
-"""Lowest score of a face of full detection that tracking should have too."""
+"""Lowest score of a fully detected face that tracking should also find."""
 SAME_FACE = 0.5
 LONGEST_BREAK = 1.0
 """Seconds after which a returning face may have a new id."""
@@ -53,12 +59,12 @@ class Run:
     """One video through full detection and tracking.
 
     Attributes:
-        full_ms, tracking_ms, peer_ms: of each frame.
-        faces: of full detection, in all frames together.
-        kept: those of them that tracking had too.
-        with_face: frames in which full detection had a face, and of those the ones with a track.
+        full_ms, tracking_ms, peer_ms: time of each frame, milliseconds.
+        faces: number of faces of full detection, in all frames.
+        kept: number of them that tracking also found.
+        with_face: number of frames with a face by full detection, and of these with a track.
         ids: times at which each confirmed track was seen.
-        appeared: persons that presence told of.
+        appeared: number of persons that appeared.
     """
 
     fps: float
@@ -73,7 +79,7 @@ class Run:
 
     @property
     def new_ids(self) -> int:
-        """Ids that began within the longest break after another had ended, or beside it."""
+        """Ids that began while another was there, or within the longest break after it ended."""
         spans = sorted((times[0], times[-1]) for times in self.ids.values())
         return sum(
             start - max(end for _, end in spans[:place]) <= LONGEST_BREAK
@@ -82,20 +88,20 @@ class Run:
         )
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 when a target is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.tracking", __doc__)
     parser.add_argument("--min-face", type=int, default=40, help="smallest face, pixels (40)")
-    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="of the peers")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="every tenth crowd frame")
+    parser.add_argument(
+        "--environments", type=Path, default=ENVIRONMENTS, help="folder of the peers' environments"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write every tenth frame of the crowd"
+    )
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        runs = _measure(options)
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = _measure(options)
     _print(runs)
     targets = _targets(runs)
     print("\n" + target_table(targets))
@@ -121,7 +127,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Run]:
 
 
 def _webcam(detector: FaceDetector, environments: Path, threads: int) -> Run:
-    """With MediaPipe in its own process, where its environment is."""
+    """The webcam video, with MediaPipe in its own process if it is installed."""
     peer = theirs("mediapipe", 0, None)
     with running([peer], environments, threads), tempfile.TemporaryDirectory() as folder:
         if peer.error is not None:
@@ -184,14 +190,16 @@ def _blocks(reader: cv2.VideoCapture, video: Path) -> Iterator[list[Pixels]]:
     if frames:
         yield frames
     elif not reader.get(cv2.CAP_PROP_POS_FRAMES):
-        raise BenchmarkError(f"cannot read {video}; it belongs to the data beside the project")
+        raise BenchmarkError(
+            f"cannot read {video}; it belongs to the data folder beside the project"
+        )
 
 
 def _compare(run: Run, faces: Faces, tracks: tuple[Track, ...], when: float) -> None:
     certain = [face for face in faces if face.score >= CERTAIN]
     run.faces += len(certain)
     run.kept += sum(
-        any(overlap_of(face.box, track.face.box) >= SAME_FACE for track in tracks)
+        any(continuous_iou(face.box, track.face.box) >= SAME_FACE for track in tracks)
         for face in certain
     )
     run.with_face[0] += bool(certain)

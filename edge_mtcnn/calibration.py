@@ -1,7 +1,7 @@
-"""The file of a threshold calibration, as detector and commands read it.
+"""The file of a threshold calibration, as the detector and the commands read it.
 
-``edge-mtcnn calibrate`` writes such a file; ``thresholds/`` makes it. "Calibration" here is the
-statistics of confidence, never the box calibration of the cascade. Imports ``errors``, ``checks``.
+``edge-mtcnn calibrate`` writes such a file; ``thresholds/`` computes it. "Calibration" here is the
+statistics of confidence, never the box calibration of the cascade. Imports ``errors``, ``options``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.options import check_number
+from edge_mtcnn.options import DetectorOptions, check_number
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "load_calibration"]
 
@@ -27,25 +27,30 @@ _WITHOUT_EFFECT = frozenset({"confidence"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A threshold found on somebody's own images, and what it was found with.
+    """A threshold measured on the user's own images, and the detector that it was measured with.
+
+        calibration = load_calibration("camera.json")
+        options = calibration.applied_to(DetectorOptions.from_preset("kiosk"))
 
     Attributes:
         threshold: lowest ``Face.score`` to report, 0..1.
         model_version: version of the models whose scores were measured; empty when unknown.
         options: values of ``DetectorOptions`` that the scores were measured with.
         warnings: what the images could not promise, one sentence each.
+        file: where it was read from; empty when it was not read from a file.
     """
 
     threshold: float
     model_version: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    file: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check_number("threshold", self.threshold, 0.0, 1.0)
 
     def differences(self, options: Mapping[str, Any], model_version: str) -> tuple[str, ...]:
-        """What another detector does differently, so that the threshold may not hold for it.
+        """How another detector differs from the one that the scores were measured with.
 
         Args:
             options: ``DetectorOptions.to_dict()`` of that detector.
@@ -63,12 +68,47 @@ class Calibration:
             if name not in _WITHOUT_EFFECT and _plain(then) != _plain(now)
         )
 
+    def mismatch(
+        self, options: Mapping[str, Any], model_version: str, *, place: str = "here"
+    ) -> str | None:
+        """The warning for another detector, for which the threshold may not hold.
+
+        Args:
+            options: ``DetectorOptions.to_dict()`` of that detector.
+            model_version: version of its models.
+            place: where that detector is used, such as ``"for the camera"``.
+
+        Returns:
+            One sentence with all differences; ``None`` when there is no difference.
+        """
+        differences = self.differences(options, model_version)
+        if not differences:
+            return None
+        name = f"the threshold of {self.file}" if self.file else "the threshold"
+        return (
+            f"{name} was measured with another detector, so it may not hold {place}:"
+            f" {'; '.join(differences)}"
+        )
+
+    def applied_to(self, options: DetectorOptions) -> DetectorOptions:
+        """The options with this threshold as ``confidence``.
+
+        Raises:
+            OptionsError: the options have a confidence of their own.
+        """
+        if options.confidence > 0:
+            raise OptionsError(
+                f"give confidence or calibration, not both; got confidence {options.confidence} and"
+                f" the calibration {self.file}"
+            )
+        return replace(options, confidence=self.threshold)
+
 
 def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     """Read a file of ``edge-mtcnn calibrate``.
 
     Raises:
-        OptionsError: the file cannot be read, or is no calibration that this version understands.
+        OptionsError: the file cannot be read, or is not a calibration of this version.
     """
     file = Path(path)
     try:
@@ -78,7 +118,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     except json.JSONDecodeError as error:
         raise OptionsError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise OptionsError(f"{file} is no calibration; make one with 'edge-mtcnn calibrate'")
+        raise OptionsError(f"{file} is not a calibration; make one with 'edge-mtcnn calibrate'")
     if content.get("schema_version") != SCHEMA_VERSION:
         raise OptionsError(
             f"{file} has schema_version {content.get('schema_version')!r}; this version of"
@@ -94,6 +134,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
             model_version=str(provenance.get("model_version", "")),
             options=_table(file, provenance, "detector_options"),
             warnings=tuple(warnings),
+            file=os.fspath(path),
         )
     except OptionsError as error:
         raise OptionsError(f"{file}: {error}") from None

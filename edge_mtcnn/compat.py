@@ -22,10 +22,9 @@ class MTCNN:
     """MTCNN face detection with the arguments and results of ``mtcnn`` 0.1.x.
 
     Args:
-        weights_file: must be left out; other models go into ``RuntimeOptions(models=...)``.
-        min_face_size: side of the smallest face looked for, pixels, a whole number.
-        steps_threshold: three face probabilities, which candidates of P-Net, R-Net and O-Net must
-            reach.
+        weights_file: not supported; pass other models as ``RuntimeOptions(models=...)``.
+        min_face_size: side of the smallest face to look for, pixels, a whole number.
+        steps_threshold: minimum face probability of a candidate of P-Net, R-Net and O-Net.
         scale_factor: ratio of two neighbouring levels of the image pyramid.
         runtime: how to run the networks (not in ``mtcnn``).
 
@@ -45,7 +44,7 @@ class MTCNN:
         if weights_file is not None:
             raise OptionsError(
                 "weights_file is not supported: the networks come as ONNX files with a manifest."
-                " Leave it out for the same weights as mtcnn 0.1.x, or pass"
+                " Omit it for the same weights as mtcnn 0.1.x, or pass"
                 f" runtime=RuntimeOptions(models=FOLDER) for others; got {weights_file!r}"
             )
         thresholds: Any = _REFERENCE.thresholds
@@ -68,9 +67,10 @@ class MTCNN:
 
     @property
     def min_face_size(self) -> int:
-        """Side of the smallest face looked for, pixels; of a fraction set here, the whole part.
+        """Side of the smallest face to look for, pixels.
 
-        ``mtcnn`` cuts fractions off as well; what is no number at all is an ``OptionsError`` here.
+        A fraction is cut off, as in ``mtcnn``. Setting something else than a number is an
+        ``OptionsError``.
         """
         return self._detector.options.min_face_size
 

@@ -1,4 +1,7 @@
-"""``FaceDetector``: an image through the cascade, where options, sessions and stages meet."""
+"""``FaceDetector``, the front door: here options, images, cascade and runtime meet.
+
+The cascade itself is ``cascade.search``; what runs its networks is ``runtime``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -29,7 +31,12 @@ from edge_mtcnn.options import (
     load_options,
 )
 from edge_mtcnn.runtime.models import load_manifest
-from edge_mtcnn.runtime.sessions import Networks, open_networks, preferred_form, runtime_version
+from edge_mtcnn.runtime.sessions import (
+    SessionNetworks,
+    open_networks,
+    preferred_form,
+    runtime_version,
+)
 from edge_mtcnn.runtime.workers import Workers, available_threads
 from edge_mtcnn.types import Faces
 
@@ -42,12 +49,16 @@ __all__ = ["FaceDetector"]
 class FaceDetector:
     """Finds faces with the MTCNN cascade. May be called from several threads at once.
 
+        with FaceDetector() as detector:
+            for face in detector.detect(read_image("team.jpg")):
+                print(face.box, face.score)
+
     Args:
-        options: what to look for; preset ``default`` when left out.
-        runtime: how to run it.
+        options: what to look for; the preset ``default`` if omitted.
+        runtime: how to run the networks.
         preset: name of a preset, instead of ``options``.
-        config: JSON or TOML file of ``options.load_options``, for what is not given here.
-        calibration: file of ``edge-mtcnn calibrate``, whose threshold becomes
+        config: JSON or TOML file, see ``options.load_options``, for all that is not given here.
+        calibration: file that ``edge-mtcnn calibrate`` wrote. Its threshold becomes
             ``options.confidence``.
 
     Raises:
@@ -95,19 +106,19 @@ class FaceDetector:
         self._model_version = manifest.version
         self._score = load_score_model(manifest.score_model()) if options.mirror else None
         threads = self._runtime.threads or available_threads()
-        self._networks: Networks | None = open_networks(
+        self._networks: SessionNetworks | None = open_networks(
             manifest.models(self._form), self._runtime.device, threads
         )
         self._workers = Workers(threads)
 
     @property
     def options(self) -> DetectorOptions:
-        """What is looked for; with the threshold of the calibration, where one was given."""
+        """What to look for, with the threshold of the calibration if one was given."""
         return self._options
 
     @property
     def runtime(self) -> RuntimeOptions:
-        """How the networks are run."""
+        """How to run the networks."""
         return self._runtime
 
     def detect(
@@ -122,18 +133,19 @@ class FaceDetector:
 
         Args:
             image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1.
-            color: order of the channels; ``"bgr"`` for OpenCV's frames.
+            color: order of the channels; ``"bgr"`` for frames of OpenCV.
             timings: attach ``Timings`` to the result.
-            timeout: longest time that the detection may take, seconds above 0; ``None`` for no
-                limit. The time is checked before each stage and each batch of a network, so a
-                detection stops some milliseconds after it.
+            timeout: maximum time of the detection, seconds, 0.001..86400; ``None`` for no limit.
+                It is checked before each stage and each batch of a network, so a detection stops
+                some milliseconds after it.
 
         Returns:
-            The faces, best first, in source pixels; none is an empty ``Faces``.
+            The faces, best first, in source pixels. An image without a face gives an empty
+            ``Faces``.
 
         Raises:
-            ImageError: the array is no such image; the message says what to do.
-            DetectionTimeout: the time was over before the faces were found.
+            ImageError: the array is not such an image; the message says how to convert it.
+            DetectionTimeout: the time ran out before the search ended.
             OptionsError: ``timeout`` is not a positive number.
             EdgeMTCNNError: the detector was closed.
         """
@@ -147,11 +159,11 @@ class FaceDetector:
         timings: bool = False,
         timeout: float | None = None,
     ) -> Search:
-        """Prepare the search in one image, to look at expected places before everywhere.
+        """Prepare the search in one image, to look at expected places first.
 
-        Following faces through a video needs this; ``detect`` is ``search(image).everywhere()``.
+        Use it to follow faces through a video; ``detect`` is ``search(image).everywhere()``.
 
-        Args and errors: as for ``detect``. The time of ``timeout`` runs from this call on.
+        Args and errors: as for ``detect``. The time of ``timeout`` starts with this call.
 
             search = detector.search(frame, color="bgr")
             faces = search.near([face.box for face in known])
@@ -161,12 +173,15 @@ class FaceDetector:
         check_choice("color", color, ("rgb", "bgr"))
         pixels = checked_array(image)
         networks, run = self._open(), self._workers.map
+        # The search swaps the colours of what it samples, so a BGR image is not copied.
+        bgr = color == "bgr" and pixels.shape[2:] == (3,)
         return Search(
-            lambda: as_rgb(pixels, color),
+            lambda: as_rgb(pixels, "rgb" if bgr else color),
             (pixels.shape[0], pixels.shape[1]),
             self._options,
             networks,
-            run if timeout is None else _Deadline(timeout).kept_by(run),
+            run if timeout is None else _Deadline(timeout).checking(run),
+            bgr=bgr,
             score=self._score,
             timings=timings,
         )
@@ -179,10 +194,10 @@ class FaceDetector:
         Args and errors: as for ``detect``.
 
         Returns:
-            One ``Faces`` per image, in order, the same as ``detect`` gives.
+            One ``Faces`` per image, in order, equal to what ``detect`` returns.
         """
         if isinstance(images, np.ndarray) and images.ndim < 4:
-            # Its rows would pass for gray images.
+            # Its rows would be taken for gray images.
             raise ImageError(
                 "detect_batch takes a sequence of images; got one array of the shape"
                 f" {images.shape}: use detect for one image, list(images) for gray ones"
@@ -195,8 +210,8 @@ class FaceDetector:
         """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.
 
         Args:
-            height: of the images to come, pixels.
-            width: of the images to come, pixels.
+            height: height of the images that will follow, pixels.
+            width: width of the images that will follow, pixels.
         """
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()
@@ -204,7 +219,7 @@ class FaceDetector:
             network(np.zeros((max(spec.batch), 1, spec.size, 3 * spec.size), dtype=np.float32))
 
     def info(self) -> dict[str, Any]:
-        """What really runs: versions, execution providers, form of the networks, threads."""
+        """Report what really runs: versions, execution providers, form of the networks, threads."""
         return {
             "version": __version__,
             "model_version": self._model_version,
@@ -216,9 +231,9 @@ class FaceDetector:
         }
 
     def close(self) -> None:
-        """End the threads and free the sessions; a later call raises.
+        """Stop the threads and free the sessions. Any later call raises ``EdgeMTCNNError``.
 
-        A detection under way in another thread ends well, in that thread alone.
+        A detection that is running in another thread still completes, using only its own thread.
         """
         self._workers.close()
         self._networks = None
@@ -234,7 +249,7 @@ class FaceDetector:
     ) -> None:
         self.close()
 
-    def _open(self) -> Networks:
+    def _open(self) -> SessionNetworks:
         if self._networks is None:
             raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
         return self._networks
@@ -243,25 +258,17 @@ class FaceDetector:
 def _calibrated(
     options: DetectorOptions, file: str | os.PathLike[str], model_version: str
 ) -> DetectorOptions:
-    """The options with the threshold of a calibration; a warning where it may not hold."""
-    if options.confidence > 0:
-        raise OptionsError(
-            f"give confidence or calibration, not both; got confidence {options.confidence} and"
-            f" the calibration {os.fspath(file)}"
-        )
+    """The options with the threshold of a calibration, and a warning where it may not hold."""
     calibration = load_calibration(file)
-    differences = calibration.differences(options.to_dict(), model_version)
-    if differences:
-        warnings.warn(
-            f"the threshold of {os.fspath(file)} was measured with another detector, so it may not"
-            f" hold here: {'; '.join(differences)}",
-            stacklevel=3,
-        )
-    return replace(options, confidence=calibration.threshold)
+    calibrated = calibration.applied_to(options)
+    mismatch = calibration.mismatch(options.to_dict(), model_version)
+    if mismatch is not None:
+        warnings.warn(mismatch, stacklevel=3)
+    return calibrated
 
 
 class _Deadline:
-    """The time at which a detection must end."""
+    """The time limit of one detection."""
 
     def __init__(self, seconds: float) -> None:
         check_number("timeout", seconds, 0.001, 86_400)
@@ -269,15 +276,15 @@ class _Deadline:
         self._end = time.perf_counter() + seconds
 
     def check(self) -> None:
-        """Raise ``DetectionTimeout`` when the time is over."""
+        """Raise ``DetectionTimeout`` if the time is over."""
         if time.perf_counter() > self._end:
             raise DetectionTimeout(
                 f"the detection was stopped after {self._seconds:g} s, its timeout. A smaller"
                 " image, a larger min_face_size or lower caps (max_candidates) take less time"
             )
 
-    def kept_by(self, run: Map) -> Map:
-        """The same map, which checks the time before each job."""
+    def checking(self, run: Map) -> Map:
+        """The same map, but it checks the time before each job."""
 
         def checked_run(function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
             def checked(item: Any) -> Any:

@@ -2,14 +2,14 @@
 
     EdgeMTCNNError
     ├── OptionsError (ValueError)          an option is out of range or misspelt
-    ├── ImageError (ValueError)            a file or an array is no image that can be searched
+    ├── ImageError (ValueError)            a file or an array cannot be used as an image
     ├── ModelFileError (OSError)           a model file is missing, truncated or altered
     ├── MissingRuntimeError (ImportError)  no ONNX Runtime is installed
-    ├── ProviderError (RuntimeError)       a named execution provider did not start
-    ├── DetectionTimeout (TimeoutError)    a detection took longer than it was allowed to
+    ├── ProviderError (RuntimeError)       the requested execution provider did not start
+    ├── DetectionTimeout (TimeoutError)    a detection took longer than its timeout
     └── SourceError (OSError)              a camera, stream or video cannot be read
 
-"No face" is an empty result, never an error; an error never becomes "no face".
+An image without a face is an empty result, never an error; an error never becomes "no face".
 """
 
 __all__ = [
@@ -45,7 +45,7 @@ class MissingRuntimeError(EdgeMTCNNError, ImportError):
 
 
 class ProviderError(EdgeMTCNNError, RuntimeError):
-    """A named execution provider did not start; the message lists those available."""
+    """The requested execution provider did not start; the message lists those available."""
 
 
 class DetectionTimeout(EdgeMTCNNError, TimeoutError):  # noqa: N818 -- as TimeoutExpired is

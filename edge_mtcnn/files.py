@@ -1,6 +1,6 @@
-"""Files of the commands: images found in folders and globs, outputs written whole or not at all.
+"""Files: images found in folders and by patterns, outputs written whole, resources of the package.
 
-Imports NumPy, OpenCV, ``errors`` and ``types``.
+Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
     | {".pbm", ".pgm", ".pnm", ".ppm"}
 )
-"""What counts as an image inside a folder; a file that is named itself is always taken."""
+"""Suffixes of images in a folder. A file that is named itself is taken whatever its suffix."""
 
 
 def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
-    """The files that paths, folders and glob patterns stand for.
+    """Find the files that paths, folders and glob patterns name.
 
     Args:
-        paths: files are taken as they are, also missing ones, so that reading them says so;
-            folders give their images; a pattern that names no file is expanded.
-        recursive: look in the folders of folders too.
+        paths: a file is taken as it is, even if it is missing, so that reading it reports that; a
+            folder stands for its images; a pattern is expanded unless a file has that name.
+        recursive: look in subfolders too.
 
     Returns:
-        Each file once: in the order of ``paths``, and within a folder or pattern by name, numbers
-        in it by value.
+        Each file once, in the order of ``paths``; within a folder or pattern sorted by name, with
+        numbers in names sorted by value.
     """
     found: dict[str, Path] = {}
     for text in paths:
@@ -42,7 +42,7 @@ def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
 
 
 def folders_without_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
-    """The folders among ``paths`` that give no image to ``find_images``, each once."""
+    """Find the folders among ``paths`` in which ``find_images`` finds no image, each once."""
     folders = dict.fromkeys(path for path in map(Path, paths) if path.is_dir())
     return [folder for folder in folders if not any(_images_in(folder, recursive))]
 
@@ -71,25 +71,25 @@ def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def _natural(path: str | Path) -> list[tuple[int, int, str]]:
-    """A sorting key in which ``img2`` comes before ``img10``."""
+    """Sorting key that places ``img2`` before ``img10``."""
     parts = re.split(r"(\d+)", os.fspath(path))
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in parts]
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file that appears whole or not at all, replacing what is there.
+    """Write a file that appears whole or not at all, replacing an older one.
 
     Raises:
-        OSError: the folder is missing or not writable, or the disk is full; nothing is left.
+        OSError: the folder is missing or not writable, or the disk is full. No part is left.
     """
-    target = Path(os.path.realpath(path))  # through a link, which then stays one
+    target = Path(os.path.realpath(path))  # a link stays a link
     handle, part = tempfile.mkstemp(
         prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
     )
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        os.chmod(part, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp keeps others out
+        os.chmod(part, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp denies others access
         os.replace(part, target)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):

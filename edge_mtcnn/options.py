@@ -1,8 +1,7 @@
-"""What to look for (``DetectorOptions``) and how to run it (``RuntimeOptions``).
+"""What to look for (``DetectorOptions``) and how to run the networks (``RuntimeOptions``).
 
-Frozen, keyword-only, checked when made; read from and saved to JSON or TOML. Each default is
-written once, here. The checks serve the option classes of the features too. Imports ``errors`` and
-``files``.
+Options are frozen, keyword-only, checked when they are made, and saved as JSON or TOML. Each
+default is written once, here. The option classes of the features use the same checks.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.files import write_whole
 
 __all__ = [
     "PRESETS",
@@ -80,7 +78,10 @@ MIN_FACE_SIZE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorOptions:
-    """What to look for. How to run it is ``RuntimeOptions``. The defaults are preset ``default``.
+    """What to look for. The defaults are the preset ``default``.
+
+        options = DetectorOptions(min_face_size=60, confidence=0.9)
+        kiosk = dataclasses.replace(DetectorOptions.from_preset("kiosk"), min_face_size=120)
 
     Attributes:
         min_face_size: side of the smallest window that the image pyramid gives P-Net, source
@@ -89,23 +90,25 @@ class DetectorOptions:
         max_face_size: side of the largest such window, source pixels, at least ``min_face_size``;
             ``None`` for no limit. It does not limit the results either.
         scale_factor: ratio of two neighbouring levels of the image pyramid, 0.1..0.95.
-        thresholds: face probability, 0..1, that a candidate of P-Net, R-Net and O-Net must reach.
-        nms: IoU, 0..1, above which the worse of two candidates of P-Net, R-Net and O-Net goes
-            (for O-Net the overlap over the smaller area). Lower values cost less time and may
-            lose a weak face beside or instead of a strong one.
-        confidence: lowest ``Face.score`` reported, 0..1; 0 reports all that O-Net's threshold lets
-            through.
-        resampling: how levels and windows are made from the image. ``"area"`` averages the full
-            image, exactly as ``mtcnn`` 0.1.x; ``"octaves"`` samples a pyramid of halved images,
+        thresholds: minimum face probability of a candidate of P-Net, R-Net and O-Net, 0..1 each.
+        nms: IoU of P-Net's, R-Net's and O-Net's candidates, 0..1 each, above which the worse of two
+            is dropped (for O-Net, the intersection over the smaller area). Lower values take less
+            time and may lose a weak face close to a strong one.
+        confidence: lowest ``Face.score`` that is reported, 0..1; 0 reports all faces above O-Net's
+            threshold.
+        resampling: how levels and windows are sampled. ``"area"`` averages the full image, exactly
+            as ``mtcnn`` 0.1.x does; ``"octaves"`` samples a pyramid of halved images, which is
             several times faster and as accurate.
-        mirror: look at each found face in the mirror as well: landmarks are averaged, and
-            ``Face.score`` is a calibrated probability of a person's face. Without it the score is
+        mirror: look at each face again, also in the mirror. Landmarks are then averaged, and
+            ``Face.score`` is the calibrated probability of a person's face. Without it the score is
             O-Net's confidence.
-        max_cells: most cells of P-Net above its threshold that go into NMS, of one level of the
-            pyramid and of all levels together, at least 1 each; the best are kept and
-            ``Timings.capped`` names ``"cells"``. ``None`` for no limit.
-        max_candidates: most candidates that go on from P-Net, R-Net and O-Net, at least 1 each;
-            the best are kept and ``Timings.capped`` tells. ``None`` for no limit.
+        max_cells: maximum number of P-Net's cells above its threshold, in one level of the pyramid
+            and in all levels together, at least 1 each. The best cells are kept, and
+            ``Timings.capped`` contains ``"cells"``. ``None`` for no limit: memory then grows with
+            the size of the image, by about five bytes for each of its bytes.
+        max_candidates: maximum number of candidates after P-Net, R-Net and O-Net, at least 1 each.
+            The best are kept, and ``Timings.capped`` contains the network. ``None`` for no limit:
+            the time of a picture full of faces is then limited by ``timeout`` only.
     """
 
     min_face_size: int = 20
@@ -117,7 +120,7 @@ class DetectorOptions:
     mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
     max_cells: tuple[int, int] | None = (50_000, 100_000)
-    max_candidates: tuple[int, int, int] | None = (10_000, 4_000, 1_500)
+    max_candidates: tuple[int, int, int] | None = (10_000, 3_000, 1_000)
 
     def __post_init__(self) -> None:
         # Plain values are kept, so that options made from NumPy numbers can be saved.
@@ -172,17 +175,17 @@ class DetectorOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeOptions:
-    """How to run the networks. What to look for is ``DetectorOptions``.
+    """How to run the networks.
 
     Attributes:
-        device: ``"cpu"``; ``"cuda"``, an order that fails where CUDA does not start; ``"auto"``,
-            a wish that takes the best provider that starts; or a sequence of ONNX Runtime
-            execution provider names, an order for the first of them.
-        threads: threads that share the work of one image, 1..256; ``None`` for as many as the
-            affinity mask and the container allow.
-        models: folder with another ``manifest.json`` and its model files; ``None`` for those of
-            the package.
-        form: form of the networks as named in the manifest, or ``"auto"`` for the one that suits
+        device: ``"cpu"``; ``"cuda"``, an error where CUDA does not start; ``"auto"``, the best
+            provider that starts; or a sequence of ONNX Runtime execution provider names, an error
+            where the first of them does not start.
+        threads: number of threads that share the work of one image, 1..256; ``None`` for as many as
+            the affinity mask and the container allow.
+        models: folder with another ``manifest.json`` and its model files; ``None`` for the models
+            of the package.
+        form: form of the networks, by its name in the manifest; ``"auto"`` for the one that suits
             the processor.
     """
 
@@ -284,6 +287,8 @@ def save_options(
         )
     else:
         raise OptionsError(f"options are saved as .json or .toml; got {file.name!r}")
+    from edge_mtcnn.files import write_whole  # not at import: it loads tempfile
+
     write_whole(file, text.encode("utf-8"))
 
 

@@ -59,7 +59,8 @@ class Face:
 
     Attributes:
         box: ``x1, y1, x2, y2``, source pixels; may leave the image.
-        score: 0..1, what to threshold: equals ``confidence`` unless the detector calibrates it.
+        score: 0..1, the value to compare with a threshold. It equals ``confidence`` unless the
+            detector calibrates it.
         landmarks: the five points.
         confidence: 0..1, O-Net's raw probability of a face.
     """
@@ -103,15 +104,15 @@ class Face:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Where the time of one detection went and how much work it was.
+    """The time of each stage of one detection, and its amount of work.
 
     Attributes:
         pyramid_ms, pnet_ms, rnet_ms, onet_ms, mirror_ms: wall time of the stages, milliseconds.
-            A stage includes the cropping of its windows, NMS and regression.
+            A stage includes sampling its windows, NMS and regression.
         total_ms: wall time of the whole call, milliseconds.
         levels: heights and widths of the pyramid's levels, pixels.
-        rnet_windows, onet_windows: windows that went through the network.
-        capped: where a cap was reached: ``"cells"`` for ``max_cells``, the names of the networks
+        rnet_windows, onet_windows: windows that the network looked at.
+        capped: which caps were reached: ``"cells"`` for ``max_cells``, and the names of networks
             for ``max_candidates``.
     """
 
@@ -130,13 +131,16 @@ class Timings:
 class Faces(Sequence[Face]):
     """The faces of one image, best first: a sequence of ``Face`` over arrays that stay together.
 
+        faces.largest()
+        faces[faces.scores > 0.99].boxes
+
     Args:
         boxes: (N, 4) ``x1, y1, x2, y2``, source pixels.
         scores: (N,) 0..1.
         landmarks: (N, 5, 2) ``x, y``, source pixels.
         confidences: (N,) raw O-Net probabilities 0..1; the scores when left out.
         image_size: height and width of the image, pixels.
-        timings: where the time went, when it was asked for.
+        timings: the time of each stage, if it was asked for.
 
     Raises:
         ValueError: the arrays do not have the same number of rows or the shapes above.
@@ -281,7 +285,7 @@ def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = Non
 
 
 def face_entry(face: Face) -> dict[str, Any]:
-    """A face for JSON: as ``Face.to_dict``, and ``score`` where it differs from ``confidence``."""
+    """A face for JSON: ``Face.to_dict``, and ``score`` where it differs from ``confidence``."""
     entry = face.to_dict()
     entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
     if face.score != face.confidence:

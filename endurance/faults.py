@@ -1,13 +1,17 @@
-"""How a watched source survives: killed and restarted again and again, cut, and full of garbage.
+"""Test how a watched source survives being killed, cut, and filled with garbage, again and again.
 
-``python -m endurance.faults``. Each source fails 20 times: a real RTSP server that is killed, an
-HTTP stream cut in the middle of a picture, one that sends garbage before it is gone, a file that
-ends. Measured: seconds from the source's return to its first frame, threads and descriptors left.
+Each source fails 20 times: a real RTSP server that is killed, an HTTP stream cut in the middle of a
+picture, one that sends garbage before it ends, and a file that ends. The script measures the
+seconds from the return of the source to its first frame, and the threads and descriptors left.
+
+    python -m endurance.faults --only http-cut
+
+Needs Debian's GStreamer packages for the RTSP server, see ``endurance/rtsp_server.py``; without
+them that fault is left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import itertools
 import random
@@ -25,7 +29,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.common.images import BenchmarkError, Pixels
+from benchmarks.common.images import Pixels
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -47,7 +52,7 @@ BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 
 @dataclass
 class Outcome:
-    """What one kind of fault did."""
+    """The outcome of one kind of fault."""
 
     name: str
     back: list[float] = field(default_factory=list)
@@ -56,10 +61,10 @@ class Outcome:
     descriptors: int = 0
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; 1 when a target is missed."""
-    parser = argparse.ArgumentParser(prog="python -m endurance.faults", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    """Measure and print; the exit code is 1 if a target is missed."""
+    parser = script_parser("endurance.faults", __doc__)
     parser.add_argument("--times", type=int, default=20, help="faults of each kind (20)")
     parser.add_argument("--only", choices=tuple(FAULTS), help="one kind of fault")
     add_output(parser)
@@ -74,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
                     outcomes.append(_counted(name, fault, detector, options.times))
                 except BenchmarkError as error:
                     print(f"left out: {name}: {error}", file=sys.stderr)
+    if not outcomes:
+        raise BenchmarkError("no fault could be measured")
     rows = [(o.name, len(o.back), o.never, max(o.back, default=None), o.threads, o.descriptors)
             for o in outcomes]  # fmt: skip
     header = ("fault", "times", "never back", "s to be back, worst", "threads left", "fds left")
@@ -107,8 +114,8 @@ def _targets(outcome: Outcome) -> list[Target]:
 def _counted(
     name: str, fault: Callable[[Outcome, FaceDetector, int], None], detector: FaceDetector, n: int
 ) -> Outcome:
-    """Run one kind of fault and count what it left behind."""
-    fault(Outcome(name), detector, 1)  # libraries keep some things from their first use
+    """Run one kind of fault, and count the threads and descriptors that are left."""
+    fault(Outcome(name), detector, 1)  # libraries keep some resources after their first use
     counts()
     outcome = Outcome(name)
     threads, descriptors = counts()
@@ -139,18 +146,18 @@ def _away_and_back(
     start: Callable[[], None],
     stop: Callable[[int], None],
 ) -> None:
-    """Stop and start the source's server; note the seconds from its return to its first frame."""
+    """Stop and start the server again and again; measure the seconds until the next frame."""
     start()
     with FaceWatcher(spec, detector) as watcher:
         reader = watcher.events()
         _wait_for_frame(watcher, 0)
         for number in range(times):
             stop(number)
-            # A lost source may be told only when a frame is missing for long enough.
+            # A source counts as lost only after a frame has been missing for some time.
             until = time.monotonic() + PATIENCE
             while not isinstance(reader.get(0.1), SourceLost) and time.monotonic() < until:
                 pass
-            time.sleep(random.uniform(0, 3))  # any moment between two tries to reopen
+            time.sleep(random.uniform(0, 3))  # any moment between two attempts to reopen
             frames = watcher.snapshot.frames
             start()
             returned = time.monotonic()
@@ -170,10 +177,10 @@ def _wait_for_frame(watcher: FaceWatcher, frames: int) -> bool:
 
 def rtsp(outcome: Outcome, detector: FaceDetector, times: int) -> None:
     """A real RTSP server, killed."""
-    if subprocess.run(
-        [DEBIAN_PYTHON, "-c", RTSP_MODULES], check=False, capture_output=True
-    ).returncode:
-        raise BenchmarkError("needs Debian's packages, see endurance/rtsp_server.py")
+    command = [DEBIAN_PYTHON, "-c", RTSP_MODULES]
+    python = Path(DEBIAN_PYTHON)
+    if not python.exists() or subprocess.run(command, check=False, capture_output=True).returncode:
+        raise BenchmarkError("it needs packages of Debian, listed in endurance/rtsp_server.py")
     port = _free_port()
     script = Path(__file__).with_name("rtsp_server.py")
     servers: list[subprocess.Popen[bytes]] = []
@@ -186,7 +193,7 @@ def rtsp(outcome: Outcome, detector: FaceDetector, times: int) -> None:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(0.02)
-        raise BenchmarkError("the RTSP server does not start")
+        raise BenchmarkError("the RTSP server did not start")
 
     def stop(number: int) -> None:
         del number
@@ -208,7 +215,7 @@ def http_cut(outcome: Outcome, detector: FaceDetector, times: int) -> None:
 
 
 def http_garbage(outcome: Outcome, detector: FaceDetector, times: int) -> None:
-    """An HTTP stream that turns into garbage, as do the answers to those who connect anew."""
+    """An HTTP stream that turns into garbage, for old and for new connections."""
     server = MjpegServer()
 
     def stop(number: int) -> None:
@@ -254,7 +261,7 @@ FAULTS: dict[str, Callable[[Outcome, FaceDetector, int], None]] = {
 
 
 class MjpegServer:
-    """Serves a picture stream on one port, as simple cameras do; it can fail in ugly ways."""
+    """Serves a picture stream on one port, as simple cameras do, and can fail on purpose."""
 
     def __init__(self) -> None:
         self.port = _free_port()
@@ -264,11 +271,11 @@ class MjpegServer:
 
     @property
     def url(self) -> str:
-        """Of the stream."""
+        """Address of the stream."""
         return f"http://127.0.0.1:{self.port}/stream.mjpg"
 
     def start(self) -> None:
-        """Listen, unless it does."""
+        """Start to listen, unless it does already."""
         if self._listener is not None:
             return
         self._listener = socket.create_server(("127.0.0.1", self.port))
@@ -278,7 +285,7 @@ class MjpegServer:
         thread.start()
 
     def stop(self) -> None:
-        """Cut every connection in the middle of a picture and listen no more."""
+        """Cut every connection in the middle of a picture and stop listening."""
         self._listener = None
         for thread in tuple(self._threads):
             thread.join()

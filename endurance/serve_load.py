@@ -10,7 +10,6 @@ about 2 GB of memory for its copies of the bodies.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -33,7 +32,8 @@ import cv2
 import numpy as np
 import psutil
 
-from benchmarks.common.images import SAMPLES, BenchmarkError
+from benchmarks.common.images import SAMPLES
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import Result, Target, add_output, document, save, target_table
 from benchmarks.hostile_pictures import PICTURES
 from edge_mtcnn import read_image
@@ -95,12 +95,12 @@ end
 """
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, and tell by the exit code whether the targets are met."""
-    parser = argparse.ArgumentParser(prog="python -m endurance.serve_load", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    """Run, print the figures; the exit code says whether the targets are met."""
+    parser = script_parser("endurance.serve_load", __doc__)
     parser.add_argument("--seconds", type=int, default=60, help="length of the load (60)")
-    parser.add_argument("--connections", type=int, default=64, help="of wrk (64)")
+    parser.add_argument("--connections", type=int, default=64, help="connections of wrk (64)")
     parser.add_argument("--half-open", type=int, default=32, help="connections that stall (32)")
     add_output(parser)
     options = parser.parse_args(arguments)

@@ -1,13 +1,15 @@
-"""Months in minutes: does a watcher's memory, thread or descriptor count grow?
+"""Test whether the memory, threads or descriptors of a watcher grow: months of work in minutes.
 
-``python -m endurance.soak``. The videos beside the project run on loop through one
-``FaceWatcher``; each is cut at a random place, so that the source is lost, reopened, and comes back
-with frames of another size. Without the videos a moving sample photo stands in for them.
+The videos beside the project run in a loop through one ``FaceWatcher``. Each is cut at a random
+place, so that the source is lost, reopened, and returns with frames of another size.
+
+    python -m endurance.soak --frames 100000
+
+Needs nothing but the package and ONNX Runtime; without the videos it uses a moving sample photo.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import random
@@ -19,9 +21,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import psutil
 
-from benchmarks.common.images import DATA, SAMPLES, BenchmarkError, Pixels, read_rgb
+from benchmarks.common.images import DATA, SAMPLES, Pixels, read_rgb
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -31,6 +33,7 @@ from benchmarks.common.results import (
     table,
     target_table,
 )
+from benchmarks.common.timing import rss_mb
 from edge_mtcnn import DetectorOptions, FaceDetector
 from edge_mtcnn.video import FaceWatcher, SourceOptions, WatchOptions
 from endurance.faults import counts
@@ -44,11 +47,11 @@ Sample = tuple[int, float, int, int]
 """Frames, RSS in MB, threads, descriptors."""
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, and tell by the exit code whether nothing grew."""
-    parser = argparse.ArgumentParser(prog="python -m endurance.soak", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--frames", type=int, default=100_000, help="frames in all (100,000)")
+    """Run and print; the exit code is 1 if something grew."""
+    parser = script_parser("endurance.soak", __doc__)
+    parser.add_argument("--frames", type=int, default=100_000, help="number of frames (100,000)")
     parser.add_argument("--min-face", type=int, default=40, help="smallest face, pixels (40)")
     add_output(parser)
     options = parser.parse_args(arguments)
@@ -87,7 +90,7 @@ def _run(detector: FaceDetector, files: list[Path], frames: int) -> tuple[list[S
     with FaceWatcher(lambda: next(pieces), detector, options) as watcher:
         while (seen := watcher.snapshot.frames) < frames:
             if not watcher.running:
-                raise BenchmarkError(f"the watcher ended: {watcher.failure}")
+                raise BenchmarkError(f"the watcher stopped: {watcher.failure}")
             if seen >= step * (len(samples) + 1):
                 samples.append(_sample(seen))
             time.sleep(0.02)
@@ -95,7 +98,7 @@ def _run(detector: FaceDetector, files: list[Path], frames: int) -> tuple[list[S
 
 
 def _pieces(files: list[Path]) -> Iterator[Iterator[Pixels]]:
-    """Pieces of the videos in turn, each of which ends in an error."""
+    """Pieces of the videos in turn; each ends with an error."""
     chance = random.Random(7)
     names: list[Path | None] = [*files] or [None]
     for file in itertools.cycle(names):
@@ -125,8 +128,7 @@ def _panned() -> Generator[Pixels]:
 
 
 def _sample(frames: int) -> Sample:
-    rss = psutil.Process().memory_info().rss / 1e6
-    return frames, rss, *counts()
+    return frames, rss_mb(), *counts()
 
 
 def _settled(frames: int, before: Sample, seconds: float = 10.0) -> Sample:

@@ -1,6 +1,7 @@
-"""From the published weights to the committed models; never imported by the runtime.
+"""From the published weights to the committed models; never imported by the package.
 
 weights -> networks (Keras) -> convert (tf2onnx) -> reading -> plain, blocked -> manifest;
-``verify`` compares all of them. ``python -m export`` writes ``models/``, ``python -m export
-verify`` checks it.
+``verify`` compares all of them. ``python -m export`` writes ``models/`` and ``python -m export
+verify`` checks it, both with TensorFlow. ``python -m export score`` fits the score model instead:
+``score`` is the only module here that runs the package, and it needs no TensorFlow.
 """

@@ -1,6 +1,7 @@
 """``python -m export`` writes ``models/``; with ``verify`` it compares every form with Keras.
 
-Run from the repository root, in the environment that ``make models`` creates.
+Both run from the repository root, in the environment that ``make models`` creates.
+``python -m export score DATA`` fits the score model, in the ordinary environment.
 """
 
 from __future__ import annotations
@@ -10,34 +11,80 @@ import os
 import sys
 from pathlib import Path
 
+from export.weights import WeightsError
+
 ROOT = Path(__file__).resolve().parents[1]
+EXPORT_PACKAGES = {"keras", "onnx", "tensorflow", "tf2onnx"}
+"""Packages of the environment that ``make models`` creates."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["models", "verify"], default="models")
+    """Run one command and return the exit code: 0 done, 1 a form differs, 2 cannot run."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["score"]:
+        # It has its own arguments, and imports the package instead of TensorFlow.
+        from export import score
+
+        return score.main(given[1:])
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
-        "--models", type=Path, default=ROOT / "models", help="folder of the runtime models"
+        "command",
+        nargs="?",
+        choices=["models", "verify", "score"],
+        default="models",
+        help="what to do (models); 'score --help' lists the arguments of score",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=ROOT / "models",
+        metavar="DIR",
+        help="folder of the runtime models (models/)",
     )
     parser.add_argument(
         "--build",
         type=Path,
         default=ROOT / "build" / "export",
-        help="folder of the plain tf2onnx models",
+        metavar="DIR",
+        help="folder of the plain tf2onnx models (build/export/)",
     )
-    parser.add_argument("--samples", type=Path, default=ROOT / "samples", help="photos for verify")
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--samples",
+        type=Path,
+        default=ROOT / "samples",
+        metavar="DIR",
+        help="folder of the photos for verify (samples/)",
+    )
+    options = parser.parse_args(given)
+    if options.command == "score":
+        parser.error("score comes first: python -m export score DATA")
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    # Imported here so that --help answers at once; both load TensorFlow.
-    if options.command == "verify":
-        from export.verify import verify
+    try:
+        if options.command == "verify":
+            # Imported here so that --help answers at once; both commands load TensorFlow.
+            from export.verify import verify
 
-        return 0 if verify(options.models, options.build, options.samples) else 1
-    export(options.models, options.build)
+            return 0 if verify(options.models, options.build, options.samples) else 1
+        export(options.models, options.build)
+    except WeightsError as error:
+        return _cannot_run(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in EXPORT_PACKAGES:
+            raise
+        hint = "'make models' creates the environment that has it"
+        return _cannot_run(f"{error.name} is not installed; {hint}")
     return 0
+
+
+def _cannot_run(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 2
 
 
 def export(models: Path, build: Path) -> None:

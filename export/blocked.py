@@ -1,10 +1,10 @@
 """The ``blocked`` form, for x86-64: everything up to the last map stays in the NCHWc layout.
 
 ONNX Runtime keeps channels in blocks of 8 (AVX2) or 16 (AVX-512) only through convolutions (+ Add,
-+ Relu), Relu and pools. So channels are padded to multiples of 16 and PReLU becomes ``a x + relu((1
-- a) x)``: two depthwise 1x1 convolutions that ONNX Runtime fuses into Conv+Relu and Conv+Add. That
-sum is convex and so holds for slopes ``a <= 1``; each recipe says what it does with a steeper one.
-All recipes are exact; which is fastest where was measured.
++ Relu), Relu and pools. Therefore channels are padded to multiples of 16 and PReLU becomes ``a x +
+relu((1 - a) x)``: two depthwise 1x1 convolutions that ONNX Runtime fuses into Conv+Relu and
+Conv+Add. That sum is convex, so it is valid for slopes ``a <= 1``; each recipe says how it handles
+a steeper one. All recipes are exact; the fastest one for each place was measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BLOCK = 16
 
 # Measured on one AVX2 thread. P-Net's ten first channels have six negative slopes, so pooling first
 # just fills its block and saves 15 %. In R-Net and O-Net the negated copies would cost a further
-# block, and `pair` is 5 to 40 % faster.
+# block, so `pair` is 5 to 40 % faster there.
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "pnet": ("pool_first", "pair", "split"),
     "rnet": ("pair", "pair", "pair"),

@@ -1,7 +1,8 @@
 """Keras to plain ONNX with tf2onnx.
 
 The result is the faithful, unoptimised conversion: channels last at the edges, one output per head,
-PReLU spelt out. It goes to a build folder and is compared by ``verify``; it is never shipped.
+PReLU as several operators. It is written to a build folder, compared by ``verify``, and never
+shipped.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A small writer for runtime graphs: float32 constants, named nodes, external data.
 
-The same arrays give the same bytes, so that anyone can check the committed models.
+Equal arrays produce equal bytes, so that anyone can check the committed models.
 
 Constants that both forms of a network share go into one ``NAME.weights`` file beside them, because
 float32 weights hardly compress and the wheel carries both forms.
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 
 from export.networks import Network, Pool
 
-OPSET = 13  # has everything the forms use; read by ONNX Runtime 1.7 and later
+OPSET = 13  # has all operators of the forms, and ONNX Runtime 1.7 and later read it
 IR_VERSION = 7
 ALIGNMENT = 4096  # ONNX asks for page-aligned offsets so that the file can be mapped
 SHARED_FROM = 4096  # bytes; smaller constants stay inside the model file
@@ -90,9 +90,9 @@ class GraphWriter:
 def pixel_kernel(weight: DoubleArray) -> DoubleArray:
     """Rewrite a kernel over channels for rows of interleaved pixels.
 
-    An (H, W, 3) image in memory is an H x 3W image of one channel; over it the (output, 3, h, w)
-    kernel is an (output, 1, h, 3w) one that moves by three columns. So the runtime never transposes
-    an image.
+    An (H, W, 3) image in memory is an H x 3W image of one channel; on it, the (output, 3, h, w)
+    kernel becomes an (output, 1, h, 3w) kernel that moves by three columns. The runtime therefore
+    never transposes an image.
     """
     outputs, channels, height, width = weight.shape
     return weight.transpose(0, 2, 3, 1).reshape(outputs, 1, height, width * channels)
@@ -111,8 +111,8 @@ def finish(
         writer: the collected graph.
         network: its table, for the shapes of input and output.
         output: name of the graph's output.
-        metadata: goes to ``metadata_props``, sorted.
-        shared: constants that live outside: name -> (file, offset in bytes).
+        metadata: entries of ``metadata_props``; they are written in sorted order.
+        shared: constants in an external file: name -> (file, offset in bytes).
     """
     pixels, result = io_shapes(network)
     initializers = [_initializer(name, value, shared) for name, value in writer.constants.items()]
@@ -144,7 +144,7 @@ def io_shapes(network: Network) -> tuple[list[int | str], list[int | str]]:
 
 
 def output_name(network: Network) -> str:
-    """Name of the output: P-Net's cells lie on a map, the others judge windows."""
+    """Name of the output: P-Net has a map of cells, the others judge windows."""
     return "cells" if network.dense is None else "windows"
 
 
@@ -164,7 +164,7 @@ def _initializer(
 
 
 def share(forms: Sequence[GraphWriter], file: str) -> tuple[dict[str, tuple[str, int]], bytes]:
-    """Find the constants that every form has with the same bytes.
+    """Find the constants that have the same bytes in every form.
 
     Returns:
         Their places, name -> (file, offset in bytes), and the content of that file.

@@ -1,7 +1,7 @@
 """Writes ``models/``: every form of every network, the constants they share, and ``manifest.json``.
 
-The manifest is what the runtime trusts: which file is which form, its SHA-256 and size, and what
-goes in and out. A further form (float16, say) is one more key under ``forms``.
+The runtime trusts the manifest: the file of each form, its SHA-256 and size, and the meaning of
+input and output. A further form, such as float16, is one more key under ``forms``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from export.reading import Trained
 from export.weights import DISTRIBUTION, VERSION, WEIGHTS_PATH, WEIGHTS_SHA256
 
 SCORE_MODEL = Path(__file__).resolve().parents[1] / "models" / "score.json"
-"""Of ``export/score.py``: fitted, not converted, so it goes along as it is."""
+"""Fitted by ``export/score.py``, not converted, so it is listed in the manifest unchanged."""
 
 SCHEMA_VERSION = 1
 MODEL_VERSION = "1.0.0"
@@ -46,7 +46,7 @@ LANDMARKS = (
 
 
 def output_meaning(network: Network) -> str:
-    """Say what the 5 or 15 numbers of one cell or window are."""
+    """Describe the 5 or 15 numbers of one cell or window."""
     if network.dense is None:
         return CHANNELS + CELLS
     return CHANNELS + (LANDMARKS if "landmarks" in network.heads else "")
@@ -58,7 +58,7 @@ def model_file(network: Network, form: str) -> str:
 
 
 def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
-    """Write all model files and the manifest into ``folder``, replacing what is there."""
+    """Write all model files and the manifest into ``folder``, replacing the old ones."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = {name: _write_network(trained, folder) for name, trained in networks.items()}
     manifest = {

@@ -1,7 +1,7 @@
 """The three networks of the cascade as tables, and their Keras models.
 
 The tables are the single description of the architecture: Keras models are built from them here and
-``reading`` holds the converted graphs against them. Keras models keep the published convention:
+``reading`` compares the converted graphs with them. Keras models keep the published convention:
 channels last, pixels as ``(v - 127.5) / 128``, and the image transposed to (width, height), because
 the weights come from column-major MATLAB.
 """
@@ -35,7 +35,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvLayer:
-    """A valid square convolution of stride 1, then PReLU, then perhaps a pool."""
+    """A valid square convolution of stride 1, then PReLU, then an optional pool."""
 
     channels: int
     kernel: int

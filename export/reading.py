@@ -1,8 +1,8 @@
-"""Reads a tf2onnx graph back into arrays, holding it against the network's table.
+"""Reads a tf2onnx graph back into arrays, and compares it with the network's table.
 
-The graph is walked from its input, operator by operator; anything else than the expected operator,
+The graph is walked from its input, operator by operator; anything other than the expected operator,
 constant or shape is a ``GraphError`` that names the place. The arrays come out in the runtime's
-orientation: the published networks look at images transposed to (width, height), so the spatial
+orientation: the published networks take images transposed to (width, height), so the spatial
 axes of every kernel, and the spatial order of the features of the first dense layer, are transposed
 here, once. All arithmetic is float64.
 """
@@ -76,7 +76,7 @@ class Trained:
 
 
 class _Walk:
-    """A cursor over a graph whose operators are asked for one after the other."""
+    """A cursor over a graph; the caller requests one operator after the other."""
 
     def __init__(self, model: onnx.ModelProto, title: str) -> None:
         self.title = title
@@ -234,7 +234,7 @@ def _merge_heads(
 
 
 def _fold_normalisation(conv: Conv) -> Conv:
-    """Let the first convolution take raw pixels. Exact because it pads nothing."""
+    """Make the first convolution take raw pixels. This is exact because it has no padding."""
     weight = conv.weight * PIXEL_SCALE
     bias = conv.bias - PIXEL_MEAN * weight.sum(axis=(1, 2, 3))
     return Conv(weight, bias, conv.slope, conv.pool)

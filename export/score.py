@@ -1,11 +1,15 @@
 """Fit the score model, ``models/score.json``, on annotated photos and on images without people.
 
-One half of the images (by the CRC-32 of the file's name) is fitted, the other half reports. Photos
-with landmarks give one true face each and say what the landmarks lack; images without people give
-what is no face; WIDER FACE gives both, small faces above all. How faces are ranked there is told
-as average precision, beside that of O-Net's confidence.
+Half of the images, chosen by the CRC-32 of the file name, are used for the fit; the other half is
+used for the report. The data folder has three parts:
 
-    python -m export.score DATA --write
+- ``landmarks/``: photos with five annotated landmarks. Each has one true face, and the fit learns
+  the mean error of its landmarks.
+- ``nonface/``: images without people. Each detection in them is false.
+- ``wider/``: WIDER FACE, with true and false detections, above all of small faces. The report has
+  the average precision on it, by the score and by O-Net's confidence.
+
+    python -m export score DATA --write
 """
 
 from __future__ import annotations
@@ -23,17 +27,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.cascade.boxes import overlap_of
 from edge_mtcnn.cascade.candidates import Found
-from edge_mtcnn.cascade.onet import finish, look_again
-from edge_mtcnn.cascade.pnet import propose
-from edge_mtcnn.cascade.pyramid import OctaveSampler, pyramid_scales
-from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.cascade.scoring import FEATURES, ScoreModel, evidence
-from edge_mtcnn.options import PRESETS, DetectorOptions
-from edge_mtcnn.runtime.models import default_folder, load_manifest
-from edge_mtcnn.runtime.sessions import open_networks, preferred_form
-from edge_mtcnn.runtime.workers import Workers, available_threads
+from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.options import PRESETS
+from edge_mtcnn.runtime.models import default_folder
+from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import FloatArray
 
@@ -41,7 +40,7 @@ PENALTY = 0.15
 """Ridge penalty of the standardised coefficients. Cross-validated in the half that is fitted, the
 log loss is flat from 0.1 to 0.2 and rises beyond; the calibration error rises with the penalty."""
 LONGEST_SIDE = 800
-"""Larger photos are made smaller, but for those of WIDER FACE."""
+"""Larger photos are scaled down to it, pixels, except those of WIDER FACE."""
 _DEFAULT = PRESETS["default"]
 OPTIONS = {
     "landmarks": replace(_DEFAULT, min_face_size=40),
@@ -49,13 +48,15 @@ OPTIONS = {
     # The authors' settings for it.
     "wider": replace(_DEFAULT, min_face_size=10, scale_factor=0.79, thresholds=(0.5, 0.5, 0.3)),
 }
-"""How each part of the data is searched."""
+"""Options of the detector for each part of the data."""
 WEIGHTS = {"landmarks": 1.0, "nonface": 1.0, "wider": 0.002}
-"""Of one detection in the fit. In crowds nearly all that looks like a face is one, even the weak;
-more weight of WIDER FACE would raise what animals get, less leaves small faces without a say."""
+"""Weight of one detection in the fit. In crowds, nearly everything that looks like a face is one,
+even where the evidence is weak. A larger weight of WIDER FACE would raise the scores of animals; a
+smaller one would leave small faces without influence."""
 LEVELS = ("easy", "medium", "hard")
 TRUE_IOU, FALSE_IOU = 0.45, 0.25
-"""A detection in WIDER between these overlaps with the nearest annotation counts neither way."""
+"""A detection in WIDER FACE is true from the first overlap with an annotated face on, and false
+below the second; between them it is left out."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,15 @@ class Image:
 
     Attributes:
         part: part of the data, a key of ``OPTIONS``.
-        fitted: whether it is in the half that is fitted.
-        annotation: its entry in the annotations, boxes in pixels of the image as searched.
-        boxes: (N, 4) all detections.
-        evidence: (N, F) of them.
-        confidences: (N,) O-Net's probabilities of them.
-        rows: (M,) those that are labelled.
-        true: (M,) whether these are faces.
+        fitted: whether it belongs to the half used for the fit.
+        annotation: its entry in the annotation file; empty for images without people.
+        boxes: (N, 4) all detections, pixels of the image as searched.
+        evidence: (N, F) features of the detections, see ``scoring.evidence``.
+        confidences: (N,) O-Net's probabilities.
+        rows: (M,) indices of the detections with a label.
+        true: (M,) 1 where such a detection is a face, else 0.
         landmarks: (K, 5, 2) mean of the further readings of the annotated face; K is 0 or 1.
-        annotated: (K, 5, 2) its annotation.
+        annotated: (K, 5, 2) the annotated landmarks of the same face.
         sizes: (K,) size of its box, pixels.
     """
 
@@ -89,44 +90,30 @@ class Image:
     sizes: FloatArray
 
 
-class Cascade:
-    """The cascade up to the readings that the score is made of."""
-
-    def __init__(self) -> None:
-        manifest = load_manifest()
-        form = preferred_form(manifest.forms, "cpu")
-        self._networks = open_networks(manifest.models(form), "cpu")
-        self._run = Workers(available_threads()).map
-
-    def __call__(self, image: Any, options: DetectorOptions) -> tuple[Found, list[Found]]:
-        """Found faces and their further readings in an (H, W, 3) uint8 RGB image."""
-        height, width = image.shape[:2]
-        scales = pyramid_scales(height, width, options.min_face_size, options.scale_factor, None)
-        sampler = OctaveSampler(image, scales[-1] if scales else 1.0)
-        levels = [sampler.level(scale) for scale in scales]
-        rules = list(zip(options.thresholds, options.nms, strict=True))
-        networks, run = self._networks, self._run
-        windows = propose(levels, scales, networks.pnet, *rules[0], run)
-        candidates = refine(windows, sampler, networks.rnet, *rules[1], run)
-        found = finish(candidates, sampler, networks.onet, *rules[2], run)
-        return found, look_again(found, sampler, networks.onet, run)
-
-
 def read(data: Path, parts: list[str]) -> Iterator[Image]:
-    """Run the cascade over the data."""
-    cascade = Cascade()
+    """Search the images of the data, each part with its own options.
+
+    Raises:
+        FileNotFoundError: a part has no folder.
+    """
     for part in parts:
-        for number, (path, annotation) in enumerate(_files(data / part)):
-            pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if pixels is None:
-                continue
-            scale = 1.0 if part == "wider" else min(1.0, LONGEST_SIDE / max(pixels.shape[:2]))
-            if scale < 1:
-                pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            found, readings = cascade(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), OPTIONS[part])
-            if number % 100 == 0:
-                sys.stderr.write(f"{part}: {number} images\n")
-            yield _labelled(part, path, annotation, scale, found, readings)
+        if not (data / part).is_dir():
+            raise FileNotFoundError(f"there is no folder {data / part}")
+    for part in parts:
+        with FaceDetector(OPTIONS[part]) as detector:
+            for number, (path, annotation) in enumerate(_files(data / part)):
+                pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+                if pixels is None:
+                    continue
+                scale = 1.0 if part == "wider" else min(1.0, LONGEST_SIDE / max(pixels.shape[:2]))
+                if scale < 1:
+                    pixels = cv2.resize(
+                        pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+                    )
+                found, readings = detector.search(pixels, color="bgr").readings()
+                if number % 100 == 0:
+                    sys.stderr.write(f"{part}: {number} images\n")
+                yield _labelled(part, path, annotation, scale, found, readings)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -152,7 +139,7 @@ def _labelled(
     sizes = np.zeros(0)
     rows, true = np.arange(count), np.zeros(count)
     if part == "landmarks":
-        ious = _ious(found.boxes, np.array([annotation["box_xyxy"]]) * scale)[:, 0]
+        ious = inclusive_ious(found.boxes, np.array([annotation["box_xyxy"]]) * scale)[:, 0]
         # The annotated box is tighter than a detector's, so a modest overlap is the face.
         rows = np.flatnonzero((ious == ious.max(initial=0)) & (ious >= 0.3))[:1]
         true = np.ones(len(rows))
@@ -161,7 +148,7 @@ def _labelled(
         annotated = np.repeat(np.array([annotation["points"]]) * scale, len(rows), axis=0)
         sizes = (found.boxes[rows, 2:] - found.boxes[rows, :2]).mean(axis=1)
     elif part == "wider":
-        best = _ious(found.boxes, _annotated_boxes(annotation)).max(axis=1, initial=0)
+        best = inclusive_ious(found.boxes, _annotated_boxes(annotation)).max(axis=1, initial=0)
         rows = np.flatnonzero((best >= TRUE_IOU) | (best < FALSE_IOU))
         true = (best[rows] >= TRUE_IOU).astype(float)
     return Image(
@@ -180,18 +167,17 @@ def _labelled(
 
 
 def _annotated_boxes(annotation: dict[str, Any]) -> FloatArray:
-    """(M, 4) ``x1, y1, x2, y2``; WIDER FACE counts ``x2 = x + width``."""
+    """(M, 4) ``x1, y1, x2, y2``; the protocol of WIDER FACE has ``x2 = x + width``."""
     boxes = np.array(annotation["boxes_xywh"], dtype=np.float64).reshape(-1, 4)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
-def _ious(a: FloatArray, b: FloatArray) -> FloatArray:
-    pairs = overlap_of(np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1)))
-    return pairs.reshape(len(a), len(b))
-
-
 def fit(images: list[Image]) -> ScoreModel:
-    """Logistic regression with a ridge penalty, by Newton's method; median landmark offsets."""
+    """Fit the score model to labelled detections.
+
+    The score is a logistic regression with a ridge penalty, solved by Newton's method; the landmark
+    offsets are the medians of the landmark errors.
+    """
     features = np.concatenate([image.evidence[image.rows] for image in images])
     true = np.concatenate([image.true for image in images])
     count = np.repeat([WEIGHTS[i.part] for i in images], [len(i.true) for i in images])
@@ -217,7 +203,11 @@ def fit(images: list[Image]) -> ScoreModel:
 
 
 def report(images: list[Image], model: ScoreModel) -> dict[str, Any]:
-    """What the model does on images; ``confidence`` beside it is O-Net's number alone."""
+    """Measure the model, and O-Net's confidence alone for comparison.
+
+    Returns:
+        Values by the names that ``score.json`` has for them.
+    """
     scores = [
         1 / (1 + np.exp(-(image.evidence @ np.array(model.coefficients) + model.intercept)))
         for image in images
@@ -280,13 +270,29 @@ def _landmark_errors(landmarks: FloatArray, annotated: FloatArray) -> FloatArray
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fit, report, and write the model when asked."""
-    parser = argparse.ArgumentParser(prog="python -m export.score", description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with landmarks/, nonface/ and wider/")
-    parser.add_argument("--parts", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
+    """Fit, report, and write the model when asked; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="folder with landmarks/, nonface/ and wider/"
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        default=list(OPTIONS),
+        choices=list(OPTIONS),
+        help="parts of the data to use (all)",
+    )
     parser.add_argument("--write", action="store_true", help="write models/score.json")
     options = parser.parse_args(arguments)
-    images = list(read(options.data, options.parts))
+    try:
+        images = list(read(options.data, options.parts))
+    except FileNotFoundError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     model = fit([image for image in images if image.fitted])
     figures = report([image for image in images if not image.fitted], model)
     content = {

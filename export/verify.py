@@ -2,8 +2,8 @@
 
 Inputs are real: levels of an image pyramid for P-Net (odd and even sides, single and batched) and
 windows of many sizes for R-Net and O-Net, all cut from the project's sample photos. Probabilities,
-offsets and landmarks are held to 1e-5 against Keras. Raw logits reach tens, where float32 itself
-steps by 4e-6, so they are judged as the probability they give.
+offsets and landmarks may differ from Keras by 1e-5. Raw logits reach tens, where the spacing of
+float32 is 4e-6, so they are compared as probabilities.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ from export.weights import load_weights
 if TYPE_CHECKING:
     import keras
 
-TOLERANCE = (
-    1e-5  # a threshold is met or missed by such a difference once in some ten thousand windows
-)
+TOLERANCE = 1e-5  # such a difference changes the verdict on one of some ten thousand windows
 PHOTOS = ("astronaut.jpg", "grace_hopper.jpg", "coffee.jpg")
 WINDOW_SIDES = (20, 41, 80, 133, 210)  # source pixels
 WINDOWS_PER_SIDE = 12

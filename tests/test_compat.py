@@ -192,7 +192,7 @@ def test_a_weights_file_is_refused_with_what_to_do() -> None:
         MTCNN(weights_file="mtcnn_weights.npy")
     message = str(caught.value)
     assert "weights_file" in message
-    assert "Leave it out" in message
+    assert "Omit it for the same weights as mtcnn 0.1.x" in message
     assert "RuntimeOptions(models=" in message
     assert "'mtcnn_weights.npy'" in message
     with pytest.raises(OptionsError, match="weights_file"):

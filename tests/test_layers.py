@@ -39,7 +39,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("codec_errors", "headers"),
         ("arrays", "writing"),
         ("decoding",),
-        ("crops", "drawing"),
+        ("crops", "drawing", "reading"),
     ),
     "cascade": (
         ("boxes", "candidates", "networks", "pyramid"),
@@ -49,8 +49,8 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("search",),
     ),
     "runtime": (("models", "workers"), ("sessions",)),
-    "board": (("identity", "memory", "sensors"),),
-    "speed": (("timing",), ("tuning",)),
+    "board": (("identity", "memory", "new_process", "sensors"),),
+    "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
         ("scores",),
@@ -62,7 +62,11 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("plots", "thumbnails"),
         ("report",),
     ),
-    "thresholds.labels": (("images",), ("coco", "wider", "yolo"), ("formats",)),
+    "thresholds.labels": (
+        ("images",),
+        ("coco", "csv_file", "folders", "wider", "yolo"),
+        ("formats",),
+    ),
     "video": (
         ("source",),
         ("tracking",),
@@ -73,7 +77,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("callbacks", "loop", "overlay"),
         ("watcher",),
     ),
-    "video.source": (("captures",), ("source",)),
+    "video.source": (("captures",), ("reader",), ("source",)),
     "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
     "serve": (
         ("options", "notify", "page"),
@@ -86,12 +90,9 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "doctor": (("packages", "selftest"), ("rules",)),
     "cli": (
         ("terminal",),
-        ("arguments",),
-        ("outputs",),
-        ("watch_arguments", "watch_output"),
-        ("calibrate", "detect", "doctor", "serve", "watch"),
-        ("bench", "evaluate"),
-        ("tune",),
+        ("arguments", "outputs"),
+        ("inputs", "labelled", "watch_arguments", "watch_output"),
+        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +70,17 @@ def our_threads() -> list[str]:
     """Names of the package's threads that read, watch or call back."""
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith("edge-mtcnn-")]
+
+
+def counts() -> tuple[int, int]:
+    """Threads of the operating system and open descriptors of this process."""
+    gc.collect()
+    if not Path("/proc/self/task").is_dir():  # elsewhere than on Linux
+        return threading.active_count(), 0
+    threads, descriptors = (
+        len(tuple(Path("/proc/self", name).iterdir())) for name in ("task", "fd")
+    )
+    return threads, descriptors
 
 
 def wait_until(condition: object, seconds: float = 5.0) -> bool:

@@ -1,4 +1,4 @@
-"""The images that benchmarks run on: ordinary photos beside the project, else its own samples."""
+"""The images that benchmarks run on: photos in the data folder, else the project's samples."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
 SAMPLES = ROOT / "samples"
 TARGET_PHOTOS = ("ivan", "multiface", "kp_test1", "selfie-many-people", "img10")
-"""The photos that the project's targets speak of."""
+"""The photos for which the project has targets."""
 
 Pixels = npt.NDArray[np.uint8]
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
-
-
-class BenchmarkError(Exception):
-    """The benchmark cannot run; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +50,7 @@ def read_rgb(path: Path) -> Pixels:
 
 
 def choose(paths: Sequence[Path]) -> list[BenchmarkImage]:
-    """The images named; without any the photos of the targets, or the samples if they are absent.
+    """The named images; by default the photos of the targets, or the samples if these are missing.
 
     Args:
         paths: files, or bare names of photos or samples, such as ``multiface``.
@@ -62,7 +59,7 @@ def choose(paths: Sequence[Path]) -> list[BenchmarkImage]:
 
 
 def defaults() -> list[BenchmarkImage]:
-    """The photos of the targets, or the project's samples where they are not."""
+    """The photos of the targets, or the project's samples if these are missing."""
     photos = [DATA / "photos" / f"{name}.jpg" for name in TARGET_PHOTOS]
     files = photos if all(photo.is_file() for photo in photos) else image_files(SAMPLES)
     return [BenchmarkImage(file.stem, read_rgb(file)) for file in files]
@@ -90,13 +87,13 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def photo_pool() -> list[Path]:
-    """Photos to make images of any size from."""
+    """Photos from which images of any size are cut."""
     photos = DATA / "photos"
     return image_files(photos if photos.is_dir() else SAMPLES)
 
 
 def cut(photo: Pixels, width: int, height: int, rng: np.random.Generator) -> Pixels:
-    """A random part of a photo with the shape wanted, resized to it: real content, any size."""
+    """A random part of a photo, resized to the wanted size: real content in any size."""
     tall, wide = photo.shape[:2]
     largest = min(wide / width, tall / height)
     scale = largest * rng.uniform(0.6, 1.0)

@@ -1,19 +1,21 @@
-"""Pictures of result files: what ``scaling``, ``memory`` and ``peers`` measured.
+"""Draw the result files of ``scaling``, ``memory`` and ``peers``.
 
     python -m benchmarks.common.plots benchmarks/results/*.json --folder benchmarks/results
 
 A file of another benchmark is named and left out.
+
+Needs matplotlib.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.results import Result, ResultsError, read
+from benchmarks.common.program import script, script_parser
+from benchmarks.common.results import Result, read
 from benchmarks.common.timing import geometric_mean, spread
 
 AXES: Mapping[str, str] = {
@@ -28,10 +30,10 @@ _COLOUR = "tab:blue"
 _OTHERS = "0.65"
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Draw every file that can be drawn; 1 when there was none, 2 for a file that is no result."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.common.plots", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.common.plots", __doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result files")
     parser.add_argument(
         "--folder", type=Path, default=Path(), help="where the pictures go (this folder)"
@@ -40,11 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     drawn = 0
     for file in options.files:
-        try:
-            content = read(file)
-        except ResultsError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        content = read(file)
         picture = options.folder / f"{file.stem}.{options.suffix}"
         if draw(content, picture):
             drawn += 1

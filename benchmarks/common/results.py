@@ -1,9 +1,9 @@
-"""The one JSON schema of all benchmarks, and the table that people read.
+"""The JSON schema that all benchmarks share, and the table for people.
 
-A document says on what it was measured (``machine``, ``versions``, ``commit``), how (``settings``,
-``images``) and what came out: ``results``, each with a name, a unit, a value and the samples that
-the value is the median of, and ``targets`` where there are any. ``relative`` is the value as a
-multiple of a reference job that ran in the same rounds, which other machines can be compared by.
+A document has the machine (``machine``, ``versions``, ``commit``), the settings (``settings``,
+``images``) and the ``results``, each with a name, a unit, a value and the samples whose median the
+value is; some have ``targets``. ``relative`` is the value as a multiple of a reference job that ran
+in the same rounds, so that machines can be compared.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -21,6 +20,10 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common.program import BenchmarkError
+from edge_mtcnn.board.identity import read_machine
+from edge_mtcnn.files import write_whole
 
 SCHEMA_VERSION = 1
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +43,7 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
 _MACHINE_FIELDS = ("system", "architecture", "cpu", "cores", "threads", "memory_mb")
 
 
-class ResultsError(ValueError):
+class ResultsError(BenchmarkError, ValueError):
     """A file is not a document of this schema."""
 
 
@@ -54,8 +57,8 @@ class Result:
         value: the figure.
         samples: the measurements behind it, in the order they were taken.
         relative: ``value`` / the reference job's, the median of the ratios pair by pair.
-        better: ``"lower"``, ``"higher"`` or ``"none"`` for what no one compares.
-        detail: anything that belongs to it, such as the faces found.
+        better: ``"lower"``, ``"higher"``, or ``"none"`` for a figure that is not compared.
+        detail: further facts, such as the number of faces found.
     """
 
     name: str
@@ -72,10 +75,10 @@ class Target:
     """A figure that the project promises.
 
     Attributes:
-        name: what it is.
-        limit: the promise.
-        at_least: whether the value may not be below the limit, or else not above it.
-        value: what was measured; ``None`` where this run could not measure it.
+        name: description of the figure.
+        limit: the promised limit.
+        at_least: whether the limit is a lower one; otherwise it is an upper one.
+        value: the measured value; ``None`` if this run could not measure it.
     """
 
     name: str
@@ -85,7 +88,7 @@ class Target:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the promise is kept; ``None`` where it was not measured."""
+        """Whether the promise is kept; ``None`` if it was not measured."""
         if self.value is None:
             return None
         return self.value >= self.limit if self.at_least else self.value <= self.limit
@@ -99,7 +102,7 @@ def document(
     images: Sequence[Mapping[str, Any]] = (),
     targets: Sequence[Target] = (),
 ) -> dict[str, Any]:
-    """A document of the schema, about this machine and commit."""
+    """A document of the schema for this machine and commit."""
     return {
         "schema_version": SCHEMA_VERSION,
         "benchmark": benchmark,
@@ -115,13 +118,11 @@ def document(
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Check and save a document; the file appears whole."""
+    """Check and save a document; the file is never seen half written."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     check(json.loads(text))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_whole(path, text.encode())
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -179,22 +180,12 @@ def check(content: Any) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the benchmark runs on."""
-    from edge_mtcnn.runtime.workers import available_threads
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": available_threads(),
-        "memory_mb": round(memory),
-    }
+    """The machine of this run."""
+    return read_machine().summary()
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide about speed."""
+    """Versions of Python and of the packages that matter for speed."""
     import edge_mtcnn
 
     found = {"python": platform.python_version(), "edge-mtcnn": edge_mtcnn.__version__}
@@ -256,7 +247,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def save(content: Mapping[str, Any], output: Path | None) -> None:
-    """Write the document where the user wants it."""
+    """Write the document to ``--output``, if that was given."""
     if output is not None:
         write(output, content)
         print(f"\nresults: {output}", file=sys.stderr)
@@ -278,16 +269,6 @@ def _cell(value: object) -> str:
 
 def _looks_numeric(cell: str) -> bool:
     return cell in ("", "-") or cell.lstrip("<>= +-")[:1].isdigit()
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str | None:

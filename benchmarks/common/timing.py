@@ -1,18 +1,32 @@
-"""Arithmetic of measurements: percentiles, ratios pair by pair, interleaved runs, memory.
+"""Arithmetic of measurements: quartiles, ratios pair by pair, interleaved runs, memory.
 
-Times are milliseconds of wall time, memory is MB of 10**6 bytes. Imports the standard library only,
-so that it adds nothing to what is measured.
+Times are milliseconds of wall time, memory is MB of 10**6 bytes. Imports nothing that a detector
+does not import too, so that it adds nothing to what is measured.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
+
+from benchmarks.common.program import BenchmarkError
+from edge_mtcnn.board.memory import anonymous_mb, peak_resident_mb, resident_mb
+from edge_mtcnn.speed.timing import percentile
+
+__all__ = [
+    "Spread",
+    "anonymous_mb",
+    "geometric_mean",
+    "interleaved",
+    "milliseconds",
+    "pair_ratios",
+    "peak_rss_mb",
+    "percentile",
+    "rss_mb",
+    "spread",
+]
 
 
 class Spread(NamedTuple):
@@ -23,33 +37,18 @@ class Spread(NamedTuple):
     high: float
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share 0..1 of the values lies, linear between neighbours.
-
-    Raises:
-        ValueError: there are no values, or the share is outside 0..1.
-    """
-    if not values or not 0 <= share <= 1:
-        raise ValueError(f"need values and a share 0..1; got {len(values)} values, share {share}")
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
 def spread(values: Sequence[float]) -> Spread:
     """The quartiles."""
     return Spread(percentile(values, 0.25), percentile(values, 0.5), percentile(values, 0.75))
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """The mean of ratios: that of ratio and inverse ratio are inverse too."""
+    """The right mean for ratios: the mean of inverse ratios is the inverse of the mean."""
     return statistics.geometric_mean(values)
 
 
 def pair_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Ratio of the two measurements of each round, so that drift of the machine cancels out.
+    """Ratio of the two measurements of each round; drift of the machine cancels out.
 
     Raises:
         ValueError: the two do not have the same number of rounds.
@@ -82,41 +81,21 @@ def interleaved(
 
 def rss_mb() -> float:
     """Resident memory of this process now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-    except OSError:  # not on Linux
+    resident = resident_mb()
+    if resident is None:  # not on Linux
         import psutil
 
         return float(psutil.Process().memory_info().rss) / 1e6
-
-
-def anonymous_mb() -> float | None:
-    """The part of the resident memory that is the process's own; ``None`` where it is not told.
-
-    The rest are pages of libraries, of which the kernel maps more or fewer at a time as their files
-    happen to lie in its cache.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    return None
+    return resident
 
 
 def peak_rss_mb() -> float:
-    """The most resident memory that this process had."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            # Not ru_maxrss: a process inherits that of the one that started it.
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    import resource
-    import sys
+    """The most resident memory that this process had.
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    Raises:
+        BenchmarkError: this system does not report it.
+    """
+    peak = peak_resident_mb()
+    if peak is None:
+        raise BenchmarkError("this system does not report the peak memory of a process")
+    return peak

@@ -1,21 +1,24 @@
-"""How close the cascade comes to what this machine can do.
+"""Measure how close the cascade comes to what this machine can do.
 
-The floating-point operations of each image's cascade, counted from its levels and windows, against
-the measured float32 matrix-multiply peak with as many threads: per cent of the limit, for each
-stage and the whole. A stage's time includes its crops, NMS and regression; ``mirror`` is O-Net's
-second look at the faces found.
+The floating-point operations of each image's cascade are counted from its levels and windows, and
+compared with the measured float32 matrix-multiply peak on the same number of threads: per cent of
+the peak, for each stage and the whole. The time of a stage includes its crops, NMS and regression;
+``mirror`` is O-Net's second look at the faces found.
 
     python -m benchmarks.limit multiface --threads 2
+
+Needs nothing but the package and ONNX Runtime; without the photos beside the project it uses the
+project's samples.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from benchmarks.common.arguments import add_detector, add_images, detector_options, runtime_options
-from benchmarks.common.images import BenchmarkError, BenchmarkImage, choose
+from benchmarks.common.images import BenchmarkImage, choose
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -25,36 +28,33 @@ from benchmarks.common.results import (
     table,
     target_table,
 )
-from benchmarks.common.timing import percentile, spread
+from benchmarks.common.timing import spread
 from benchmarks.limit.flops import cascade_flops
 from benchmarks.limit.peak import measure_peak
-from edge_mtcnn import EdgeMTCNNError, FaceDetector
+from edge_mtcnn import FaceDetector
+from edge_mtcnn.speed.timing import percentile
 
 STAGES = ("pnet", "rnet", "onet", "mirror")
 MIRROR_WINDOWS = 2
-"""Windows of each face found that the mirror check looks at."""
+"""Windows of O-Net in the mirror check, for each face found."""
 TARGET_IMAGE = "multiface"
 TARGET_PER_CENT = 50.0
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limit", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.limit", __doc__)
     add_images(parser)
     add_detector(parser)
     parser.add_argument("--rounds", type=int, default=30, help="detections of each image (30)")
     parser.add_argument("--peak", type=float, help="peak in GFLOP/s, instead of measuring it")
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        images = choose(options.images)
-        detector = FaceDetector(
-            detector_options(options.preset, options.changes), runtime_options(options.threads)
-        )
-    except (BenchmarkError, EdgeMTCNNError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    images = choose(options.images)
+    detector = FaceDetector(
+        detector_options(options.preset, options.changes), runtime_options(options.threads)
+    )
     with detector:
         threads = detector.info()["threads"]
         peaks = {"given": options.peak} if options.peak else measure_peak(threads)
@@ -100,7 +100,7 @@ def _of(
     for _ in range(rounds):
         found = detector.detect(image.pixels, timings=True)
         if found.timings is None:
-            raise BenchmarkError("the detector gave no timings")
+            raise BenchmarkError("the detector returned no timings")
         timings.append(found.timings)
         faces = len(found)
     first = timings[0]

@@ -1,8 +1,8 @@
 """Floating-point operations of the cascade, counted from the shapes of its layers.
 
-The networks are those of the paper, without the padded channels of the runtime forms: work that the
-result needs. A multiply-add is two operations. Pools, PReLU and biases are left out, as is usual;
-they are under 2 % of the whole.
+The networks are those of the paper, without the padded channels of the runtime forms: the work
+that the result needs. A multiply-add counts as two operations. Pools, PReLU and biases are left
+out, as usual; they are less than 2 % of the whole.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ RNET_SIDE, ONET_SIDE = 24, 48
 
 
 def network_flops(layers: Sequence[Layer], height: int, width: int) -> int:
-    """Operations of one image or window of that size.
+    """Operations for one image or window of this size.
 
     Raises:
         ValueError: the window is too small for a layer, or a dense layer does not fit.
@@ -108,7 +108,7 @@ class Work(NamedTuple):
 def cascade_flops(
     levels: Iterable[tuple[int, int]], rnet_windows: int, onet_windows: int, mirror_windows: int = 0
 ) -> Work:
-    """Operations of one image, from what ``Timings`` says of it.
+    """Operations for one image, from the numbers in its ``Timings``.
 
     Args:
         levels: heights and widths that go through P-Net.

@@ -1,15 +1,16 @@
-"""Where the networks spend their time: each operator on one thread, by ONNX Runtime's profiler.
+"""Measure where the networks spend their time: each operator, by ONNX Runtime's profiler.
 
-GFLOP/s are those of the work done, padded channels included, against the matrix-multiply peak of
-one thread: they tell a slow operator from one that has too much to do. Beside them stands which
-share of the work the result needs, see ``flops``.
+The networks run on one thread. GFLOP/s count the work that is done, padded channels included,
+against the matrix-multiply peak of one thread. This separates a slow operator from one that has too
+much to do. The share of the work that the result needs is shown beside it, see ``flops``.
 
     python -m benchmarks.limit.operators --form blocked
+
+Needs nothing but the package and ONNX Runtime.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
@@ -21,10 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.common.program import script, script_parser
 from benchmarks.common.results import Result, add_output, document, save, table
 from benchmarks.limit.flops import ONET, ONET_SIDE, PNET, RNET, RNET_SIDE, Layer, network_flops
 from benchmarks.limit.peak import measure_peak
-from edge_mtcnn import EdgeMTCNNError
 from edge_mtcnn.cascade.onet import ONET as ONET_SPEC
 from edge_mtcnn.cascade.pnet import CELL, STRIDE, TILE_COLUMNS, TILE_ROWS
 from edge_mtcnn.cascade.rnet import RNET as RNET_SPEC
@@ -37,7 +38,7 @@ INPUTS: dict[str, tuple[tuple[Layer, ...], tuple[int, int, int]]] = {
     "rnet": (RNET, (max(RNET_SPEC.batch), RNET_SIDE, RNET_SIDE)),
     "onet": (ONET, (max(ONET_SPEC.batch), ONET_SIDE, ONET_SIDE)),
 }
-"""Layers, and images, height and width of the largest input that the cascade gives at once."""
+"""Layers of each network, and count, height and width of its largest batch in the cascade."""
 
 
 class Operator(NamedTuple):
@@ -56,24 +57,18 @@ class Operator(NamedTuple):
     flops: int
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.limit.operators", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.limit.operators", __doc__)
     parser.add_argument("--form", help="form of the networks (the one for this processor)")
     parser.add_argument("--rounds", type=int, default=100, help="runs of each network (100)")
     parser.add_argument("--peak", type=float, help="peak in GFLOP/s, instead of measuring it")
     add_output(parser)
     options = parser.parse_args(arguments)
-    try:
-        manifest = load_manifest(None)
-        form = options.form or preferred_form(manifest.forms, "cpu")
-        models = manifest.models(form)
-    except EdgeMTCNNError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    manifest = load_manifest(None)
+    form = options.form or preferred_form(manifest.forms, "cpu")
+    models = manifest.models(form)
     peak = options.peak or max(measure_peak(1).values())
     results = []
     print(f"form {form}; matrix-multiply peak of one thread: {peak:.0f} GFLOP/s")
@@ -88,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def profile(model: Path, shape: tuple[int, ...], rounds: int) -> list[Operator]:
-    """Run the network on one thread and read what ONNX Runtime tells of its nodes, in order."""
+    """Run the network on one thread and read the profile of its nodes, in order."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -121,14 +116,14 @@ def profile(model: Path, shape: tuple[int, ...], rounds: int) -> list[Operator]:
 
 
 def _flops(said: dict[str, Any]) -> int:
-    """Operations of a node, from the shapes that the profiler tells."""
+    """Operations of a node, from the shapes in the profile."""
     inputs, (output,) = (
         [next(iter(shape.values())) for shape in said[f"{side}_type_shape"]]
         for side in ("input", "output")
     )
     if said["op_name"] == "Conv":
         return int(2 * math.prod(output) * math.prod(inputs[1][1:]))
-    if said["op_name"] == "Gemm":  # its weights are packed and no longer told
+    if said["op_name"] == "Gemm":  # the profile has no shape of its packed weights
         return int(2 * math.prod(output) * inputs[0][1])
     return 0
 

@@ -1,7 +1,8 @@
 """This machine's float32 matrix-multiply peak, the yardstick of ``limit``.
 
-Measured in a fresh process with a set number of threads, by NumPy's BLAS and by ONNX Runtime; the
-faster one counts. Variables that choose an older BLAS kernel are left out of that process.
+It is measured in a fresh process with a fixed number of threads, by NumPy's BLAS and by ONNX
+Runtime; the faster one counts. Environment variables that select an older BLAS kernel are removed
+for that process.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.common.program import BenchmarkError, last_words
 from benchmarks.common.results import ROOT
-from benchmarks.common.timing import percentile
+from edge_mtcnn.speed.timing import percentile
 
 SIDES = (512, 1024, 1536)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -26,8 +28,8 @@ def measure_peak(threads: int, seconds: float = 2.0) -> dict[str, float]:
     """GFLOP/s of each library in a fresh process.
 
     Args:
-        threads: that the multiplication may use.
-        seconds: of measuring for each library and size.
+        threads: number of threads of the multiplication.
+        seconds: measuring time for each library and size.
     """
     environment = {k: v for k, v in os.environ.items() if k not in _SLOWING_VARIABLES}
     environment |= {name: str(threads) for name in _THREAD_VARIABLES}
@@ -35,10 +37,12 @@ def measure_peak(threads: int, seconds: float = 2.0) -> dict[str, float]:
         [sys.executable, "-m", "benchmarks.limit.peak", str(threads), str(seconds)],
         cwd=ROOT,
         env=environment,
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
     )
+    if done.returncode:
+        raise BenchmarkError(last_words(done.stderr, done.returncode))
     peaks: dict[str, float] = json.loads(done.stdout)
     return peaks
 
@@ -63,7 +67,7 @@ def main(threads: int, seconds: float) -> dict[str, float]:
 
 
 def _best_seconds(function: Callable[[], object], seconds: float) -> float:
-    """The fastest tenth: a peak is what the machine can do when nobody disturbs it."""
+    """The fastest tenth, because the peak is the speed without disturbance by other programs."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < 10 or time.perf_counter() < end:
@@ -81,8 +85,8 @@ def _onnx_matmul(a: Any, b: Any, threads: int) -> Callable[[], object]:
     session = onnxruntime.InferenceSession(
         _matmul_model(), options, providers=["CPUExecutionProvider"]
     )
-    # Constant on the right, as weights are, would be packed once; here both are inputs, packed in
-    # every call, as NumPy has to do too.
+    # A constant on the right, such as weights, would be packed only once. Here both are inputs, so
+    # they are packed in every call, as in NumPy.
     return lambda: session.run(None, {"a": a, "b": b})
 
 

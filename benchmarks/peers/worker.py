@@ -1,7 +1,7 @@
 """The process in which one program detects: JSON lines in, JSON lines out, until the input ends.
 
-Run as a file in the environment of that program, so it imports the standard library and NumPy, and
-the program itself when asked to open it. What the program prints goes nowhere near the answers.
+It runs as a file in the environment of that program, so it imports the standard library and NumPy,
+and the program itself on request. What the program prints is kept apart from the answers.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Worker:
         self._prepared: tuple[Any, Any] = (None, None)
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what the request says; an error of the program is an answer too."""
+        """Execute a request; an error of the program is an answer too."""
         try:
             answer: dict[str, Any] = getattr(self, f"do_{request['do']}")(request)
         except Exception as error:  # noqa: BLE001 -- any failure of a peer is reported as one
@@ -143,7 +143,7 @@ class Worker:
         return {"versions": _versions(), "rss_mb": _rss_mb()}
 
     def do_load(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Take one image, or several of a size, from a file of NumPy; read when they are used."""
+        """Open a NumPy file of images of one size; they are read when they are used."""
         self._images = np.load(request["path"], mmap_mode="r")
         self._prepared = (None, None)
         return {"count": len(self._images)}
@@ -165,8 +165,8 @@ class Worker:
 
 def main() -> None:
     """Serve requests from standard input."""
-    sys.path.pop(0)  # this folder, whose modules are nobody's here
-    # Programs print as they like: their standard output becomes the standard error.
+    sys.path.pop(0)  # this folder, whose modules must not be imported here
+    # Programs may print anything, so their standard output becomes standard error.
     answers: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = Worker()
@@ -184,7 +184,7 @@ def _as_bgr(image: Any) -> Any:
 
 
 def _pin(threads: int) -> None:
-    """Keep the process on as many cores as it may have threads, where the system can."""
+    """Limit the process to as many cores as threads, if the system supports it."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         if threads < len(cores):
@@ -204,7 +204,7 @@ def _limit_tensorflow(threads: int) -> None:
 
 
 def _limit_onnxruntime(threads: int) -> None:
-    """Threads of the sessions that a program opens without saying how many."""
+    """Set the threads of the sessions that a program opens without a number of threads."""
     if threads == os.cpu_count():
         return  # its own default
     onnxruntime: Any = import_module("onnxruntime")

@@ -1,1 +1,1 @@
-"""Facts about this machine: what it is, what its sensors say, how much memory a process has."""
+"""This machine: its identity, its sensors, and the memory and start of processes."""

@@ -1,7 +1,7 @@
-"""What machine this is: board, processor and its features, memory, limits of the container.
+"""The machine: board, processor and its features, memory, limits of the container.
 
-Read from files that Linux offers; what a system does not tell is ``None`` or empty. Imports
-``workers`` only.
+Read from files of Linux; what a system does not report is ``None`` or empty. Imports
+``runtime.workers`` only.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import platform
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_mtcnn.runtime.workers import available_threads
 
 __all__ = ["Machine", "read_machine"]
 
-# Those that convolution kernels use, by the names of /proc/cpuinfo, x86-64 then Arm.
+# Features that convolution kernels use, by their names in /proc/cpuinfo; x86-64, then Arm.
 # fmt: off
 _FEATURES = (
     "sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni",
@@ -40,8 +41,8 @@ class Machine:
         features: instruction sets of the processor that matter to convolutions.
         cores: logical processors of the machine.
         threads: how many of them this process may use, by affinity and container.
-        memory: bytes of memory, cut to the container's limit.
-        memory_available: bytes that can be used without swapping.
+        memory: memory in bytes, at most the limit of the container.
+        memory_available: memory that can be used without swapping, bytes.
     """
 
     system: str
@@ -58,7 +59,7 @@ class Machine:
 
     @property
     def is_arm(self) -> bool:
-        """Whether the processor is an Arm one, 32 or 64 bits."""
+        """Whether this is an Arm processor, 32 or 64 bits."""
         return self.architecture.lower().startswith(("arm", "aarch64"))
 
     @property
@@ -66,9 +67,26 @@ class Machine:
         """Whether the board is an NVIDIA Jetson."""
         return self.jetson_release is not None or "jetson" in (self.board or "").lower()
 
+    def summary(self) -> dict[str, Any]:
+        """What decides about speed, as plain values: the ``machine`` of results of benchmarks."""
+        return {
+            "system": self.system,
+            "architecture": self.architecture,
+            "board": self.board,
+            "cpu": self.processor or self.architecture,
+            "features": list(self.features),
+            "cores": self.cores,
+            "threads": self.threads,
+            "memory_mb": None if self.memory is None else round(self.memory / 1e6),
+        }
+
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """Look at this machine; ``root`` is where its ``proc``, ``sys`` and ``etc`` are."""
+    """Read the facts of this machine.
+
+    Args:
+        root: folder that contains ``proc``, ``sys`` and ``etc``.
+    """
     info = _text(root / "proc/cpuinfo") or ""
     memory, available = _memory(root)
     release = _text(root / "etc/nv_tegra_release")

@@ -1,21 +1,33 @@
-"""Memory of this process, as the system counts it."""
+"""Memory of this process as the system reports it, MB of 10**6 bytes.
+
+Each function returns ``None`` on systems that do not report its value.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-__all__ = ["peak_resident_mb", "resident_mb"]
+__all__ = ["anonymous_mb", "peak_resident_mb", "resident_mb"]
 
 
 def resident_mb() -> float | None:
-    """Resident memory of this process now; ``None`` where the system does not tell."""
+    """Resident memory of this process now."""
     return _status("VmRSS:")
 
 
+def anonymous_mb() -> float | None:
+    """The part of the resident memory that belongs to this process alone.
+
+    The rest are pages of files such as libraries. The kernel maps more or fewer of them at a time,
+    depending on what is in its cache.
+    """
+    return _status("RssAnon:")
+
+
 def peak_resident_mb() -> float | None:
-    """The most resident memory that this process has had; ``None`` where it is not told."""
-    peak = _status("VmHWM:")  # ru_maxrss is inherited from the process that started this one
+    """Highest resident memory of this process since its start."""
+    peak = _status("VmHWM:")  # not ru_maxrss: a process inherits that from its parent
     if peak is None and sys.platform == "darwin":
         import resource
 

@@ -1,7 +1,7 @@
-"""Readings of the device while it works: memory of this process, temperature, clock, throttling.
+"""Sensors of the device: temperature, clock and throttling.
 
-Read from files that Linux offers; what a system does not tell is ``None`` or empty. Memory is MB of
-10**6 bytes. Imports nothing of this package.
+Read from files of Linux; what a system does not report is ``None`` or empty. Imports nothing of
+this package.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 __all__ = ["Readings", "read_device", "slowed_down"]
 
-# Bits of the Raspberry Pi's get_throttled: what holds now; 16 bits above, what ever held since the
-# start of the board.
+# Bits of the Raspberry Pi's get_throttled for the state now. The bits 16 places above report what
+# has occurred since the board started.
 _PI_BITS = {
     0: "under-voltage",
     1: "clock capped",
@@ -23,21 +23,21 @@ _PI_BITS = {
     3: "soft temperature limit",
 }
 _PI_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
-# Kinds of cooling devices that slow the processor or the GPU down; fans cool without that.
+# Types of cooling devices that slow the processor or the GPU down; a fan does not.
 _SLOWING = ("processor", "cpu", "thermal-cpufreq", "devfreq", "gpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What the device tells at one moment.
+    """The sensors at one moment.
 
     Attributes:
         temperatures: degrees Celsius by name of the thermal zone.
         clock_mhz: mean clock of the processor's cores.
-        max_clock_mhz: what the fastest core can reach.
-        limits: what slows the processor down now, in words; empty for nothing known.
-        throttle_events: how often heat or power slowed it down since the start of the board;
-            ``None`` where the board does not count.
+        max_clock_mhz: highest clock of the fastest core.
+        limits: what slows the processor down now, for people; empty when nothing is known.
+        throttle_events: how often heat or power has slowed it down since the board started;
+            ``None`` where the board does not count that.
     """
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
@@ -52,7 +52,15 @@ class Readings:
 
 
 def read_device(root: Path = Path("/")) -> Readings:
-    """Read the sensors now; ``root`` is where ``sys`` is."""
+    """Read the sensors now.
+
+        before = read_device()
+        ...  # work
+        print(slowed_down(before, read_device()))
+
+    Args:
+        root: folder that contains ``sys``.
+    """
     return Readings(
         temperatures=_temperatures(root),
         clock_mhz=_clock(root, "scaling_cur_freq", mean=True),
@@ -63,7 +71,7 @@ def read_device(root: Path = Path("/")) -> Readings:
 
 
 def slowed_down(before: Readings, after: Readings) -> tuple[str, ...]:
-    """What slowed the device down between two readings, in words; empty for nothing known."""
+    """What slowed the device down between two readings, for people; empty for nothing known."""
     reasons = list(dict.fromkeys((*before.limits, *after.limits)))
     if before.throttle_events is not None and after.throttle_events is not None:
         events = after.throttle_events - before.throttle_events
@@ -76,7 +84,7 @@ def _temperatures(root: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for zone in _folders(root / "sys/class/thermal", "thermal_zone*"):
         degrees = _number(zone / "temp")
-        # Zones that are switched off tell impossible values, or fail when read.
+        # Zones that are switched off report impossible values, or cannot be read.
         if degrees is not None and -40_000 < degrees < 200_000:
             name = _text(zone / "type") or zone.name
             found[name if name not in found else f"{name} ({zone.name})"] = degrees / 1000
@@ -111,7 +119,7 @@ def _cooling(root: Path) -> Iterator[str]:
 
 
 def _events(root: Path) -> int | None:
-    """Counters of the x86 processor's cores and of the Jetson's over-current monitor."""
+    """Sum of the counters of x86 cores and of the Jetson's over-current monitor."""
     cores = root / "sys/devices/system/cpu"
     counters = [
         *(core / "thermal_throttle/core_throttle_count" for core in _folders(cores, "cpu[0-9]*")),

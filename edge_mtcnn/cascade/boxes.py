@@ -1,8 +1,8 @@
 """Box geometry of the cascade: overlap, suppression, regression, squaring.
 
 A box is ``x1, y1, x2, y2`` in source pixels, 1-based and inclusive (the authors' convention): width
-is ``x2 - x1 + 1``. Functions return new float64 arrays, in which the reference's ties at IoU 0.5
-and 0.7 come out the same. Imports NumPy only, so every rule here is testable without a model.
+is ``x2 - x1 + 1``. Functions return new float64 arrays: in float64, an IoU of exactly 0.5 or 0.7
+is decided as in the reference. Imports NumPy only, so every rule can be tested without a model.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ IntArray = npt.NDArray[np.integer[Any]]
 BRUTE_FORCE_LIMIT = 48
 """Boxes up to which comparing each with each is faster than finding the near ones."""
 BLOCK = 1024
-"""Boxes that NMS always decides at once: half a million pairs at most."""
+"""Number of boxes that NMS always decides at once: they have at most half a million pairs."""
 PAIRS_AT_ONCE = BLOCK * BLOCK // 2
-"""More boxes are decided at once too while they have no more near pairs than that."""
+"""More boxes than ``BLOCK`` are decided at once too if they have at most this many near pairs."""
 PAIRS = 1 << 16
-"""Pairs of boxes whose overlap is computed at once: some 15 MB."""
+"""Pairs of boxes whose overlap is computed at once; about 15 MB."""
 SLACK = 1e-3
-"""Pixels by which searches reach further than they need to, for rounding."""
+"""Pixels that are added to the reach of a search, because of rounding."""
 
 
 def regress(boxes: FloatArray, offsets: FloatArray, *, inclusive: bool = True) -> FloatArray:
@@ -39,7 +39,7 @@ def regress(boxes: FloatArray, offsets: FloatArray, *, inclusive: bool = True) -
     Args:
         boxes: (N, 4) ``x1, y1, x2, y2``, source pixels.
         offsets: (N, 4) ``dx1, dy1, dx2, dy2``, fractions of the box's width and height.
-        inclusive: measure width and height with the +1; the reference leaves it out after P-Net.
+        inclusive: measure width and height with the +1; the reference omits it after P-Net.
 
     Returns:
         (N, 4) moved boxes, source pixels, not clipped.
@@ -50,7 +50,7 @@ def regress(boxes: FloatArray, offsets: FloatArray, *, inclusive: bool = True) -
 
 
 def square(boxes: FloatArray) -> FloatArray:
-    """Grow the shorter side to the longer one around the same centre.
+    """Extend the shorter side to the length of the longer one, around the same centre.
 
     Args:
         boxes: (N, 4) ``x1, y1, x2, y2``, source pixels.
@@ -65,7 +65,7 @@ def square(boxes: FloatArray) -> FloatArray:
 
 
 def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> FloatArray:
-    """Overlap of each box of ``a`` with the box of ``b`` in the same row.
+    """Overlap of each box of ``a`` with the box in the same row of ``b``.
 
     Args:
         a: (N, 4) boxes.
@@ -75,8 +75,9 @@ def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> Floa
     Returns:
         (N,) 0..1.
     """
-    left, top, right, bottom = (np.ascontiguousarray(column) for column in a.T)
-    left_b, top_b, right_b, bottom_b = (np.ascontiguousarray(column) for column in b.T)
+    # Contiguous columns: the steps below pass over each of them several times.
+    left, top, right, bottom = np.ascontiguousarray(a.T)
+    left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)
     width = np.minimum(right, right_b) - np.maximum(left, left_b) + 1
     height = np.minimum(bottom, bottom_b) - np.maximum(top, top_b) + 1
     intersection = np.maximum(width, 0) * np.maximum(height, 0)
@@ -102,8 +103,8 @@ def nms(
     Args:
         boxes: (N, 4) ``x1, y1, x2, y2``.
         scores: (N,) the higher the better.
-        threshold: overlap above which the worse of two boxes goes, 0..1.
-        overlap: what is compared, see ``overlap_of``.
+        threshold: overlap above which the worse of two boxes is dropped, 0..1.
+        overlap: which overlap is compared, see ``overlap_of``.
 
     Returns:
         (K,) indices of the kept boxes, best first.
@@ -176,13 +177,13 @@ def _every_pair(count: int) -> tuple[IntArray, IntArray]:
 def _near_pairs(
     boxes: FloatArray, threshold: float, overlap: Overlap
 ) -> tuple[IntArray, IntArray] | None:
-    """The pairs of boxes that can overlap by more than ``threshold``, as (smaller, larger) index.
+    """Find the pairs of boxes that can overlap by more than ``threshold``.
 
-    ``None`` when more than ``BLOCK`` boxes have more than ``PAIRS_AT_ONCE`` of them.
+    Each pair is a (smaller, larger) index and may be listed twice. The result is ``None`` if more
+    than ``BLOCK`` boxes have more than ``PAIRS_AT_ONCE`` pairs.
 
     The boxes are sorted into horizontal strips as high as two overlapping boxes can be apart and,
-    within a strip, by their left edge, so a binary search finds every box's possible partners. A
-    pair may be listed twice.
+    within a strip, by their left edge, so a binary search finds the possible partners of a box.
     """
     if len(boxes) <= BRUTE_FORCE_LIMIT:
         return _every_pair(len(boxes))

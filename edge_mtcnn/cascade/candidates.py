@@ -30,7 +30,7 @@ class Candidates(NamedTuple):
         return Candidates(self.boxes[rows], self.scores[rows])
 
     def after(self, boxes: FloatArray) -> Candidates:
-        """The same, after boxes that are certain (score 1): (M, 4), square, whole numbers."""
+        """The same, preceded by (M, 4) boxes that are certain (score 1): square, whole numbers."""
         if not len(boxes):
             return self
         certain = np.ones(len(boxes), dtype=np.float32)
@@ -40,7 +40,7 @@ class Candidates(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Faces as O-Net leaves them, best first.
+    """Faces that O-Net found, best first.
 
     Attributes:
         boxes: (N, 4) ``x1, y1, x2, y2``, source pixels.

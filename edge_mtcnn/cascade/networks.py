@@ -34,10 +34,10 @@ class Networks(Protocol):
 
 
 class Map(Protocol):
-    """Runs jobs, perhaps side by side: ``[function(item) for item in items]``."""
+    """Runs jobs, perhaps in parallel: ``[function(item) for item in items]``."""
 
     def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
-        """The results in the items' order."""
+        """Return the results in the order of the items."""
 
 
 def network_input(pixels: Float32Array) -> Float32Array:
@@ -47,6 +47,6 @@ def network_input(pixels: Float32Array) -> Float32Array:
 
 
 def probability(logits: Float32Array) -> Float32Array:
-    """The probability of a face, float32: saturated scores tie at 1.0 as in the reference."""
+    """Probability of a face, float32: high scores are equal at 1.0, as in the reference."""
     with np.errstate(over="ignore"):
         return np.float32(1) / (np.float32(1) + np.exp(-logits))

@@ -32,12 +32,15 @@ def finish(
     """Stage 3: O-Net on each candidate's window, landmarks, regression, NMS by the smaller area.
 
     Args:
-        candidates: of ``refine``.
-        sampler: gives the windows' pixels.
+        candidates: what R-Net kept.
+        sampler: makes the pixels of the windows.
         onet: (n, 1, 48, 144) float32 pixels to (n, 15).
         threshold: probability that a face must exceed.
         overlap: intersection over the smaller area above which NMS drops a face.
-        run: shares chunks of windows among threads.
+        run: shares batches of windows among threads.
+
+    Returns:
+        The faces, best first.
     """
     output = window_outputs(candidates.boxes, sampler, onet, ONET, run)
     scores = probability(output[:, 0])
@@ -54,22 +57,21 @@ def finish(
 
 
 def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[Found]:
-    """The mirror check: O-Net reads each found face twice more, once of them in the mirror.
+    """The mirror check: O-Net reads each face twice more, once in the mirror.
 
-    A face stays a face in the mirror and in a tighter window; what only resembled one often does
-    not. The authors' MATLAB code averages the mirrored landmarks too. Both windows are cut from the
-    finished box: they sit better than the first, which R-Net placed, and tight ones give the better
-    landmarks.
+    A face is still a face in the mirror and in a tighter window; what only resembles one often is
+    not. The authors' MATLAB code averages mirrored landmarks too. Both windows are taken from the
+    finished box: it is placed better than R-Net's, and tighter windows improve the landmarks.
 
     Args:
-        found: of ``finish``.
-        sampler: gives the windows' pixels.
+        found: what ``finish`` returned.
+        sampler: makes the pixels of the windows.
         onet: as for ``finish``.
-        run: shares chunks of windows among threads.
+        run: shares batches of windows among threads.
 
     Returns:
-        Both further readings: the same faces with the logits and landmarks of the tight window, and
-        with those of its mirror image, mirrored back.
+        Two readings of the same faces: logits and landmarks of the tight window, and those of the
+        mirrored window, with the landmarks mirrored back.
     """
     boxes = square(found.boxes)
     windows = np.concatenate([_scaled(boxes, TIGHT), _scaled(boxes, MIRROR_TIGHT)])
@@ -86,12 +88,12 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
 
 
 def _landmarks(windows: FloatArray, output: Float32Array) -> FloatArray:
-    """O-Net's landmarks, fractions of the windows, in source pixels: (N, 5, 2) ``x, y``."""
+    """Convert O-Net's landmarks from fractions of the windows to source pixels, (N, 5, 2)."""
     sides = windows[:, 2:] - windows[:, :2] + 1
     return windows[:, None, :2] + sides[:, None] * output[:, 5:].reshape(-1, 5, 2) - 1
 
 
 def _scaled(boxes: FloatArray, factor: float) -> FloatArray:
-    """Boxes with the same centres and sides ``factor`` times as long, of whole numbers."""
+    """Scale boxes around their centres; the results are whole numbers."""
     centres = np.tile((boxes[:, :2] + boxes[:, 2:]) / 2, 2)
     return np.trunc(centres + (boxes - centres) * factor)

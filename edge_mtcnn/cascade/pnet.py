@@ -43,22 +43,23 @@ def propose(
 ) -> Candidates:
     """Stage 1: P-Net over every level, NMS within and across levels, regression.
 
-    Levels are cut into overlapping tiles. P-Net pads nothing, so the tiles give exactly the cells
-    that whole levels would.
+    Levels are cut into overlapping tiles. P-Net does not pad its input, so the cells of the tiles
+    are exactly those of the whole level.
 
     Args:
-        levels: the image at each scale, (h, w, 3) uint8.
-        scales: level side / image side.
+        levels: the image at each scale, (h, w, 3) uint8 RGB.
+        scales: side of each level divided by the side of the image.
         pnet: (1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns).
-        threshold: lowest probability of a candidate.
+        threshold: minimum probability of a candidate.
         overlap: IoU above which NMS across levels drops a candidate; within a level it is 0.5.
         run: shares the tiles among threads.
-        capped: takes the cells found so far and gives those that go on, see ``best_cells``.
+        capped: selects the cells that are kept, see ``best_cells``; called whenever more are found.
 
     Returns:
-        Candidates with square boxes of whole numbers.
+        Candidates with square boxes of whole numbers, best first.
     """
     tiles = [tile for index, level in enumerate(levels) for tile in _tiles(index, level)]
+    # The largest first, so that the threads end at about the same time.
     tiles.sort(key=lambda tile: tile.rows * tile.columns, reverse=True)
 
     def cells_of(tile: _Tile) -> Cells:
@@ -101,14 +102,14 @@ class Cells(NamedTuple):
 
 
 def best_cells(cells: Cells, of_level: int, of_all: int) -> Cells:
-    """The cells with the highest scores; ``cells`` itself when there are no more than allowed.
+    """Keep the cells with the highest scores; ``cells`` itself if there are no more than allowed.
 
     Args:
-        cells: N cells in any order, which is kept.
-        of_level: most cells of one level.
-        of_all: most cells.
+        cells: N cells, in an order that is kept.
+        of_level: maximum number of cells of one level.
+        of_all: maximum number of cells.
     """
-    if len(cells.scores) <= min(of_level, of_all):  # as good as always
+    if len(cells.scores) <= min(of_level, of_all):  # almost always
         return cells
     best = cells
     for level in np.flatnonzero(np.bincount(cells.levels) > of_level):
@@ -122,7 +123,7 @@ def best_cells(cells: Cells, of_level: int, of_all: int) -> Cells:
 
 
 class _Tile(NamedTuple):
-    """A piece of a level, in cells."""
+    """A piece of a level; all numbers are cells."""
 
     level: int
     row: int
@@ -132,7 +133,7 @@ class _Tile(NamedTuple):
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """The pixels that its cells look at; the last cell of an odd side lacks one pixel."""
+        """Rows and columns of the pixels of its cells; at an odd side the last cell lacks one."""
         top, left = self.row * STRIDE, self.column * STRIDE
         height, width = ((n - 1) * STRIDE + CELL for n in (self.rows, self.columns))
         return slice(top, top + height), slice(left, left + width)
@@ -140,7 +141,8 @@ class _Tile(NamedTuple):
 
 def _tiles(index: int, level: ImageArray) -> Iterator[_Tile]:
     """Cut a level into nearly equal tiles; the cut depends on the level's size alone."""
-    # Two pixels go in the first convolution, the pool halves and rounds up, four cells go after it.
+    # The first convolution takes two pixels off, the pool halves and rounds up, and the other
+    # convolutions take four cells off.
     rows, columns = (math.ceil((side - 2) / STRIDE) - 4 for side in level.shape[:2])
     for row, next_row in _parts(rows, TILE_ROWS):
         for column, next_column in _parts(columns, TILE_COLUMNS):
@@ -148,15 +150,16 @@ def _tiles(index: int, level: ImageArray) -> Iterator[_Tile]:
 
 
 def _parts(count: int, largest: int) -> Iterator[tuple[int, int]]:
-    """``0..count`` in nearly equal parts of at most ``largest``, as (start, stop)."""
+    """Split ``0..count`` into nearly equal parts of at most ``largest``, as (start, stop)."""
     parts = math.ceil(count / largest)
     return pairwise(count * part // parts for part in range(parts + 1))
 
 
 def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> Cells:
+    """Select the cells of a tile whose probability reaches the threshold, from P-Net's output."""
     logits = cells[0]
-    # The sigmoid of a few survivors costs less than that of every cell; a little below the
-    # threshold the logits decide, at it the float32 probabilities, as in the reference.
+    # Most cells are sorted out by their logit, so only a few need the exponential. The bound is a
+    # little low, because the float32 probability has to decide, as in the reference.
     odds = min(max(threshold, 1e-6), 1 - 1e-6)
     rows, columns = np.nonzero(logits >= math.log(odds / (1 - odds)) - 1e-3)
     scores = probability(logits[rows, columns])
@@ -170,15 +173,15 @@ def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> Cells:
 def _suppressed_in_levels(
     cells: Cells, scales: FloatArray
 ) -> tuple[FloatArray, Float32Array, FloatArray]:
-    """Boxes, scores and offsets of the cells that stay after NMS within each level."""
-    # Column by column: of equal scores the later cell wins, and the reference lists them so.
+    """Boxes, scores and offsets of the cells that NMS within each level keeps."""
+    # Column by column, as in the reference: of two equal scores the later cell wins.
     order = np.lexsort((cells.rows, cells.columns, cells.levels))
     levels, rows, columns = cells.levels[order], cells.rows[order], cells.columns[order]
     scores, offsets = cells.scores[order], cells.offsets[order]
     corners = STRIDE * np.stack([columns, rows], axis=1)
     scale = scales[levels, None]
     boxes = np.hstack([np.trunc((corners + edge) / scale) for edge in (1, CELL)])
-    # One NMS for all levels: side by side, their boxes cannot meet.
+    # One NMS for all levels: placed side by side, boxes of different levels cannot overlap.
     shift = levels * (boxes.max(initial=0) + 1)
     kept = nms(boxes + np.outer(shift, (1, 0, 1, 0)), scores, 0.5)
     kept = kept[np.argsort(levels[kept], kind="stable")]

@@ -1,9 +1,12 @@
 """The image pyramid: scales, levels for P-Net, and pixel windows for R-Net and O-Net.
 
 Two samplers of the same image. ``AreaSampler`` averages the full image for every level and window,
-exactly as the reference. ``OctaveSampler`` halves the image repeatedly and takes levels and windows
-from the nearest larger octave by bilinear steps. Images are (H, W, 3) uint8 RGB. Imports NumPy and
-OpenCV only.
+exactly as the reference does. ``OctaveSampler`` halves the image repeatedly and samples levels and
+windows from the nearest larger octave by bilinear interpolation.
+
+Images are (H, W, 3) uint8. Levels and windows are RGB; a sampler of a BGR image swaps the colours
+of what it samples, which takes less time and memory than swapping those of the image. Imports NumPy
+and OpenCV only.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from functools import lru_cache
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +23,8 @@ import numpy as np
 from edge_mtcnn.types import Float32Array, FloatArray, ImageArray
 
 __all__ = ["AreaSampler", "OctaveSampler", "Sampler", "pyramid_scales"]
+
+_Pixels = TypeVar("_Pixels", ImageArray, Float32Array)
 
 PNET_WINDOW = 12
 """Side of P-Net's receptive field, pixels."""
@@ -29,19 +35,20 @@ def pyramid_scales(
 ) -> list[float]:
     """Scales of the levels, largest level first.
 
-    The scale of the first level maps ``min_face_size`` to P-Net's window; each next one is
-    ``scale_factor`` smaller, while the window fits into the image's shorter side.
+    The scale of the first level maps ``min_face_size`` to P-Net's window. Each further level is
+    smaller by ``scale_factor``, as long as the window fits into the shorter side of the image.
 
     Args:
-        height: of the image, pixels.
-        width: of the image, pixels.
-        min_face_size: side of the smallest face looked for, pixels.
+        height: height of the image, pixels.
+        width: width of the image, pixels.
+        min_face_size: side of the smallest face to look for, pixels.
         scale_factor: ratio of two neighbouring levels, below 1.
-        max_face_size: no level after the first whose window is this large, pixels; ``None`` for
-            all levels.
+        max_face_size: levels after the first are omitted if their window is larger, source pixels;
+            ``None`` for all levels.
 
     Returns:
-        Scales, level side / image side. None where the image is smaller than the smallest face.
+        Side of each level divided by the side of the image; empty if the image is smaller than the
+        smallest face.
     """
     first = PNET_WINDOW / min_face_size
     side = min(height, width) * first
@@ -55,34 +62,36 @@ def pyramid_scales(
 
 
 class Sampler(Protocol):
-    """Makes what the networks look at from one image."""
+    """Samples what the networks look at from one image."""
 
     def level(self, scale: float) -> ImageArray:
         """The image at a scale: (ceil(H scale), ceil(W scale), 3) uint8."""
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
-        """The pixels of boxes, (N, 4) inclusive and square, as (N, size, size, 3) float32 0..255.
+        """Sample (N, 4) inclusive, square boxes as (N, size, size, 3) float32 pixels, 0..255.
 
-        What lies outside the image is black.
+        Pixels outside the image are black.
         """
 
     def groups(self, boxes: FloatArray, size: int) -> FloatArray:
-        """(N,) numbers; windows with the same number are cheapest to make together."""
+        """Return (N,) numbers; windows with the same number are cheap to sample together."""
 
 
 LARGE_WINDOW = 1024
-"""Side from which on windows are averaged in two steps, pixels."""
+"""Side of the smallest window that is averaged in two steps, pixels."""
 
 
 class AreaSampler:
-    """Area interpolation from the full image: the reference, to the last rounding."""
+    """Area interpolation from the full image, equal to the reference to the last digit."""
 
-    def __init__(self, image: ImageArray) -> None:
+    def __init__(self, image: ImageArray, *, bgr: bool = False) -> None:
         self._image = image
+        self._bgr = bgr
 
     def level(self, scale: float) -> ImageArray:
         """See ``Sampler.level``."""
-        return _resized(self._image, scale, self._image.shape, cv2.INTER_AREA)
+        level = _resized(self._image, scale, self._image.shape, cv2.INTER_AREA)
+        return _swapped(level) if self._bgr else level
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
         """See ``Sampler.windows``; from float pixels, since rounding to uint8 moves weak faces."""
@@ -91,7 +100,8 @@ class AreaSampler:
             if max(x2 - x1, y2 - y1) < LARGE_WINDOW:
                 crop = self._crop(x1, y1, x2, y2)
             else:
-                # First each row, a few at a time: the whole window as float could be gigabytes.
+                # First along the rows, some rows at a time: the whole window as float could take
+                # gigabytes.
                 crop = np.empty((y2 - y1 + 1, size, 3), dtype=np.float32)
                 step = max(1, LARGE_WINDOW**2 // (x2 - x1 + 1))
                 for top in range(0, len(crop), step):
@@ -100,10 +110,10 @@ class AreaSampler:
                         rows, (size, len(rows)), interpolation=cv2.INTER_AREA
                     )
             cv2.resize(crop, (size, size), dst=window, interpolation=cv2.INTER_AREA)
-        return windows
+        return _swapped(windows) if self._bgr else windows
 
     def _crop(self, x1: int, y1: int, x2: int, y2: int) -> Float32Array:
-        """The pixels of a box, inclusive; what lies outside the image is black."""
+        """Pixels of an inclusive box; those outside the image are black."""
         height, width = self._image.shape[:2]
         left, top = max(x1, 1), max(y1, 1)
         # Nothing is inside where the window lies beside the image.
@@ -122,14 +132,15 @@ class AreaSampler:
 
 
 class OctaveSampler:
-    """Bilinear sampling of an image halved again and again by 2x2 area averages.
+    """Bilinear sampling of an image that is halved repeatedly by 2x2 averages.
 
-    Octave ``k`` is the image at scale ``2 ** -k``, its last row and column repeated where the side
-    of the octave before is odd. Each is made once, when a level or window first needs it.
+    Octave ``k`` is the image at scale ``2 ** -k``. Where the side of an octave is odd, its last row
+    or column is repeated for the next one. Each octave is made when it is first needed.
     """
 
-    def __init__(self, image: ImageArray, smallest_scale: float) -> None:
+    def __init__(self, image: ImageArray, smallest_scale: float, *, bgr: bool = False) -> None:
         self._octaves = [image]
+        self._bgr = bgr
         self._lock = threading.Lock()
         side = min(image.shape[:2])
         self._last = 0
@@ -140,7 +151,8 @@ class OctaveSampler:
         """See ``Sampler.level``; from the smallest octave that is not smaller than the level."""
         octave = min(max(0, math.floor(-math.log2(scale) + 1e-9)), self._last)
         shape = self._octaves[0].shape
-        return _resized(self._octave(octave), scale, shape, cv2.INTER_LINEAR)
+        level = _resized(self._octave(octave), scale, shape, cv2.INTER_LINEAR)
+        return _swapped(level) if self._bgr else level
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
         """See ``Sampler.windows``; one ``cv2.remap`` for all windows of an octave."""
@@ -150,7 +162,7 @@ class OctaveSampler:
         for octave in used:
             rows = octaves == octave if len(used) > 1 else slice(None)
             windows[rows] = _remapped(self._octave(octave), boxes[rows], size, 0.5**octave)
-        return windows
+        return _swapped(windows) if self._bgr else windows
 
     def groups(self, boxes: FloatArray, size: int) -> FloatArray:
         """See ``Sampler.groups``: the octave that the window is sampled from."""
@@ -167,6 +179,14 @@ class OctaveSampler:
 
 REMAP_LIMIT = 32_767
 """``cv2.remap`` refuses images with a side of this length, pixels."""
+
+
+def _swapped(pixels: _Pixels) -> _Pixels:
+    """Swap red and blue of (..., 3) pixels, in place."""
+    if pixels.size:
+        flat = pixels.reshape(-1, pixels.shape[-2], 3)
+        cv2.cvtColor(flat, cv2.COLOR_BGR2RGB, dst=flat)
+    return pixels
 
 
 def _halved(image: ImageArray) -> ImageArray:
@@ -186,13 +206,21 @@ def _resized(
     return resized
 
 
+@lru_cache(maxsize=8)
+def _pixel_centres(size: int) -> Float32Array:
+    """Centres of the pixels of a window, fractions of its side."""
+    centres = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    centres.flags.writeable = False  # every caller gets the same array
+    return centres
+
+
 def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> ImageArray:
-    """Windows of boxes in source pixels from an image at ``scale``, stacked into one remap."""
-    steps = (np.arange(size, dtype=np.float32) + 0.5) / size
+    """Sample the windows of boxes in source pixels from an image at ``scale``, in one remap."""
     corners = (boxes[:, :2] - 1).astype(np.float32)
     sides = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32)
     # Source pixel edges of the window's pixel centres -> pixel centres of the octave.
-    grid = (corners[:, :, None] + sides[:, :, None] * steps) * np.float32(scale) - np.float32(0.5)
+    grid = corners[:, :, None] + sides[:, :, None] * _pixel_centres(size)
+    grid = grid * np.float32(scale) - np.float32(0.5)
     if max(image.shape[:2]) >= REMAP_LIMIT:
         if len(boxes) > 1:
             return np.concatenate([_remapped(image, box[None], size, scale) for box in boxes])

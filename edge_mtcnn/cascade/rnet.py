@@ -26,15 +26,15 @@ def refine(
     """Stage 2: R-Net on each candidate's window, NMS, regression.
 
     Args:
-        candidates: of ``propose``.
-        sampler: gives the windows' pixels.
+        candidates: what P-Net proposed, and expected places.
+        sampler: makes the pixels of the windows.
         rnet: (n, 1, 24, 72) float32 pixels to (n, 5).
         threshold: probability that a candidate must exceed.
         overlap: IoU above which NMS drops a candidate.
-        run: shares chunks of windows among threads.
+        run: shares batches of windows among threads.
 
     Returns:
-        Candidates with square boxes of whole numbers.
+        Candidates with square boxes of whole numbers, best first.
     """
     if not len(candidates.boxes):
         return candidates

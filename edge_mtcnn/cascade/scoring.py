@@ -1,9 +1,9 @@
 """The calibrated score of a face, from O-Net's readings of it.
 
-A logistic model of how sure the readings are and of the face's size. Its few numbers are in
-``score.json`` beside the models, with where they come from; ``export/score.py`` fits them
-again. How far the landmarks of the readings disagree was tried: it tells no more than these two
-do, and places small faces in crowds too low.
+A logistic model of the readings' log odds and of the face's size. Its numbers and their origin are
+in ``score.json`` beside the models; ``python -m export score`` fits them again. The disagreement of
+the landmarks was tried as well: it adds nothing to these two, and ranks small faces in crowds too
+low.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEATURES = ("logit", "log_size")
 """Columns of ``evidence``."""
 
 _SCHEMA_VERSION = 1
-_SIZE_RANGE = (40.0, 150.0)  # pixels; beyond, size says nothing of what is a face
+_SIZE_RANGE = (40.0, 150.0)  # pixels; beyond it, size says nothing about what is a face
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ScoreModel:
     Attributes:
         coefficients: one for each of ``FEATURES``.
         intercept: log odds where all features are 0.
-        landmark_offsets: (5, 2) what O-Net's landmarks lack, fractions of the face's size.
+        landmark_offsets: (5, 2) correction of O-Net's landmarks, fractions of the face's size.
     """
 
     coefficients: tuple[float, ...]
@@ -43,20 +43,21 @@ class ScoreModel:
     landmark_offsets: tuple[tuple[float, float], ...]
 
     def scores(self, found: Found, readings: Sequence[Found]) -> FloatArray:
-        """(N,) float32 probabilities 0..1 of being a person's face.
+        """Probabilities of being a person's face, (N,) float32, 0..1.
 
-        In the precision in which they are reported, so that a threshold read off them holds.
+        They are rounded to the precision in which they are reported, so that a threshold that was
+        read off a report keeps its face.
 
         Args:
-            found: the faces as O-Net found them.
-            readings: of ``onet.look_again``.
+            found: the faces that O-Net found.
+            readings: what ``onet.look_again`` returned for them.
         """
         log_odds = evidence(found, readings) @ np.array(self.coefficients) + self.intercept
         probabilities: FloatArray = (1 / (1 + np.exp(-log_odds))).astype(np.float32)
         return probabilities
 
     def landmarks(self, found: Found, readings: Sequence[Found]) -> FloatArray:
-        """(N, 5, 2) the landmarks of the further readings averaged, source pixels."""
+        """Mean landmarks of the further readings, corrected, (N, 5, 2), source pixels."""
         average = np.mean([reading.landmarks for reading in readings], axis=0)
         lacking = np.array(self.landmark_offsets) * _sizes(found.boxes)[:, None, None]
         landmarks: FloatArray = average + lacking
@@ -64,10 +65,10 @@ class ScoreModel:
 
 
 def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:
-    """(N, 2) what the score is made of, see ``FEATURES``.
+    """Inputs of the score model, (N, 2), see ``FEATURES``.
 
-    The log odds, half of the first reading and half of the mean of the further ones; the log of the
-    face's size, pixels, held between 40 and 150.
+    The first is the mean of the first reading's log odds and the average log odds of the further
+    readings. The second is the log of the face's size, limited to 40..150 pixels.
     """
     further = np.mean([reading.logits for reading in readings], axis=0, dtype=np.float64)
     sizes = np.clip(_sizes(found.boxes), *_SIZE_RANGE)
@@ -78,7 +79,7 @@ def load_score_model(path: Path) -> ScoreModel:
     """Read ``score.json``.
 
     Raises:
-        ModelFileError: it cannot be read, or is no score model of this version.
+        ModelFileError: it cannot be read, or is not a score model of this version.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -107,6 +108,6 @@ def load_score_model(path: Path) -> ScoreModel:
 
 
 def _sizes(boxes: FloatArray) -> FloatArray:
-    """(N,) mean of width and height, at least one pixel."""
+    """Mean of width and height, at least one pixel, (N,)."""
     sides: FloatArray = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1)
     return np.maximum(sides, 1)

@@ -38,11 +38,12 @@ class Search:
     """The search for faces in one image, prepared once for several looks at it.
 
     Args:
-        image: makes the (H, W, 3) uint8 RGB image; called at most once.
+        image: makes the (H, W, 3) uint8 image; called at most once.
         size: H and W, pixels.
         options: what to look for.
         networks: P-, R- and O-Net.
         run: shares jobs among threads.
+        bgr: the image is BGR instead of RGB.
         score: model of the calibrated score; ``None`` for O-Net's confidence, without a mirror
             check.
         timings: attach ``Timings`` to each result.
@@ -56,6 +57,7 @@ class Search:
         networks: Networks,
         run: Map,
         *,
+        bgr: bool,
         score: ScoreModel | None,
         timings: bool = False,
     ) -> None:
@@ -64,6 +66,7 @@ class Search:
         self._options = options
         self._networks = networks
         self._run = run
+        self._bgr = bgr
         self._score = score
         self._timings = timings
         self._scales = pyramid_scales(
@@ -136,8 +139,9 @@ class Search:
     def _sampler(self) -> Sampler:
         image = self._image()
         if self._options.resampling == "area":
-            return AreaSampler(image)
-        return OctaveSampler(image, self._scales[-1] if self._scales else 1.0)
+            return AreaSampler(image, bgr=self._bgr)
+        smallest = self._scales[-1] if self._scales else 1.0
+        return OctaveSampler(image, smallest, bgr=self._bgr)
 
     def _found(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Found:
         """The stages one after the other."""

@@ -1,8 +1,8 @@
 """The command ``edge-mtcnn``: one module of this folder per command, listed in ``COMMANDS``.
 
-Such a module has ``add_parser(commands)``, which sets ``run`` as the default of its parser, and
-``run(args) -> int``, the exit code. It imports what it needs inside ``run``, so that ``--help``
-answers at once.
+Each of these modules has ``add_parser(commands)``, which sets ``run`` as the default of its parser,
+and ``run(args) -> int``, which returns the exit code. They import what they need inside ``run``, so
+that ``--help`` answers at once. The other modules are shared by several commands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from importlib import import_module
 from types import FrameType
 
 from edge_mtcnn._version import __version__
-from edge_mtcnn.cli.terminal import UsageError, complain
+from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.errors import (
     MissingRuntimeError,
     ModelFileError,
@@ -46,12 +46,12 @@ _EPILOG = """\
 example:
   edge-mtcnn detect holiday/ --recursive --json faces.jsonl --annotate marked/
 
-exit codes: 0 done; 1 some inputs failed, all others are done; 2 wrong usage or installation;
-130 interrupted with Ctrl-C. 'edge-mtcnn COMMAND --help' explains a command.
+exit codes: 0 done; 1 some inputs failed, all others are done; 2 usage error, or a broken
+installation; 130 interrupted with Ctrl-C. 'edge-mtcnn COMMAND --help' explains a command.
 """
 
-# What main tells in one line: the user can mend it, and a traceback would only hide how.
-_WRONG_USAGE = (
+# Errors shown as one line, because the user can fix them.
+_USER_ERRORS = (
     UsageError,
     OptionsError,
     ModelFileError,
@@ -62,23 +62,23 @@ _WRONG_USAGE = (
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM: ends a command the way Ctrl-C does."""
+    """Raised by SIGTERM, which ends a command as Ctrl-C does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: arguments without the program's name; those of the process when left out.
+        argv: arguments without the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0 done, 1 some inputs failed, 2 wrong usage, 130 interrupted, 141 the
-        reader of the output went away, 143 terminated.
+        The exit code: 0 done, 1 some inputs failed, 2 usage error or broken installation,
+        130 interrupted, 141 the reader of the output closed it, 143 terminated.
     """
     try:
         with _terminable():
             code = _run(argv)
-            sys.stdout.flush()  # here, so that a closed pipe shows below and not at exit
+            sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
         return code
     except _Terminated:
         return 128 + signal.SIGTERM
@@ -86,19 +86,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except BrokenPipeError:
         _abandon_output()
-        return 141  # what a shell reports of a program that SIGPIPE (13) ended
-    except _WRONG_USAGE as error:
-        complain(f"error: {error}")
+        return 141  # what a shell reports for a program that SIGPIPE (13) ended
+    except _USER_ERRORS as error:
+        write_message(f"error: {error}")
         return 2
-    except OSError as error:  # a full disk under the report, say; inputs' own are told by each
-        complain(f"error: {error}")
+    except OSError as error:  # such as a full disk; errors of single inputs are reported earlier
+        write_message(f"error: {error}")
         return 1
 
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has already written help, version or what is wrong
+    except SystemExit as stop:  # argparse has already written the help, version or error
         return stop.code if isinstance(stop.code, int) else 2
     code: int = args.run(args)
     return code
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM, how services are stopped, leave the files that Ctrl-C leaves."""
+    """Let SIGTERM, which stops services, leave the same files as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set signal handlers
         return
@@ -136,8 +136,8 @@ def _terminable() -> Iterator[None]:
 
 
 def _abandon_output() -> None:
-    """Let the interpreter's last flush of a closed standard output go nowhere."""
-    with contextlib.suppress(OSError, ValueError):  # a test's stand-in has no file number
+    """Discard the interpreter's last flush of a closed standard output."""
+    with contextlib.suppress(OSError, ValueError):  # a replacement in tests has no file number
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -1,17 +1,15 @@
-"""What several commands share: arguments that become options, lines of output, the progress bar."""
+"""Arguments that several commands share, and the options and detectors made from them."""
 
 from __future__ import annotations
 
 import argparse
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.cli.terminal import (
-    complain,
-)
+from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.files import resource
 from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions, load_options
 
@@ -24,18 +22,22 @@ if TYPE_CHECKING:
     Commands = _SubParsersAction[argparse.ArgumentParser]
 
 __all__ = [
+    "DEFAULT_PRESET",
     "add_calibration_argument",
     "add_command",
     "add_config_argument",
     "add_detector_arguments",
     "add_runtime_arguments",
+    "check_positive",
     "open_detector",
     "options_from",
     "sample_photo",
-    "warn_of_differences",
+    "warn_of_mismatch",
 ]
 
+DEFAULT_PRESET = "default"
 _DETECTOR_OPTIONS = ("min_face_size", "max_face_size", "scale_factor", "confidence")
+_DEVICES = ("cpu", "cuda", "auto")
 
 
 def add_command(
@@ -57,38 +59,62 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="read options from a JSON or TOML file; the other flags win over it",
+        help="read options from a JSON or TOML file; flags take precedence over it",
     )
 
 
-def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of ``DetectorOptions``."""
-    group = parser.add_argument_group("what to find")
-    default = DetectorOptions()
+def add_detector_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    presets: Mapping[str, str] = MappingProxyType({"": DEFAULT_PRESET}),
+    confidence: str | None = "lowest score of a face to report (default: 0)",
+) -> None:
+    """Add the flags of ``DetectorOptions``.
+
+    Args:
+        parser: of the command.
+        presets: the preset that the command uses when neither ``--preset`` nor ``--config`` is
+            given; for a command with several detectors one for each, by what the help calls it.
+        confidence: help of ``--confidence``; ``None`` for a command without that flag.
+    """
+    group = parser.add_argument_group("detection")
     group.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        help="a named set of options, in place of all detector options of --config",
+        help=f"named set of options; replaces all detector options of --config {_stated(presets)}",
     )
+
+    def stated(option: str) -> str:
+        return _stated({use: getattr(PRESETS[name], option) for use, name in presets.items()})
+
     group.add_argument(
         "--min-face-size",
         type=int,
         metavar="PIXELS",
-        help=f"side of the smallest face looked for (default: {default.min_face_size})",
+        help=f"side of the smallest face to find {stated('min_face_size')}",
     )
     group.add_argument(
-        "--max-face-size", type=int, metavar="PIXELS", help="side of the largest face looked for"
+        "--max-face-size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the largest face to find (default: no limit)",
     )
-    group.add_argument(
-        "--confidence", type=float, metavar="0..1", help="lowest score of a face that is reported"
-    )
+    if confidence is not None:
+        group.add_argument("--confidence", type=float, metavar="0..1", help=confidence)
     group.add_argument(
         "--scale-factor",
         type=float,
         metavar="RATIO",
-        help="ratio of two neighbouring levels of the image pyramid, 0.1..0.95"
-        f" (default: {default.scale_factor})",
+        help="size ratio of neighbouring levels of the image pyramid, 0.1..0.95"
+        f" {stated('scale_factor')}",
     )
+
+
+def _stated(values: Mapping[str, Any]) -> str:
+    """``(default: 20)``, or ``(default: 20 for images, 80 for the camera)``."""
+    if len(set(values.values())) == 1:
+        return f"(default: {next(iter(values.values()))})"
+    return f"(default: {', '.join(f'{value} for {use}' for use, value in values.items())})"
 
 
 def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
@@ -96,75 +122,100 @@ def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help="threshold of 'edge-mtcnn calibrate', in place of --confidence",
+        help="use the threshold of a file of 'edge-mtcnn calibrate' instead of --confidence",
     )
 
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``RuntimeOptions``."""
-    group = parser.add_argument_group("how to run")
+    group = parser.add_argument_group("runtime")
     group.add_argument(
         "--device",
-        help="cpu, cuda, auto, or names of ONNX Runtime execution providers with commas between",
+        help="cpu, cuda, auto, or comma-separated names of ONNX Runtime execution providers"
+        f" (default: {RuntimeOptions().device})",
     )
     group.add_argument(
-        "--threads", type=int, metavar="N", help="threads that share one image; all when left out"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="number of threads that work on one image (default: all)",
     )
 
 
-def options_from(args: argparse.Namespace) -> tuple[DetectorOptions, RuntimeOptions]:
-    """The options that the flags ask for, over those of ``--config``, over the defaults.
+def check_positive(args: argparse.Namespace, *names: str) -> None:
+    """Require numbers above 0 of the flags that are given.
+
+    Raises:
+        UsageError: naming the flag.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0; got {value:g}")
+
+
+def options_from(
+    args: argparse.Namespace, *, preset: str = DEFAULT_PRESET
+) -> tuple[DetectorOptions, RuntimeOptions]:
+    """The options of the command line: flags over ``--preset`` over ``--config`` over ``preset``.
+
+    Args:
+        args: parsed arguments of any command.
+        preset: the preset when neither ``--preset`` nor ``--config`` is given.
 
     Raises:
         OptionsError: a value is out of range, or the file cannot be read.
     """
     given = {name: value for name, value in vars(args).items() if value is not None}
-    detector, runtime = DetectorOptions(), RuntimeOptions()
+    detector, runtime = DetectorOptions.from_preset(preset), RuntimeOptions()
     if "config" in given:
         detector, runtime = load_options(given["config"])
     if "preset" in given:
         detector = DetectorOptions.from_preset(given["preset"])
-    changes = {name: given[name] for name in _DETECTOR_OPTIONS if name in given}
-    running: dict[str, Any] = {}
+    detector_changes = {name: given[name] for name in _DETECTOR_OPTIONS if name in given}
+    runtime_changes: dict[str, Any] = {}
     if "threads" in given:
-        running["threads"] = given["threads"]
+        runtime_changes["threads"] = given["threads"]
     if "device" in given:
         device = given["device"]
-        named = device in ("cpu", "cuda", "auto")
-        running["device"] = device if named else tuple(device.split(","))
-    return replace(detector, **changes), replace(runtime, **running)
+        runtime_changes["device"] = device if device in _DEVICES else tuple(device.split(","))
+    return replace(detector, **detector_changes), replace(runtime, **runtime_changes)
 
 
 def open_detector(
     options: DetectorOptions, runtime: RuntimeOptions, calibration: str | None
 ) -> FaceDetector:
-    """A detector; where the calibration was made with another one, a warning line says so.
+    """A detector, with the threshold of a calibration file where one is given.
+
+    A warning line says where the calibration was made with another detector.
 
     Raises:
         EdgeMTCNNError: as for ``FaceDetector``.
     """
+    from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
 
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        detector = FaceDetector(options, runtime, calibration=calibration)
-    for warning in warned:
-        complain(f"warning: {warning.message}")
+    if calibration is None:
+        return FaceDetector(options, runtime)
+    loaded = load_calibration(calibration)
+    detector = FaceDetector(loaded.applied_to(options), runtime)
+    warn_of_mismatch(loaded, detector)
     return detector
+
+
+def warn_of_mismatch(
+    calibration: Calibration,
+    detector: FaceDetector,
+    place: str = "here",
+    write: Callable[[str], object] = write_message,
+) -> None:
+    """Write a warning line where the calibration was made with another detector."""
+    info = detector.info()
+    mismatch = calibration.mismatch(info["options"], info["model_version"], place=place)
+    if mismatch is not None:
+        write(f"warning: {mismatch}")
 
 
 def sample_photo() -> Path:
     """The photo that comes with the package: in the wheel, or beside the package in a checkout."""
     return resource("samples") / "astronaut.jpg"
-
-
-def warn_of_differences(
-    calibration: Calibration,
-    detector: FaceDetector,
-    place: str = "here",
-    tell: Callable[[str], object] = complain,
-) -> None:
-    """A warning line for each difference to the detector that was calibrated."""
-    known = detector.info()
-    for text in calibration.differences(known["options"], known["model_version"]):
-        tell(f"warning: the threshold may not hold {place}: {text}")

@@ -1,11 +1,10 @@
-"""``edge-mtcnn calibrate``: the threshold for one's own camera and place, from labelled images."""
+"""``edge-mtcnn calibrate``: the threshold for the user's camera and place, from labelled images."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +16,13 @@ from edge_mtcnn.cli.arguments import (
     add_runtime_arguments,
     options_from,
 )
-from edge_mtcnn.cli.terminal import Progress, UsageError, complain, counted, shown, write_line
+from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments
+from edge_mtcnn.cli.outputs import output_file
+from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_line, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
-    from edge_mtcnn.thresholds import CalibrationResult, Evidence, Failure, LabelledImage
-
-__all__ = ["Watching", "add_annotation_arguments", "add_parser", "place_for", "run"]
+    from edge_mtcnn.thresholds import CalibrationResult, Evidence, LabelledImage
 
 _EXAMPLE = """\
 edge-mtcnn calibrate people/ empty_scenes/ --fpr 0.01 --report calibration.html
@@ -31,10 +30,10 @@ edge-mtcnn calibrate photos/ --labels labels.csv --recall 0.98
 edge-mtcnn calibrate photos/ --annotations annotations.json --output door.json"""
 
 _NOTES = """\
-The false-positive rate is per image: the share of images that show a face where there is none.
-labels.csv has the columns path,label and, for one face of the image, x,y,w,h; a label is face or
-nonface. The detections are kept beside the output in a journal, FILE.journal: after Ctrl-C the
-same command goes on where it stopped, and another --fpr or --recall needs no second run."""
+The false-positive rate is per image: the share of images with a detection where there is no face.
+labels.csv has the columns path,label and optionally x,y,w,h, the box of a face; the label is face
+or nonface. Detections are saved in a journal beside the output, FILE.journal: after Ctrl-C the same
+command continues where it stopped, and another --fpr or --recall needs no new detections."""
 
 _STATISTICS = ("count", "detected", "mean", "std", "min", "q25", "median", "q75", "max")
 _TITLES = {"q25": "25 %", "median": "50 %", "q75": "75 %"}
@@ -45,7 +44,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands,
         "calibrate",
-        "find the threshold for your own camera and place from labelled images",
+        "find the score threshold for your camera and place from labelled images",
         example=_EXAMPLE,
         notes=_NOTES,
     )
@@ -56,11 +55,11 @@ def add_parser(commands: Commands) -> None:
         "nonfaces",
         nargs="?",
         metavar="NONFACES_DIR",
-        help="folder of images without one; left out with --labels and --annotations, where the"
-        " first folder holds all images",
+        help="folder of images without a face; not with --labels and --annotations, for which the"
+        " first folder contains all images",
     )
     labels = parser.add_mutually_exclusive_group()
-    labels.add_argument("--labels", metavar="FILE.csv", help="labels of the images in one folder")
+    labels.add_argument("--labels", metavar="FILE.csv", help="labels of the images in FACES_DIR")
     labels.add_argument(
         "--annotations",
         metavar="PATH",
@@ -71,30 +70,31 @@ def add_parser(commands: Commands) -> None:
     target.add_argument(
         "--fpr",
         type=float,
+        default=0.01,
         metavar="RATE",
-        help="false-positive rate that is allowed, per image (default: 0.01)",
+        help="highest false-positive rate, per image (default: %(default)g)",
     )
     target.add_argument(
-        "--recall", type=float, metavar="RATE", help="share of the faces that must be kept"
+        "--recall", type=float, metavar="RATE", help="lowest share of the faces that are found"
     )
     parser.add_argument(
         "--promise",
         action="store_true",
-        help="the limit of the interval has to keep the rate, and not only these images",
+        help="apply the rate to the limit of its confidence interval, not only to these images",
     )
     parser.add_argument(
         "--interval",
         type=float,
         default=0.95,
         metavar="0..1",
-        help="confidence of the intervals (default: 0.95)",
+        help="level of the confidence intervals (default: %(default)g)",
     )
     parser.add_argument(
         "--output",
         default="calibration.json",
         metavar="FILE",
-        help="the calibration that the detector and other commands read"
-        " (default: calibration.json)",
+        help="calibration file to write, for --calibration of other commands"
+        " (default: %(default)s)",
     )
     parser.add_argument(
         "--report", metavar="FILE.html", help="write a report with plots (needs the extra 'plots')"
@@ -102,33 +102,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--date",
         metavar="TEXT",
-        help="kept in the output; without it, equal images give equal files",
+        help="text to record in the output; omitted by default so that output is reproducible",
     )
     add_config_argument(parser)
-    add_detector_arguments(parser)
+    add_detector_arguments(parser, confidence=None)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
-
-
-def add_annotation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add how annotations are read and matched."""
-    parser.add_argument(
-        "--format",
-        choices=("wider", "coco", "yolo"),
-        help="of the annotations; by their name when left out",
-    )
-    parser.add_argument(
-        "--category",
-        metavar="NAME",
-        help="category of COCO or class number of YOLO that the faces are, where there are several",
-    )
-    parser.add_argument(
-        "--iou",
-        type=float,
-        default=0.5,
-        metavar="0..1",
-        help="least overlap of a detection with an annotated face (default: 0.5)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -139,9 +118,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_mtcnn.thresholds.report import write_report
 
     options, runtime = options_from(args)
-    if args.confidence is not None:
-        raise UsageError("calibrate looks for the threshold itself; give --fpr or --recall instead")
-    target = Target("fpr", 0.01 if args.fpr is None else args.fpr, args.promise)
+    target = Target("fpr", args.fpr, args.promise)
     if args.recall is not None:
         target = Target("recall", args.recall, args.promise)
     if args.report is not None:
@@ -150,12 +127,12 @@ def run(args: argparse.Namespace) -> int:
         images = _images(args)
         inputs = [image.path for image in images]
         inputs += [Path(path) for path in (args.labels, args.annotations) if path]
-        output = place_for("--output", args.output, inputs)
-        report = args.report and place_for("--report", args.report, [*inputs, output])
-        journal = place_for("the journal", f"{output}.journal", inputs)
+        output = output_file("--output", args.output, inputs)
+        report = args.report and output_file("--report", args.report, [*inputs, output])
+        journal = output_file("the journal", f"{output}.journal", inputs)
         with (
             FaceDetector(replace(options, confidence=0.0), runtime) as detector,
-            Watching(images, journal) as (listener, notify),
+            MeasuringProgress(images, journal) as (listener, notify),
         ):
             result = calibrate(
                 detector,
@@ -176,11 +153,11 @@ def run(args: argparse.Namespace) -> int:
     for line in _lines(result):
         write_line(line)
     for warning in result.choice.warnings:
-        complain(f"warning: {warning}")
-    complain(f"written: {', '.join(shown(path) for path in (output, report) if path)}")
+        write_message(f"warning: {warning}")
+    write_message(f"written: {', '.join(printable(path) for path in (output, report) if path)}")
     failures = len(result.measurements.failures)
     if failures:
-        complain(f"{failures} of {counted(len(images), 'image')} failed and are left out")
+        write_message(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
     return 1 if failures else 0
 
 
@@ -203,59 +180,6 @@ def _images(args: argparse.Namespace) -> list[LabelledImage]:
     return from_folders(args.folder, args.nonfaces)
 
 
-def place_for(flag: str, target: str, inputs: Sequence[Path]) -> Path:
-    """Where a file can be written.
-
-    Raises:
-        UsageError: its folder is missing, it is a folder itself, or one of the inputs.
-    """
-    place = Path(target)
-    if not place.parent.is_dir():
-        raise UsageError(f"{flag} {target}: there is no folder {place.parent}")
-    if place.is_dir():
-        raise UsageError(f"{flag} {target} is a folder; name a file")
-    if os.path.realpath(place) in {os.path.realpath(path) for path in inputs}:
-        raise UsageError(f"{flag} {target} is one of the inputs; name another file")
-    return place
-
-
-class Watching:
-    """Progress and complaints while images are measured, and what to do after Ctrl-C."""
-
-    def __init__(self, images: Sequence[LabelledImage], journal: Path | None) -> None:
-        self._total = len(images)
-        self._done = 0
-        self._journal = journal
-        self._progress = Progress(len(images), "image")
-
-    def __enter__(
-        self,
-    ) -> tuple[Callable[[LabelledImage, Failure | None], None], Callable[[str], None]]:
-        return self._heard, self._told
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._progress.close()
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            keep = (
-                f"; {shown(self._journal)} keeps them: the same command goes on from there"
-                if self._journal
-                else ""
-            )
-            complain(f"interrupted after {self._done} of {counted(self._total, 'image')}{keep}")
-
-    def _heard(self, _image: LabelledImage, failure: Failure | None) -> None:
-        self._done += 1
-        if failure is not None:
-            with self._progress.writing():
-                where = "" if failure.name in failure.reason else f"{shown(failure.name)}: "
-                complain(f"error: {where}{shown(failure.reason)}")
-        self._progress.step()
-
-    def _told(self, text: str) -> None:
-        with self._progress.writing():
-            complain(shown(text))
-
-
 def _lines(result: CalibrationResult) -> Iterator[str]:
     from edge_mtcnn.thresholds.scores import curve, reliability, summary
 
@@ -271,12 +195,12 @@ def _lines(result: CalibrationResult) -> Iterator[str]:
     yield "highest non-faces"
     yield from map(_evidence, result.highest_nonfaces)
     if not result.highest_nonfaces:
-        yield "  nothing was detected in any"
+        yield "  no detections"
     yield ""
-    trust, lines = reliability(scores), curve(scores)
+    calibrated, curves = reliability(scores), curve(scores)
     yield (
-        f"area under ROC {lines.area:.4f}, average precision {lines.average_precision:.4f},"
-        f" Brier {trust.brier:.4f}, ECE {trust.ece:.4f}"
+        f"area under ROC {curves.area:.4f}, average precision {curves.average_precision:.4f},"
+        f" Brier {calibrated.brier:.4f}, ECE {calibrated.ece:.4f}"
     )
     yield f"threshold {result.threshold:.7g} for {result.target}"
     yield f"  false-positive rate {result.choice.false_positive_rate}"
@@ -285,7 +209,7 @@ def _lines(result: CalibrationResult) -> Iterator[str]:
 
 def _evidence(found: Evidence) -> str:
     score = "     none" if math.isnan(found.score) else f"{found.score:9.7f}"
-    return f"  {score}  {shown(found.image.name)}"
+    return f"  {score}  {printable(found.image.name)}"
 
 
 def _cell(value: float) -> str:

@@ -1,12 +1,10 @@
-"""``edge-mtcnn detect``: find faces in photos, report them, and draw or cut them out."""
+"""``edge-mtcnn detect``: find faces in photos, report them, draw them and cut them out."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +19,10 @@ from edge_mtcnn.cli.arguments import (
     options_from,
     sample_photo,
 )
-from edge_mtcnn.cli.outputs import JsonLines, face_entry, outside, picture_folder, unique_names
-from edge_mtcnn.cli.terminal import (
-    Progress,
-    complain,
-    counted,
-    native_messages_muted,
-    shown,
-    write_line,
-)
-from edge_mtcnn.errors import ImageError
+from edge_mtcnn.cli.inputs import add_path_arguments, no_images
+from edge_mtcnn.cli.outputs import JsonLines, outside, picture_folder, unique_names
+from edge_mtcnn.cli.terminal import Progress, plural, printable, write_line, write_message
+from edge_mtcnn.types import faces_entry
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -43,13 +35,11 @@ edge-mtcnn detect holiday/ --recursive --json faces.jsonl
 edge-mtcnn detect 'cam*/*.jpg' --min-face-size 60 --json - | jq .faces"""
 
 _NOTES = """\
-Boxes are x, y, width, height in pixels of the upright image, best face first. With --json FILE
-the lines gather in FILE.part, which becomes FILE at the end; after Ctrl-C, too, FILE then holds
-what was done. Pictures that are already in the folders of --annotate and --crops are replaced."""
+Boxes are x, y, width, height in pixels of the upright image, best face first. With --json FILE the
+lines are written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures
+that already exist in the folders of --annotate and --crops are replaced."""
 
 _BOXES_PER_LINE = 8
-# What can be wrong with one input and leaves the others alone.
-_FAILURES = (ImageError, OSError, MemoryError)
 
 
 def add_parser(commands: Commands) -> None:
@@ -57,33 +47,26 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands,
         "detect",
-        "find the faces in photos, folders of photos or the sample photo",
+        "find faces in photos, in folders of photos or in the sample photo",
         example=_EXAMPLE,
         notes=_NOTES,
     )
-    parser.add_argument(
-        "paths",
-        nargs="*",
-        metavar="PATH",
-        help="photo, folder or glob pattern; the packaged sample photo when left out",
-    )
-    parser.add_argument(
-        "-r", "--recursive", action="store_true", help="look in the folders of folders too"
-    )
+    add_path_arguments(parser)
     parser.add_argument(
         "--json",
         metavar="FILE",
-        help="write one JSON object per photo, a line each; - for standard output",
+        help="write one JSON object per photo and line; - for standard output",
     )
     parser.add_argument(
-        "--annotate", metavar="DIR", help="write each photo with its faces drawn into DIR"
+        "--annotate", metavar="DIR", help="write a copy of each photo with its faces marked to DIR"
     )
-    parser.add_argument("--crops", metavar="DIR", help="write each face as a PNG into DIR")
+    parser.add_argument("--crops", metavar="DIR", help="write each face as a PNG to DIR")
     parser.add_argument(
         "--crop-style",
         choices=("aligned", "margin"),
         default="aligned",
-        help="aligned: eyes level, 112x112, for recognition; margin: the box and a fifth around it",
+        help="aligned: eyes level, 112x112, for recognition; margin: the box and a fifth around it"
+        " (default: %(default)s)",
     )
     add_config_argument(parser)
     add_detector_arguments(parser)
@@ -93,67 +76,45 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect in all inputs; 1 when some of them failed."""
+    """Detect faces in all inputs; 1 when some of them failed."""
     from edge_mtcnn.files import find_images, folders_without_images
 
     detector_options, runtime_options = options_from(args)
     arguments = args.paths
     if not arguments:
         arguments = [str(sample_photo())]
-        complain(f"no path given, so here is the sample photo {arguments[0]}")
+        write_message(f"no path given, so the sample photo is used: {arguments[0]}")
     inputs = find_images(arguments, recursive=args.recursive)
     inputs = outside(filter(None, (args.annotate, args.crops)), arguments, inputs)
-    barren = folders_without_images(arguments, recursive=args.recursive)
+    empty_folders = folders_without_images(arguments, recursive=args.recursive)
     with open_detector(detector_options, runtime_options, args.calibration) as detector:
         pictures = _Pictures(args, arguments, inputs)
-        with native_messages_muted(), _Report(args.json, [*inputs, *barren]) as report:
-            for folder in barren:
+        with _Report(args.json, [*inputs, *empty_folders]) as report:
+            for folder in empty_folders:
                 report.failed(folder, no_images(folder, recursive=args.recursive))
             _detect_all(detector, inputs, pictures, report)
     return 1 if report.failures else 0
 
 
-def no_images(folder: Path, *, recursive: bool) -> ImageError:
-    """What is wrong with a folder that gives no image; shared with ``bench`` and ``tune``."""
-    deeper = "" if recursive else "; --recursive looks in the folders there too"
-    return ImageError(f"{folder}: no image files in this folder{deeper}")
-
-
 def _detect_all(
     detector: FaceDetector, inputs: Sequence[Path], pictures: _Pictures, report: _Report
 ) -> None:
-    def detect_one(index: int, image_of: Callable[[], ImageArray]) -> None:
-        try:
-            image = image_of()
-            faces = detector.detect(image)
-            pictures.write(index, image, faces)
-        except _FAILURES as error:
-            report.failed(inputs[index], error)
-        else:
-            report.found(inputs[index], faces)
+    from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
 
-    with closing(_read_ahead(inputs)) as reads:
-        for index, image_of in enumerate(reads):
-            detect_one(index, image_of)
-
-
-def _read_ahead(paths: Sequence[Path]) -> Generator[Callable[[], ImageArray]]:
-    """For each path a call that gives its image or raises; the next is read meanwhile."""
-    from edge_mtcnn.images.decoding import read_image
-
-    reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
-    try:
-        reads: deque[Future[ImageArray]] = deque()
-        for index in range(len(paths)):
-            wanted = paths[index + len(reads) : index + 2]
-            reads.extend(reader.submit(read_image, path) for path in wanted)
-            yield reads.popleft().result
-    finally:
-        reader.shutdown(wait=False, cancel_futures=True)
+    with closing(read_ahead(inputs)) as reads:
+        for index, (path, read) in enumerate(zip(inputs, reads, strict=True)):
+            try:
+                image = read()
+                faces = detector.detect(image)
+                pictures.write(index, image, faces)
+            except IMAGE_FAILURES as error:  # noqa: PERF203 - the others are still searched
+                report.failed(path, error)
+            else:
+                report.found(path, faces)
 
 
 class _Pictures:
-    """The pictures that were asked for: photos with faces drawn, and cut-out faces."""
+    """The pictures to write: photos with marked faces, and faces cut out."""
 
     def __init__(
         self, args: argparse.Namespace, arguments: Sequence[str], inputs: Sequence[Path]
@@ -165,7 +126,7 @@ class _Pictures:
         self._stems = unique_names(arguments, inputs, stems=True) if self._crops else []
 
     def write(self, index: int, image: ImageArray, faces: Faces) -> None:
-        """Write the pictures of one input, each whole or not at all."""
+        """Write the pictures of one input, each completely or not at all."""
         if self._marked:
             from edge_mtcnn.images.drawing import draw_faces
 
@@ -173,7 +134,7 @@ class _Pictures:
         if self._crops and len(faces):
             stem = self._crops / self._stems[index]
             for number, crop in enumerate(self._cut(image, faces), start=1):
-                if crop.size:  # else the box lies wholly beside the photo
+                if crop.size:  # else the box is completely outside the photo
                     _save(stem.with_name(f"{stem.name}_face{number}.png"), crop)
 
 
@@ -195,12 +156,12 @@ def _save(path: Path, image: ImageArray) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, image)
-    except OSError as error:  # of the photo's own folder, or of a temporary file
+    except OSError as error:  # it may name a folder or a temporary file instead of the picture
         raise OSError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 class _Report:
-    """What is said of each input, and the summary at the end, also of an interrupted run."""
+    """A report for each input, and a summary at the end, also of an interrupted run."""
 
     def __init__(self, json: str | None, inputs: Sequence[Path]) -> None:
         self._json = JsonLines(json, inputs) if json else None
@@ -219,23 +180,22 @@ class _Report:
         if self._json is not None:
             self._json.close()
         if kind is None:
-            complain(self._summary())
+            write_message(self._summary())
         elif issubclass(kind, KeyboardInterrupt):
             done = self._images + self.failures
-            complain(f"interrupted after {done} of {self._total}: {self._summary()}")
+            write_message(f"interrupted after {done} of {self._total}: {self._summary()}")
 
     def found(self, path: Path, faces: Faces) -> None:
-        """Report the faces of one image, none included."""
+        """Report the faces of one image, which may be none."""
         self._images += 1
         self._faces += len(faces)
         height, width = faces.image_size
         if self._json is not None:
-            entry = {"path": str(path), "width": width, "height": height}
             with self._progress.writing():
-                self._json.write({**entry, "faces": [face_entry(face) for face in faces]})
+                self._json.write({"path": str(path), **faces_entry(faces)})
         else:
             with self._progress.writing():
-                write_line(f"{shown(path)}: {width}x{height}, {_told(faces)}")
+                write_line(f"{printable(path)}: {width}x{height}, {_faces_text(faces)}")
         self._progress.step()
 
     def failed(self, path: Path, error: BaseException) -> None:
@@ -246,28 +206,28 @@ class _Report:
             with self._progress.writing():
                 self._json.write({"path": str(path), "error": reason})
         else:
-            where = "" if str(path) in reason else f"{shown(path)}: "
+            where = "" if str(path) in reason else f"{printable(path)}: "
             with self._progress.writing():
-                complain(f"error: {where}{shown(reason)}")
+                write_message(f"error: {where}{printable(reason)}")
         self._progress.step()
 
     def _summary(self) -> str:
         seconds = time.perf_counter() - self._started
         rate = (self._images + self.failures) / max(seconds, 1e-9)
         return (
-            f"{counted(self._images, 'image')}, {counted(self._faces, 'face')},"
+            f"{plural(self._images, 'image')}, {plural(self._faces, 'face')},"
             f" {self.failures} failed, {rate:.1f} images/s"
         )
 
 
-def _told(faces: Faces) -> str:
-    """The faces of one image in a few words, best first."""
+def _faces_text(faces: Faces) -> str:
+    """The faces of one image for people, best first."""
     if not len(faces):
         return "no faces"
-    told = []
+    texts = []
     for face in faces[:_BOXES_PER_LINE]:
         x, y, width, height = face.to_dict()["box"]
-        told.append(f"{width}x{height} at ({x}, {y}) {face.score:.4f}")
-    more = len(faces) - len(told)
-    rest = f"; {more} more (--json tells all)" if more else ""
-    return f"{counted(len(faces), 'face')}: {'; '.join(told)}{rest}"
+        texts.append(f"{width}x{height} at ({x}, {y}) {face.score:.4f}")
+    more = len(faces) - len(texts)
+    rest = f"; {more} more (--json lists all)" if more else ""
+    return f"{plural(len(faces), 'face')}: {'; '.join(texts)}{rest}"

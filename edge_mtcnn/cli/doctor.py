@@ -1,4 +1,4 @@
-"""``edge-mtcnn doctor``: what is installed, what it runs on, and whether it works."""
+"""``edge-mtcnn doctor``: check what is installed, what it runs on, and whether it works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
     sample_photo,
 )
-from edge_mtcnn.cli.terminal import counted, write_line
+from edge_mtcnn.cli.terminal import plural, write_line
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -31,9 +31,9 @@ def add_parser(commands: Commands) -> None:
         "doctor",
         "check the installation: packages, machine, model files and one detection",
         example="edge-mtcnn doctor\nedge-mtcnn doctor --device cuda --json > report.json",
-        notes="The exit code is 1 when a problem was found; a warning alone leaves it 0.",
+        notes="The exit code is 1 when a problem was found, and 0 when there are only warnings.",
     )
-    parser.add_argument("--json", action="store_true", help="write one JSON object instead")
+    parser.add_argument("--json", action="store_true", help="write one JSON object instead of text")
     add_config_argument(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
@@ -65,8 +65,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  {finding.advice}"
     problems = sum(finding.level == "problem" for finding in report.findings)
     warnings = len(report.findings) - problems
-    told = counted(problems, "problem") if problems else "no problem"
-    yield f"{told} found" + (f", {counted(warnings, 'warning')}" if warnings else "")
+    found = plural(problems, "problem") if problems else "no problem"
+    yield f"{found} found" + (f", {plural(warnings, 'warning')}" if warnings else "")
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
@@ -114,20 +114,20 @@ def _memory(machine: Machine) -> str | None:
 
 
 def _test_rows(test: SelfTest) -> list[tuple[str, str]]:
-    told = test.told
+    values = test.told
     if test.error is not None:
         return [("failed", test.error)]
-    faces = told["faces"]
+    faces = values["faces"]
     where = "; ".join("{2}x{3} at ({0}, {1})".format(*face["box"]) for face in faces)
     return [
         ("face", f"{'as expected' if test.passed else 'not as expected'}: {where or 'none'}"),
-        ("load", f"{told['load_ms']:.0f} ms"),
-        ("detect", f"{told['median_ms']:.1f} ms, the first time {told['first_ms']:.1f} ms"),
-        ("runs on", _running(told["runs"])),
+        ("load", f"{values['load_ms']:.0f} ms"),
+        ("detect", f"{values['median_ms']:.1f} ms, the first time {values['first_ms']:.1f} ms"),
+        ("runs on", _running(values["runs"])),
     ]
 
 
 def _running(info: dict[str, Any]) -> str:
-    """What ``FaceDetector.info`` says, for people."""
+    """``FaceDetector.info`` for people."""
     providers = ", ".join(info["providers"])
-    return f"{providers}; {counted(info['threads'], 'thread')}, form {info['form']}"
+    return f"{providers}; {plural(info['threads'], 'thread')}, form {info['form']}"

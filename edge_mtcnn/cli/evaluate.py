@@ -16,10 +16,11 @@ from edge_mtcnn.cli.arguments import (
     add_detector_arguments,
     add_runtime_arguments,
     options_from,
-    warn_of_differences,
+    warn_of_mismatch,
 )
-from edge_mtcnn.cli.calibrate import Watching, add_annotation_arguments, place_for
-from edge_mtcnn.cli.terminal import UsageError, complain, counted, write_line
+from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments
+from edge_mtcnn.cli.outputs import output_file
+from edge_mtcnn.cli.terminal import UsageError, plural, write_line, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -31,10 +32,10 @@ edge-mtcnn evaluate annotations.json photos/ --json result.json --plot curves.pn
 edge-mtcnn evaluate labels/ photos/ --format yolo --confidence 0.99"""
 
 _NOTES = """\
-Average precision follows WIDER FACE's own evaluation: overlap of 0.5, faces marked invalid or
-crowd count neither way. Landmark errors are fractions of the distance between the eyes.
---confidence or --calibration sets the threshold of the line "at the threshold"; all other figures
-use every detection."""
+Average precision follows the evaluation of WIDER FACE: overlap of 0.5, and faces marked invalid or
+crowd are ignored. Landmark errors are fractions of the distance between the eyes. --confidence or
+--calibration sets the threshold of the line "at the threshold"; all other figures use every
+detection."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -64,11 +65,13 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--journal",
         metavar="FILE",
-        help="keep the detections there; an interrupted run goes on from it",
+        help="file that saves the detections, so that an interrupted run can continue",
     )
     add_calibration_argument(parser)
     add_config_argument(parser)
-    add_detector_arguments(parser)
+    add_detector_arguments(
+        parser, confidence='threshold of the line "at the threshold" (default: 0)'
+    )
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         )
         inputs = [*(image.path for image in images), Path(args.annotations)]
         places = {
-            flag: place_for(f"--{flag}", target, inputs)
+            flag: output_file(f"--{flag}", target, inputs)
             for flag, target in (
                 ("json", args.json),
                 ("plot", args.plot),
@@ -106,10 +109,10 @@ def run(args: argparse.Namespace) -> int:
         }
         with (
             FaceDetector(replace(options, confidence=0.0), runtime) as detector,
-            Watching(images, places.get("journal")) as (listener, notify),
+            MeasuringProgress(images, places.get("journal")) as (listener, notify),
         ):
             if calibration is not None:
-                warn_of_differences(calibration, detector, tell=notify)
+                warn_of_mismatch(calibration, detector, write=notify)
             result = evaluate(
                 detector,
                 images,
@@ -121,23 +124,23 @@ def run(args: argparse.Namespace) -> int:
             )
     except AnnotationError as error:
         raise UsageError(str(error)) from None
-    told = json.dumps(result.to_dict(), indent=2)
+    document = json.dumps(result.to_dict(), indent=2)
     if "json" in places:
-        write_whole(places["json"], f"{told}\n".encode("ascii"))
+        write_whole(places["json"], f"{document}\n".encode("ascii"))
     if "plot" in places:
         write_curves(result, places["plot"])
-    for line in [told] if args.json == "-" else _lines(result):
+    for line in [document] if args.json == "-" else _lines(result):
         write_line(line)
     failures = len(result.measurements.failures)
     if failures:
-        complain(f"{failures} of {counted(len(images), 'image')} failed and are left out")
+        write_message(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
     return 1 if failures else 0
 
 
 def _lines(result: Evaluation) -> Iterator[str]:
-    images = counted(len(result.measurements.done), "image")
+    images = plural(len(result.measurements.done), "image")
     ignored = f", {result.ignored} ignored" if result.ignored else ""
-    yield f"{images}, {counted(result.faces, 'annotated face')}{ignored}"
+    yield f"{images}, {plural(result.faces, 'annotated face')}{ignored}"
     yield ""
     yield f"average precision at IoU {result.iou:g}  {result.average_precision:.4f}"
     yield ""
@@ -149,13 +152,11 @@ def _lines(result: Evaluation) -> Iterator[str]:
     if landmarks is not None:
         yield ""
         yield (
-            f"landmark error of {counted(landmarks.faces, 'face')}: mean {landmarks.mean:.2%},"
+            f"landmark error of {plural(landmarks.faces, 'face')}: mean {landmarks.mean:.2%},"
             f" median {landmarks.median:.2%}, above 10 %: {landmarks.failures:.2%}"
         )
         if landmarks.exchanged:
-            yield (
-                "  the annotations call the person's own left left; left and right were exchanged"
-            )
+            yield ("  the annotations use the person's own left and right; the two were exchanged")
 
 
 def _row(title: str, point: OperatingPoint) -> str:

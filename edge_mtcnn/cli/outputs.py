@@ -1,7 +1,7 @@
-"""Where a command writes: JSON Lines that appear whole, and names of pictures that never collide.
+"""Files that a command writes: complete JSON Lines, and pictures whose names never collide.
 
-A JSON Lines file grows as ``NAME.part`` beside its place and is moved there when the command ends,
-also by Ctrl-C: what is in the place then are whole lines, one for each input that was done.
+A JSON Lines file is written as ``NAME.part`` and renamed to ``NAME`` when the command ends, also
+after Ctrl-C. It then holds complete lines, one for each input that was processed.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.cli.terminal import UsageError, write_line
-from edge_mtcnn.types import face_entry
 
-__all__ = ["JsonLines", "face_entry", "outside", "picture_folder", "unique_names"]
+__all__ = ["JsonLines", "output_file", "outside", "picture_folder", "unique_names"]
 
-# Pictures keep these types; from any other file a PNG is made.
+# Pictures of these types keep their type; for any other type a PNG is written.
 _KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class JsonLines:
-    """A JSON Lines output: a file, standard output for ``-``, or a pipe or device by its path.
+    """A JSON Lines output: a file, a pipe or device, or standard output.
 
     Args:
-        target: path or ``-``.
+        target: path, or ``-`` for standard output.
         inputs: files that must not be overwritten.
 
     Raises:
-        UsageError: the file cannot be made there, or is one of the inputs.
+        UsageError: the file cannot be created, or is one of the inputs.
     """
 
     def __init__(self, target: str, inputs: Iterable[Path] = ()) -> None:
@@ -56,7 +55,7 @@ class JsonLines:
             raise UsageError(f"cannot write --json {target}: {error.strerror}") from None
 
     def close(self) -> None:
-        """Move the file to its place."""
+        """Rename the complete file to its name."""
         if self._stream is None:
             return
         try:
@@ -66,10 +65,10 @@ class JsonLines:
                 self._part.replace(self._place)
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Write one object as one line and pass it on at once.
+        """Write one object as one line and flush it.
 
         Raises:
-            OSError: the file cannot grow; it keeps the lines before this one.
+            OSError: the line cannot be written; the file keeps the lines before it.
         """
         line = json.dumps(entry, separators=(", ", ": "))
         if self._stream is None:
@@ -78,7 +77,7 @@ class JsonLines:
         whole = self._stream.tell() if self._part is not None else 0
         rest = line.encode("ascii") + b"\n"
         try:
-            while rest:  # a disk that is nearly full takes a part
+            while rest:  # a disk that is nearly full writes only a part
                 rest = rest[self._stream.write(rest) :]
         except BrokenPipeError:
             raise
@@ -90,7 +89,7 @@ class JsonLines:
 
 
 def _is_regular(path: Path) -> bool:
-    """Whether a file is there or can be made there, as opposed to a pipe, a device or a folder."""
+    """Whether the path is a file or does not exist, as opposed to a pipe, a device or a folder."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
@@ -98,10 +97,11 @@ def _is_regular(path: Path) -> bool:
 
 
 def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:
-    """Make a folder for pictures.
+    """Create a folder for pictures.
 
     Raises:
-        UsageError: it cannot be made or written into, or holds inputs, which could be overwritten.
+        UsageError: it cannot be created or written to, or it contains inputs that could be
+            overwritten.
     """
     real = os.path.realpath(folder)
     for path in inputs:
@@ -113,14 +113,30 @@ def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make the folder {flag} {folder}: {error.strerror}") from None
+        raise UsageError(f"cannot create the folder {flag} {folder}: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write into the folder {flag} {folder}: permission denied")
     return Path(folder)
 
 
+def output_file(flag: str, target: str, inputs: Sequence[Path]) -> Path:
+    """The path of a file that can be written.
+
+    Raises:
+        UsageError: its folder is missing, it is itself a folder, or it is one of the inputs.
+    """
+    place = Path(target)
+    if not place.parent.is_dir():
+        raise UsageError(f"{flag} {target}: there is no folder {place.parent}")
+    if place.is_dir():
+        raise UsageError(f"{flag} {target} is a folder; name a file")
+    if os.path.realpath(place) in {os.path.realpath(path) for path in inputs}:
+        raise UsageError(f"{flag} {target} is one of the inputs; name another file")
+    return place
+
+
 def outside(folders: Iterable[str], arguments: Sequence[str], inputs: Sequence[Path]) -> list[Path]:
-    """The inputs without the pictures of an earlier run, when those lie within the inputs."""
+    """The inputs without the pictures that an earlier run wrote into a subfolder of the inputs."""
     roots = [os.path.realpath(_folder_of(text)) for text in arguments]
     own = [
         real + os.sep
@@ -133,15 +149,15 @@ def outside(folders: Iterable[str], arguments: Sequence[str], inputs: Sequence[P
 def unique_names(
     arguments: Sequence[str], inputs: Sequence[Path], *, stems: bool = False
 ) -> list[Path]:
-    """For each input a relative path for its picture, all different.
+    """A relative path for the picture of each input, all different.
 
-    The folders are those of the inputs, below the deepest folder that all arguments share; so
-    files of the same name in different folders stay apart.
+    Paths keep the folders below the deepest folder that all arguments share, so files of the same
+    name in different folders do not collide: ``a/x.jpg`` and ``b/x.jpg`` stay as they are.
 
     Args:
-        arguments: what the inputs were found from.
+        arguments: paths of the command line, from which the inputs were found.
         inputs: the files.
-        stems: leave the suffixes out, and be different without them.
+        stems: return paths without suffixes, which are still all different.
     """
     base = _shared_folder(arguments)
     taken: set[str] = set()

@@ -1,4 +1,4 @@
-"""``edge-mtcnn serve``: a local service and page over a detector and, with a source, a watcher."""
+"""``edge-mtcnn serve``: an HTTP service and web page for a detector and a watched camera."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import (
+    DEFAULT_PRESET,
     add_calibration_argument,
     add_command,
     add_config_argument,
@@ -21,10 +22,15 @@ from edge_mtcnn.cli.arguments import (
     add_runtime_arguments,
     open_detector,
     options_from,
-    warn_of_differences,
+    warn_of_mismatch,
 )
-from edge_mtcnn.cli.terminal import UsageError, complain
-from edge_mtcnn.cli.watch_arguments import add_presence_arguments, quieten_opencv, watching_from
+from edge_mtcnn.cli.terminal import UsageError, write_message
+from edge_mtcnn.cli.watch_arguments import (
+    WATCH_PRESET,
+    add_presence_arguments,
+    quieten_opencv,
+    watch_options_from,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -39,20 +45,20 @@ curl --data-binary @team.jpg http://127.0.0.1:8080/detect
 curl --no-buffer http://127.0.0.1:8080/events"""
 
 _NOTES = """\
-Without SOURCE it only searches images that are sent to /detect. The page at / shows who is here;
-/openapi.json describes the rest. --confidence or --calibration holds for /detect, and for persons
-before the camera as in watch, preset kiosk unless told. It listens on this machine only; --host
-opens it to others, who then need the token. No picture leaves the service unless --stream asks for
-it."""
+Without SOURCE the service only searches images sent to /detect. The page at / shows who is present;
+/openapi.json describes all routes. Options of detection apply to /detect and to the camera, for
+which preset kiosk is the default. The service listens on this machine only; --host makes it
+available to others, who then need the token. Pictures of the camera are sent only with --stream."""
 
 _PACKAGES = ("starlette", "uvicorn", "prometheus_client")
 _SWITCH_SECONDS = 0.0005
-"""How long a thread at work may keep the others from theirs. Answering a request takes the
-interpreter's lock again after each call of the system, and Python's own 5 ms would add up."""
+"""Longest time that a thread holds the interpreter's lock while others wait for it. Answering a
+request needs the lock again after each system call, so Python's default of 5 ms would add up."""
 _LARGE_BYTES = 4 * 2**20
-"""Images and bodies of this size go back to the system when they are freed. glibc would learn from
-the first of them to keep such memory, 50 MB under load; frames of a camera stay below."""
+"""Size from which on the memory of images and bodies returns to the system when it is freed. By
+default glibc keeps such memory, 50 MB under load. Frames of a camera are smaller."""
 _KEPT_BYTES = 32 * 2**20
+"""Memory that glibc may keep at the end of its heap."""
 _SOURCE_VARIABLE = "EDGE_MTCNN_SOURCE"
 _TOKEN_VARIABLE = "EDGE_MTCNN_TOKEN"
 
@@ -62,7 +68,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands,
         "serve",
-        "offer a local service and page: faces in images, who is before the camera",
+        "run an HTTP service and web page for detection and camera events",
         example=_EXAMPLE,
         notes=_NOTES,
     )
@@ -71,47 +77,52 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         default=os.environ.get(_SOURCE_VARIABLE) or None,
         metavar="SOURCE",
-        help="camera, file, address or pipeline, as for watch; or"
-        f" {_SOURCE_VARIABLE} in the environment, where no other user reads a password",
+        help="camera, file, address or pipeline, as for watch; an address with a password is better"
+        f" given as {_SOURCE_VARIABLE} in the environment, which other users cannot read",
     )
     parser.add_argument(
-        "--stream", action="store_true", help="offer the camera's picture at /stream"
+        "--stream", action="store_true", help="serve the picture of the camera at /stream"
     )
     group = parser.add_argument_group("access")
     group.add_argument(
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to listen at; any but this machine's own needs a token (default: 127.0.0.1)",
+        help="address to listen at; other than loopback it needs a token (default: %(default)s)",
     )
     group.add_argument(
-        "--port", type=int, default=8080, help="0 for any that is free (default: 8080)"
+        "--port",
+        type=int,
+        default=8080,
+        metavar="N",
+        help="port to listen at; 0 for any free port (default: %(default)s)",
     )
     group.add_argument(
         "--token-file",
         metavar="FILE",
-        help=f"file with the token that clients must send; or {_TOKEN_VARIABLE} in the environment",
+        help="file of the token that clients must send; or set it in the environment as"
+        f" {_TOKEN_VARIABLE}",
     )
     group.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="name under which clients may call the service, such as kiosk.local; may be repeated",
+        help="host name that clients may use for the service, such as kiosk.local; repeatable",
     )
     group.add_argument(
         "--allow-origin",
         action="append",
         default=[],
         metavar="URL",
-        help="origin of a web page that may use the service, http://HOST:PORT; may be repeated",
+        help="origin of a web page that may use the service, http://HOST:PORT; repeatable",
     )
     group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-body",
         type=float,
         metavar="MB",
-        help="largest image file that is taken (default: 16)",
+        help="largest image file that is accepted (default: 16)",
     )
     group.add_argument(
         "--max-pixels", type=int, metavar="N", help="most pixels of an image (default: 25000000)"
@@ -120,14 +131,22 @@ def add_parser(commands: Commands) -> None:
         "--detect-seconds",
         type=float,
         metavar="SECONDS",
-        help="longest time to decode and search one image; 503 after it (default: 10)",
+        help="time limit for decoding and searching one image; 503 after it (default: 10)",
     )
     group.add_argument(
-        "--workers", type=int, metavar="N", help="images searched at the same time (default: 1)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of images searched at the same time (default: 1)",
     )
     add_presence_arguments(parser)
     add_config_argument(parser)
-    add_detector_arguments(parser)
+    add_detector_arguments(
+        parser,
+        presets={"/detect": DEFAULT_PRESET, "the camera": WATCH_PRESET},
+        confidence="lowest score of a face to report, for the camera the mean of a person's recent"
+        " detections (default: 0 for /detect, 0.9 for the camera)",
+    )
     add_calibration_argument(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
@@ -137,9 +156,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        raise UsageError(
-            f"serve needs {', '.join(missing)}: install them with pip install 'edge-mtcnn[serve]'"
-        )
+        raise UsageError(f"serve needs {', '.join(missing)}: run pip install 'edge-mtcnn[serve]'")
     quieten_opencv()
     from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
@@ -147,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_mtcnn.video import WatchOptions
 
     calibration = None if args.calibration is None else load_calibration(args.calibration)
-    watch_options, watch_runtime, presence = watching_from(args, calibration)
+    watch_options, watch_runtime, presence = watch_options_from(args, calibration)
     options = _serve_options(args)
     _log_to_stderr()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -159,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
         if args.source is not None:
             watch_detector = stack.enter_context(FaceDetector(watch_options, watch_runtime))
             if calibration is not None:
-                warn_of_differences(calibration, watch_detector, "before the camera")
+                warn_of_mismatch(calibration, watch_detector, "for the camera")
         service = Service(
             detector,
             options,
@@ -167,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
             watch_detector=watch_detector,
             watch=WatchOptions(presence=presence),
         )
-        complain(f"serving at {address_of(listener)} until Ctrl-C")
+        write_message(f"serving at {address_of(listener)} until Ctrl-C")
         ServiceServer(service).run(sockets=[listener])
     return 0
 
@@ -194,7 +211,7 @@ def _serve_options(args: argparse.Namespace) -> ServeOptions:
 
 
 def _token(file: str | None) -> str | None:
-    """From a file or the environment: a command line can be read by every user of a machine."""
+    """The token, not from the command line, because every user of a machine can read that."""
     if file is None:
         return os.environ.get(_TOKEN_VARIABLE) or None
     try:
@@ -217,7 +234,7 @@ def _listen(options: ServeOptions) -> socket.socket:
 
 
 def _return_large_memory() -> None:
-    """Have glibc map large pieces of memory, not keep them; other C libraries do as they do."""
+    """Make glibc return large pieces of memory to the system; other C libraries are left alone."""
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
@@ -227,7 +244,10 @@ def _return_large_memory() -> None:
 
 
 def _log_to_stderr() -> None:
-    """Warnings and errors, a line each; the journal adds the time. What clients do is no news."""
+    """Log warnings and errors, one line each, but not the mistakes of clients.
+
+    The journal of systemd adds the time.
+    """
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s"
     )

@@ -1,4 +1,4 @@
-"""``edge-mtcnn tune``: find the settings that are fastest on this device, and write them down."""
+"""``edge-mtcnn tune``: find the fastest settings of this device, and write them into a file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from edge_mtcnn.cli.arguments import (
     add_command,
     add_config_argument,
     add_detector_arguments,
+    check_positive,
     options_from,
 )
-from edge_mtcnn.cli.bench import add_image_arguments, check_positive, read_images
-from edge_mtcnn.cli.terminal import UsageError, complain, shown, write_line
+from edge_mtcnn.cli.inputs import add_path_arguments, read_images
+from edge_mtcnn.cli.terminal import UsageError, printable, write_line, write_message
 from edge_mtcnn.options import DetectorOptions
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ edge-mtcnn tune frames/ --preset kiosk --max-threads 3 --output kiosk.json
 edge-mtcnn detect holiday/ --config kiosk.json"""
 
 _NOTES = """\
-Without a path, the sample photo is used; images as they will come give better settings. The file
-holds the runtime options, and the detector options where they are not the defaults; every command
-reads it by --config, and Python code by FaceDetector(config=FILE)."""
+Images like those of your application lead to better settings than the sample photo. The file
+contains the runtime options, and the detector options if they are not the defaults. Every command
+reads it with --config, and Python code with FaceDetector(config=FILE)."""
 
 _OUTPUT = "edge-mtcnn.json"
 
@@ -42,40 +43,48 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands,
         "tune",
-        "find the fastest settings on this device and write them into a file",
+        "find the fastest settings for this device and write them to a file",
         example=_EXAMPLE,
         notes=_NOTES,
     )
-    add_image_arguments(parser)
+    add_path_arguments(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",
         default=_OUTPUT,
-        help=f"where to write the settings, .json or .toml (default: {_OUTPUT})",
+        help="file to write, .json or .toml (default: %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=3.0, help="of detecting for each value tried (default: 3)"
+        "--seconds",
+        type=float,
+        default=3.0,
+        metavar="S",
+        help="detection time for each value, in seconds (default: %(default)g)",
     )
-    parser.add_argument("--json", action="store_true", help="write what was tried as JSON instead")
+    parser.add_argument("--json", action="store_true", help="write one JSON object instead of text")
     add_config_argument(parser)
     add_detector_arguments(parser)
-    group = parser.add_argument_group("how to run")
+    group = parser.add_argument_group("runtime")
     group.add_argument(
         "--device",
         default="auto",
-        help="cpu, cuda or names of execution providers; cpu and cuda are both tried when left out",
+        help="cpu, cuda, comma-separated names of ONNX Runtime execution providers, or auto to try"
+        " cpu and cuda (default: %(default)s)",
     )
     group.add_argument(
-        "--max-threads", type=int, metavar="N", help="leave the other cores to other work"
+        "--max-threads", type=int, metavar="N", help="most threads to try (default: all)"
     )
     group.add_argument(
-        "--max-memory", type=float, metavar="MB", help="take the fastest that needs less memory"
+        "--max-memory",
+        type=float,
+        metavar="MB",
+        help="choose the fastest setting that needs less memory (default: no limit)",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Try the settings and write the file; 1 when some images could not be read."""
+    """Tune and write the file; 1 when some images could not be read."""
     from edge_mtcnn.options import save_options
     from edge_mtcnn.speed.tuning import tune
 
@@ -83,13 +92,19 @@ def run(args: argparse.Namespace) -> int:
     options, runtime = options_from(args)
     output = Path(args.output)
     if output.suffix not in (".json", ".toml"):
-        raise UsageError(f"--output must end in .json or .toml; got {shown(output.name)!r}")
+        raise UsageError(f"--output must end in .json or .toml; got {printable(output.name)!r}")
     if output.suffix == ".toml" and sys.version_info < (3, 11):
-        raise UsageError("Python 3.10 cannot read a .toml file again; let --output end in .json")
+        raise UsageError(
+            "Python 3.10 cannot read .toml files; choose an --output that ends in .json"
+        )
     if not output.parent.is_dir():
-        raise UsageError(f"there is no folder {shown(output.parent)} for --output")
+        raise UsageError(
+            f"--output {printable(output)}: there is no folder {printable(output.parent)}"
+        )
     if not os.access(output.parent, os.W_OK):
-        raise UsageError(f"cannot write into the folder {shown(output.parent)} of --output")
+        raise UsageError(
+            f"--output {printable(output)}: cannot write to the folder {printable(output.parent)}"
+        )
     images, failures = read_images(args)
     tuning = tune(
         [image.pixels for image in images],
@@ -98,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.seconds,
         max_threads=args.max_threads,
         max_memory_mb=args.max_memory,
-        report=lambda line: complain(f"trying {line}"),
+        report=lambda line: write_message(f"trying {line}"),
     )
     changed = options if options != DetectorOptions() else None
     save_options(output, detector=changed, runtime=tuning.runtime)
@@ -106,8 +121,8 @@ def run(args: argparse.Namespace) -> int:
         write_line(line)
     over = [trial for trial in tuning.trials if trial.chosen and trial.error is not None]
     if over:
-        complain(f"warning: nothing tried fits: the setting chosen {over[0].error}")
-    complain(f"written: {shown(output)}; use it by --config {shown(output)}")
+        write_message(f"warning: no setting fits: the chosen one {over[0].error}")
+    write_message(f"written: {printable(output)}; use it with --config {printable(output)}")
     return 1 if failures else 0
 
 

@@ -1,4 +1,4 @@
-"""``edge-mtcnn watch``: tell who stands before a camera, in a video or a stream, since when."""
+"""``edge-mtcnn watch``: report who is in front of a camera or in a video, and since when."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from edge_mtcnn.cli.arguments import (
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
-    warn_of_differences,
+    warn_of_mismatch,
 )
-from edge_mtcnn.cli.terminal import UsageError, complain, counted, shown
-from edge_mtcnn.cli.watch_arguments import add_presence_arguments, quieten_opencv, watching_from
+from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_message
+from edge_mtcnn.cli.watch_arguments import (
+    WATCH_PRESET,
+    add_presence_arguments,
+    quieten_opencv,
+    watch_options_from,
+)
 from edge_mtcnn.cli.watch_output import EventLines, LiveLine, Recording, Window
 
 if TYPE_CHECKING:
@@ -32,12 +37,11 @@ edge-mtcnn watch 0 --region 0.25,0,0.75,1 --min-height 120 --json - | jq .event"
 
 _NOTES = """\
 SOURCE is the number of a camera, a /dev path, a video file, an rtsp:// or http:// address, a
-GStreamer pipeline that ends in appsink, or picamera2. A camera or stream that is lost is opened
-again until it is back. Preset kiosk unless --preset or --config say otherwise. The mean score of a
-person's latest sights must reach --confidence (0.9 when left out) or the threshold of
---calibration, for which 'calibrate' wants the same preset. With --json FILE events are added to
-FILE as they come. No picture is kept unless --annotate asks for it. Ctrl-C ends the watch: the
-events until then are told, and the video of --annotate is complete."""
+GStreamer pipeline that ends in appsink, or picamera2. A camera or stream that is lost is reopened
+until it is back. The preset is kiosk unless --preset or --config is given; the threshold of
+--calibration holds if 'calibrate' ran with the same preset. With --json FILE events are appended to
+FILE as they happen. No picture is saved without --annotate. Ctrl-C stops watching: the last events
+are still reported, and the video of --annotate is complete."""
 
 _POLL_SECONDS = 0.1
 
@@ -47,7 +51,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands,
         "watch",
-        "tell who is before a camera or in a video, since when",
+        "report who is in front of a camera or in a video, and since when",
         example=_EXAMPLE,
         notes=_NOTES,
     )
@@ -57,22 +61,28 @@ def add_parser(commands: Commands) -> None:
         metavar="FILE",
         nargs="?",
         const="-",
-        help="write each event as one line of JSON, to standard output or at the end of FILE",
+        help="write each event as one line of JSON, to standard output or appended to FILE",
     )
     parser.add_argument(
         "--annotate", metavar="FILE.mp4", help="write the video with boxes and persons drawn in"
     )
-    parser.add_argument("--show", action="store_true", help="show it in a window; q closes it")
     parser.add_argument(
-        "--fast", action="store_true", help="read a file as fast as possible, every frame of it"
+        "--show", action="store_true", help="show the video in a window; q closes it"
     )
     parser.add_argument(
-        "--budget-ms", type=float, metavar="MS", help="time that a frame may take on average"
+        "--fast", action="store_true", help="process every frame of a file, as fast as possible"
     )
-    parser.add_argument("--seconds", type=float, metavar="S", help="stop after so many seconds")
+    parser.add_argument(
+        "--budget-ms", type=float, metavar="MS", help="highest average time per frame, milliseconds"
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="stop after this time, seconds")
     add_presence_arguments(parser)
     add_config_argument(parser)
-    add_detector_arguments(parser)
+    add_detector_arguments(
+        parser,
+        presets={"": WATCH_PRESET},
+        confidence="lowest mean score of a person's recent detections (default: 0.9)",
+    )
     add_calibration_argument(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
@@ -80,15 +90,16 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the end of the video, a failure, or Ctrl-C; 1 when the source failed for good."""
-    # A lost source is an event.
-    logging.getLogger("edge_mtcnn.video.source.source").setLevel(logging.ERROR)
     quieten_opencv()
     from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.video import FaceWatcher
+    from edge_mtcnn.video.source.source import LOGGER
+
+    logging.getLogger(LOGGER).setLevel(logging.ERROR)  # a lost source is shown as an event
 
     calibration = None if args.calibration is None else load_calibration(args.calibration)
-    detector_options, runtime_options, presence = watching_from(args, calibration)
+    detector_options, runtime_options, presence = watch_options_from(args, calibration)
     if args.seconds is not None and not args.seconds > 0:
         raise UsageError(f"--seconds must be above 0; got {args.seconds:g}")
     options = _watch_options(args, presence)
@@ -101,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         live = stack.enter_context(LiveLine())
         detector = stack.enter_context(FaceDetector(detector_options, runtime_options))
         if calibration is not None:
-            warn_of_differences(calibration, detector, "before the camera")
+            warn_of_mismatch(calibration, detector, "for the camera")
         watcher = FaceWatcher(
             args.source,
             detector,
@@ -118,11 +129,11 @@ def run(args: argparse.Namespace) -> int:
             live.clear()
             watcher.close()
             lines.write_all(iter(lambda: reader.get(0), None))
-            complain(summary.text())
+            write_message(summary.text())
     if watcher.failure is not None:
-        complain(f"error: {shown(str(watcher.failure))}")
+        write_message(f"error: {printable(str(watcher.failure))}")
     elif watcher.callback_errors:
-        complain("error: frames could not be written; see above")
+        write_message("error: frames could not be written; see above")
     return 1 if watcher.failure is not None or watcher.callback_errors else 0
 
 
@@ -135,7 +146,7 @@ def _follow(
     window: Window | None,
     recording: Recording | None,
 ) -> None:
-    """Tell what happens until the watcher or its time ends."""
+    """Write events until the watcher or its time ends."""
     until = None if args.seconds is None else time.monotonic() + args.seconds
     while not reader.closed and (until is None or time.monotonic() < until):
         event = reader.get(0.01 if window is not None else _POLL_SECONDS)
@@ -160,7 +171,7 @@ def _watch_options(args: argparse.Namespace, presence: PresenceOptions) -> Watch
 
 
 class _Summary:
-    """The last line: how much was watched."""
+    """The last line: how many frames were watched."""
 
     def __init__(self, watcher: FaceWatcher) -> None:
         self._watcher = watcher
@@ -169,8 +180,8 @@ class _Summary:
     def text(self) -> str:
         last = self._watcher.snapshot
         seconds = max(time.monotonic() - self._started, 1e-9)
-        untracked = f", {counted(last.untracked, 'face')} not followed" if last.untracked else ""
+        untracked = f", {plural(last.untracked, 'face')} not followed" if last.untracked else ""
         return (
-            f"{counted(last.frames, 'frame')} in {seconds:.1f} s ({last.frames / seconds:.1f} per"
-            f" second), {last.dropped} dropped, {counted(last.reconnects, 'reconnect')}{untracked}"
+            f"{plural(last.frames, 'frame')} in {seconds:.1f} s ({last.frames / seconds:.1f} per"
+            f" second), {last.dropped} dropped, {plural(last.reconnects, 'reconnect')}{untracked}"
         )

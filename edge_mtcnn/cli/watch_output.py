@@ -1,4 +1,4 @@
-"""What ``watch`` writes to: event lines, the live line of a terminal, a video file, a window."""
+"""Outputs of ``watch``: event lines, the status line of a terminal, a video file, a window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from edge_mtcnn.cli.terminal import UsageError, shown, write_line
+from edge_mtcnn.cli.terminal import UsageError, printable, write_line
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,14 +23,14 @@ __all__ = ["EventLines", "LiveLine", "Recording", "Window"]
 
 _REFRESH_SECONDS = 0.2
 _CONTAINERS = {".mp4": "mp4v", ".avi": "MJPG"}
-"""Suffixes of the videos that OpenCV writes everywhere, and their codecs."""
+"""Suffixes of videos that every build of OpenCV can write, and their codecs."""
 _USUAL_FPS = 25.0
 _LONGEST_STILL = 2.0
-"""Seconds for which a frame is repeated at most where the source paused."""
+"""Longest time for which a frame is repeated while the source pauses, seconds."""
 
 
 class _Output:
-    """Something that is closed at the end."""
+    """An output that is closed at the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -39,14 +39,14 @@ class _Output:
         self.close()
 
     def close(self) -> None:
-        """Complete it."""
+        """Complete the output."""
 
 
 class EventLines(_Output):
-    """Events as lines: JSON into a file or standard output, else text on standard output.
+    """Events as lines: text on standard output, or JSON in a file or on standard output.
 
     Args:
-        target: ``None`` for text, ``-`` for JSON on standard output, or a file that grows.
+        target: ``None`` for text, ``-`` for JSON on standard output, or a file to append to.
         source: as the user named it; it must not be overwritten.
 
     Raises:
@@ -64,12 +64,12 @@ class EventLines(_Output):
                 raise UsageError(f"cannot write --json {target}: {error.strerror}") from None
 
     def write_all(self, events: Iterable[Event]) -> None:
-        """Write events, each passed on at once."""
+        """Write events and flush each of them."""
         for event in events:
             if self._is_json:
                 write_line(json.dumps(event.to_dict()), self._file)
             else:
-                write_line(_told(event))
+                write_line(_event_text(event))
 
     def close(self) -> None:
         """Close the file."""
@@ -77,8 +77,8 @@ class EventLines(_Output):
             self._file.close()
 
 
-def _told(event: Event) -> str:
-    """An event in words."""
+def _event_text(event: Event) -> str:
+    """An event for people."""
     values: dict[str, Any] = event.to_dict()
     clock = time.strftime("%H:%M:%S", time.localtime(event.wall_time))
     name = values["event"]
@@ -87,14 +87,14 @@ def _told(event: Event) -> str:
         text = f"person {values['person']} is here, {x2 - x1:.0f}x{y2 - y1:.0f} at"
         text += f" ({x1:.0f}, {y1:.0f}), score {values['score']:.3f}"
     elif name == "FaceLeft":
-        why = {"gone": "", "unknown": " (unknown since)", "stopped": " (the watch ended)"}
+        why = {"gone": "", "unknown": " (unknown since)", "stopped": " (watching stopped)"}
         text = f"person {values['person']} left after {values['dwell_seconds']:.1f} s"
         text += why[values["reason"]]
     elif name == "PersonChanged":
         person = values["person"]
-        text = "no one is selected" if person is None else f"person {person} is selected"
+        text = "no person is selected" if person is None else f"person {person} is selected"
     elif name == "SourceLost":
-        text = f"source lost: {shown(values['reason'])}"
+        text = f"source lost: {printable(values['reason'])}"
     elif name == "SourceBack":
         text = f"source back after {values['lost_seconds']:.1f} s"
     elif name == "ViewBlocked":
@@ -105,7 +105,7 @@ def _told(event: Event) -> str:
 
 
 class LiveLine(_Output):
-    """One line on standard error that tells how it goes, where that is a terminal."""
+    """Status line on standard error, if that is a terminal."""
 
     def __init__(self) -> None:
         self._active = sys.stderr.isatty()
@@ -113,7 +113,7 @@ class LiveLine(_Output):
         self._shown = False
 
     def show(self, snapshot: Snapshot) -> None:
-        """Renew the line, at most a few times a second."""
+        """Update the line, at most a few times a second."""
         now = time.monotonic()
         if not self._active or (self._shown and now < self._next):
             return
@@ -124,30 +124,30 @@ class LiveLine(_Output):
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the line away, for others to be written."""
+        """Remove the line, so that other lines can be written."""
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._shown = False
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self.clear()
 
 
 def live_text(snapshot: Snapshot) -> str:
-    """What the live line tells."""
+    """The text of the status line."""
     parts: list[str] = [snapshot.state]
     if snapshot.state == "lost" and snapshot.source_error:
-        parts.append(shown(snapshot.source_error))
+        parts.append(printable(snapshot.source_error))
     elif snapshot.state == "blind":
         parts.append(str(snapshot.blind_reason))
     elif snapshot.state == "watching":
-        told = [
+        persons = [
             f"{'*' if person.selected else ''}{person.id} for {person.dwell_seconds:.0f} s"
             for person in snapshot.persons
         ]
-        parts.append(f"persons {', '.join(told)}" if told else "nobody")
+        parts.append(f"persons {', '.join(persons)}" if persons else "nobody")
     parts += [f"{snapshot.fps:.1f} fps", f"{snapshot.latency_ms:.1f} ms"]
     if snapshot.dropped:
         parts.append(f"{snapshot.dropped} dropped")
@@ -157,26 +157,26 @@ def live_text(snapshot: Snapshot) -> str:
 def _terminal_width() -> int:
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        return max(20, columns) if columns else 80  # 0: it does not know
+        return max(20, columns) if columns else 80  # 0: unknown
     except (OSError, ValueError):
         return 80
 
 
 class Recording(_Output):
-    """The annotated video. It grows beside its place and is moved there when it is complete.
+    """The annotated video, written as ``NAME.part.mp4`` and renamed when it is complete.
 
-    Frames are repeated or left out so that it plays at the pace of the source. When the size of
-    the frames changes, later ones are fitted into the first size.
+    Frames are repeated or skipped so that the video plays at the speed of the source. When the size
+    of the frames changes, later frames are scaled to fit into the first size.
 
     Args:
-        target: file, ``.mp4`` or ``.avi``; replaced when it exists.
+        target: file, ``.mp4`` or ``.avi``; an existing file is replaced.
         source: as the user named it.
 
     Attributes:
-        failure: why nothing more is written.
+        failure: why no more frames are written.
 
     Raises:
-        UsageError: another suffix, no such folder, not to be written, or it is the source itself.
+        UsageError: the suffix is another one, the file cannot be written, or it is the source.
     """
 
     def __init__(self, target: str, source: str) -> None:
@@ -198,7 +198,7 @@ class Recording(_Output):
         self._closed = False
 
     def add(self, frame: Frame, snapshot: Snapshot) -> None:
-        """Add a frame with what is known after it; called in the watching thread."""
+        """Add a frame and the state after it; called in the watching thread."""
         from edge_mtcnn.video.overlay import draw_snapshot
 
         if self._writer is None and not self._closed:
@@ -216,7 +216,7 @@ class Recording(_Output):
                 self._writer.write(picture)
 
     def close(self) -> None:
-        """Complete the video and move it to its place; without any frame there is none."""
+        """Complete the video and rename it; without a frame there is no video."""
         self._closed = True
         if self._writer is None:
             return
@@ -242,7 +242,7 @@ class Recording(_Output):
 
 
 def _fitted(picture: ImageArray, size: tuple[int, int]) -> ImageArray:
-    """The picture in a frame of this width and height, with black bars where it is narrower."""
+    """The picture scaled to fit into this width and height, with black bars to fill them."""
     import cv2
 
     width, height = size
@@ -263,7 +263,7 @@ def _fitted(picture: ImageArray, size: tuple[int, int]) -> ImageArray:
 
 
 class Window(_Output):
-    """The newest frame in a window, where there is a display and OpenCV has windows.
+    """A window with the newest frame; needs a display, and an OpenCV with windows.
 
     Raises:
         UsageError: one of them is missing; the message says which.
@@ -273,20 +273,20 @@ class Window(_Output):
         if sys.platform == "linux" and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
-            raise UsageError("--show needs a display, and there is none here; see --annotate")
+            raise UsageError("--show needs a display, and there is none; use --annotate instead")
         self._cv2: Any = importlib.import_module("cv2")
-        self._title = shown(title)
+        self._title = printable(title)
         self._last: object = None
         try:
             self._cv2.namedWindow(self._title, self._cv2.WINDOW_NORMAL)
         except self._cv2.error:
             raise UsageError(
-                "--show needs an OpenCV with windows: opencv-python in place of"
-                " opencv-python-headless; see --annotate"
+                "--show needs an OpenCV with windows: install opencv-python instead of"
+                " opencv-python-headless, or use --annotate"
             ) from None
 
     def show(self, newest: tuple[Frame, Snapshot] | None) -> bool:
-        """Show a frame; whether the user wants more."""
+        """Show a frame; ``False`` when the user closes the window."""
         from edge_mtcnn.video.overlay import draw_snapshot
 
         if newest is not None and newest is not self._last:

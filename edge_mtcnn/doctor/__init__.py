@@ -1,7 +1,7 @@
-"""Is this installation well? Versions, packages, machine, model files and one detection.
+"""Checks the installation: versions, packages, machine, model files and one detection.
 
-``examine`` gathers everything in one ``Report``; nothing that is broken ends it. A feature: it
-uses the detector from outside, in a process of its own.
+``examine`` collects everything in one ``Report``, whatever is broken: the detection runs in a new
+process.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["Finding", "Machine", "ModelCheck", "Package", "Report", "SelfTest", 
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """One file of the models against the manifest.
+    """One model file, compared with the manifest.
 
     Attributes:
         file: its name.
-        state: ``ok``, ``missing`` or ``altered`` (truncated and unreadable included).
-        reason: what is wrong, empty when nothing is.
+        state: ``ok``, ``missing`` or ``altered``, which includes truncated and unreadable.
+        reason: what is wrong; empty when nothing is.
     """
 
     file: str
@@ -42,19 +42,19 @@ class ModelCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that ``edge-mtcnn doctor`` tells.
+    """Everything that ``edge-mtcnn doctor`` reports.
 
     Attributes:
-        versions: of edge-mtcnn, Python, NumPy, OpenCV, ONNX Runtime; ``None`` where it cannot be
-            loaded.
-        runtimes: distributions that bring ONNX Runtime.
-        opencvs: distributions that bring OpenCV.
-        machine: what it runs on.
-        model_folder: where the models are.
-        model_version: their version, ``None`` when the manifest cannot be read.
-        models: each file of the models.
+        versions: versions of edge-mtcnn, Python, NumPy, OpenCV and ONNX Runtime; ``None`` for one
+            that cannot be loaded.
+        runtimes: installed distributions of ONNX Runtime.
+        opencvs: installed distributions of OpenCV.
+        machine: the machine it runs on.
+        model_folder: folder of the models.
+        model_version: their version; ``None`` when the manifest cannot be read.
+        models: a check of each model file.
         self_test: one detection in the sample photo.
-        findings: what is wrong.
+        findings: problems and warnings.
     """
 
     versions: dict[str, str | None]
@@ -69,20 +69,23 @@ class Report:
 
     @property
     def well(self) -> bool:
-        """Whether no problem was found; warnings do not count."""
+        """Whether there is no problem; warnings do not count."""
         return not any(finding.level == "problem" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, ``well`` included."""
+        """Everything as plain values, including ``well``."""
         return {"well": self.well, **asdict(self)}
 
 
 def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
-    """Look at everything.
+    """Check everything.
+
+        for finding in examine(photo).findings:
+            print(finding.level, finding.what, finding.advice)
 
     Args:
         photo: the sample photo of the package.
-        runtime: how to run the self-test, and whose models to check.
+        runtime: how to run the self-test, with the models to check.
     """
     runtime = RuntimeOptions() if runtime is None else runtime
     machine = read_machine()
@@ -91,7 +94,7 @@ def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
     folder = default_folder() if runtime.models is None else Path(runtime.models)
     model_version, models, model_findings = _check_models(folder)
     test = run_self_test(photo, runtime)
-    # What was found above is not told twice in the words of the test that fails for it.
+    # A problem that was found above is not reported again by the test that fails because of it.
     known = {"MissingRuntimeError": not runtimes, "ModelFileError": bool(model_findings)}
     if not known.get(test.told.get("error_type", ""), False):
         found += self_test_findings(test)

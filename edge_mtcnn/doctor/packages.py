@@ -1,6 +1,6 @@
-"""Which distributions bring ONNX Runtime and OpenCV into this environment.
+"""The distributions of ONNX Runtime and OpenCV in this environment.
 
-Told by the metadata of what is installed, so that a broken package cannot end the look.
+Reads package metadata only, so a broken package cannot crash the check.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib.metadata import Distribution, distributions
 
 __all__ = ["Package", "providers_of"]
 
-_METADATA = ("METADATA", "PKG-INFO", "")  # of a wheel, of an old installation in its two forms
+_METADATA = ("METADATA", "PKG-INFO", "")  # of a wheel, and two older forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Package:
     Attributes:
         name: its name, lower case with hyphens.
         version: its version.
-        from_index: whether the wheel is of the portable kind (``manylinux``) that the Python
-            package index takes; board makers' own wheels are not. ``None`` when unknown.
+        from_index: whether the wheel is portable (``manylinux``), as the Python package index
+            requires; wheels of board makers are not. ``None`` when unknown.
     """
 
     name: str
@@ -38,12 +38,12 @@ def providers_of(module: str, path: Iterable[str] | None = None) -> tuple[Packag
 
     Args:
         module: name of the import package, such as ``cv2``.
-        path: folders to look in, ``sys.path`` when left out.
+        path: folders to look in; ``sys.path`` by default.
     """
     found: dict[str, Package] = {}
     listed = distributions() if path is None else distributions(path=list(path))
     for distribution in listed:
-        if not any(map(distribution.read_text, _METADATA)):  # what a broken removal leaves
+        if not any(map(distribution.read_text, _METADATA)):  # left by a broken removal
             continue
         name = distribution.metadata["Name"].lower().replace("_", "-")
         # The first on the path is the one that is imported.

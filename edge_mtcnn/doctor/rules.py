@@ -1,4 +1,4 @@
-"""Combinations of packages, machine and settings that are known to fail, and what to do then."""
+"""Combinations of packages, machine and settings that are known to fail, with advice."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _INSTALL_ONE = (
     " 'edge-mtcnn[gpu]' (NVIDIA cards), or on a Jetson the onnxruntime-gpu wheel for its JetPack"
 )
 
-# What a failed self-test says, and what then helps.
+# Patterns in the error of a self-test, and the advice for each.
 _SIGNS = (
     ("SIGILL", "install another version of ONNX Runtime; this one was built for newer processors"),
     (r"libGL|libgthread", "pip uninstall opencv-python; pip install opencv-python-headless"),
     (r"numpy.*(1\.x|multiarray|_ARRAY_API)", "pip install 'numpy<2', or a newer ONNX Runtime"),
     ("did not start|available", "check driver and device, or use --device auto"),
-    ("no answer", "free the processor and try again with --threads 1"),
+    ("no answer", "stop other programs and try again with --threads 1"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong.
+    """A problem or a warning.
 
     Attributes:
-        level: ``problem`` for what does not work or will fail, ``warning`` for what works now and
-            surprises later.
+        level: ``problem`` for what does not work or will fail; ``warning`` for what works now but
+            may fail later.
         what: what is wrong.
         advice: what to do.
     """
@@ -47,12 +47,12 @@ class Finding:
 def findings(
     machine: Machine, runtimes: Sequence[Package], opencvs: Sequence[Package]
 ) -> list[Finding]:
-    """What is wrong with this combination, before anything of it is loaded."""
+    """What is wrong with this combination; the packages are not loaded."""
     return [*_architecture(machine), *_runtimes(machine, runtimes), *_opencvs(opencvs)]
 
 
 def self_test_findings(test: SelfTest) -> list[Finding]:
-    """What the self-test shows to be wrong."""
+    """What is wrong according to the self-test."""
     if test.passed:
         return []
     if test.error is None:
@@ -60,12 +60,13 @@ def self_test_findings(test: SelfTest) -> list[Finding]:
         return [
             Finding(
                 "problem",
-                f"the self-test found {count} face(s), and not just the one in the sample photo",
-                "try --device cpu; if it stays, report it with the output of doctor --json",
+                f"the self-test found {count} face(s) instead of the one face in the sample photo",
+                "try --device cpu; if that does not help, report it with the output of doctor"
+                " --json",
             )
         ]
     fitting = (advice for sign, advice in _SIGNS if re.search(sign, test.error, re.IGNORECASE))
-    advice = next(fitting, "mend what the message names")
+    advice = next(fitting, "fix what the message says")
     return [Finding("problem", f"the self-test failed: {test.error}", advice)]
 
 
@@ -88,7 +89,7 @@ def _runtimes(machine: Machine, runtimes: Sequence[Package]) -> Iterator[Finding
         if version == (1, 21, 0) and "Raspberry Pi 4" in (machine.board or ""):
             yield Finding(
                 "problem",
-                f"{package} ends with an illegal instruction on a Raspberry Pi 4",
+                f"{package} crashes with an illegal instruction on a Raspberry Pi 4",
                 f"pip install --upgrade '{package.name}!=1.21.0'",
             )
         if package.name == "onnxruntime-gpu" and machine.is_jetson and package.from_index:
@@ -102,7 +103,7 @@ def _runtimes(machine: Machine, runtimes: Sequence[Package]) -> Iterator[Finding
             yield Finding(
                 "warning",
                 f"{package} leaks memory in convolutions on Arm processors with SME",
-                "edge-mtcnn switches those kernels off for its own sessions; for others:"
+                "edge-mtcnn switches those kernels off in its own sessions; for other programs:"
                 f" pip install --upgrade '{package.name}>=1.27'",
             )
 
@@ -114,7 +115,7 @@ def _two_runtimes(machine: Machine, names: list[str]) -> Finding:
         "problem",
         f"{len(names)} distributions of ONNX Runtime overwrite each other's files:"
         f" {', '.join(names)}",
-        # Removing one takes files of the other along, so the one that stays is installed anew.
+        # Removing one also removes files of the other, so the one to keep is installed again.
         f"keep one, for example: pip uninstall {' '.join(names)}; then pip install {kept}",
     )
 

@@ -1,7 +1,7 @@
-"""One detection from import to face, told in JSON lines, step by step.
+"""The self-test: one detection from import to face, with each step reported as a line of JSON.
 
-Runs in a process of its own: a broken library may end that with a signal, and what was told before
-then says how far it came.
+It runs in a new process, which a broken library may crash. The lines written before then show how
+far it came.
 """
 
 from __future__ import annotations
@@ -17,30 +17,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge_mtcnn.board.new_process import run_in_new_process
 from edge_mtcnn.errors import EdgeMTCNNError
 from edge_mtcnn.options import RuntimeOptions
 
-__all__ = ["SelfTest", "run_self_test", "tell_self_test"]
+__all__ = ["SelfTest", "print_self_test", "run_self_test"]
 
-# The face in the sample photo, as the original program finds it: x1, y1, x2, y2.
+# The face in the sample photo as mtcnn 0.1 finds it: x1, y1, x2, y2.
 _EXPECTED_BOX = (179.0, 60.0, 267.0, 174.0)
 _SAME_FACE_IOU = 0.7
 _RUNS = 5
-_TIME_LIMIT_S = 180.0  # minutes on a slow board under load are worth waiting for; a hang is not
-# The new process looks for packages exactly where this one does.
-_PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; from edge_mtcnn.doctor.selftest import tell_self_test;"
-    " tell_self_test({photo!r}, {options!r})"
-)
+_TIME_LIMIT_S = 180.0  # a slow board under load may take minutes
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """How one detection went.
+    """The result of the self-test.
 
     Attributes:
-        told: values told on the way: versions, providers, times, what runs, faces.
-        error: why it did not come to its end, ``None`` when it did.
+        told: values reported by the steps: versions, providers, times, what runs, faces.
+        error: why it did not complete; ``None`` when it did.
     """
 
     told: dict[str, Any] = field(default_factory=dict)
@@ -48,36 +44,31 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether the one face of the photo was found where it is."""
+        """Whether the one face of the photo was found, in the right place."""
         return self.error is None and self.told.get("expected_face") is True
 
 
 def run_self_test(photo: Path, runtime: RuntimeOptions) -> SelfTest:
     """Detect in a photo in a new process of this interpreter."""
-    program = _PROGRAM.format(path=sys.path, photo=str(photo), options=runtime.to_dict())
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            text=True,
-            timeout=_TIME_LIMIT_S,
-            check=False,
+        done = run_in_new_process(
+            print_self_test, str(photo), runtime.to_dict(), timeout=_TIME_LIMIT_S
         )
     except subprocess.TimeoutExpired:
         return SelfTest(error=f"no answer within {_TIME_LIMIT_S:.0f} s")
     except OSError as error:
         return SelfTest(error=f"{sys.executable} does not start: {error}")
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for line in done.stdout.splitlines():
         if line.startswith("{"):
-            told.update(json.loads(line))
-    reason = told.pop("error", None)
+            values.update(json.loads(line))
+    reason = values.pop("error", None)
     if reason is None and done.returncode:
-        reason = _how_it_ended(done.returncode, done.stderr)
-    return SelfTest(told, reason)
+        reason = _error_text(done.returncode, done.stderr)
+    return SelfTest(values, reason)
 
 
-def _how_it_ended(code: int, output: str) -> str:
+def _error_text(code: int, output: str) -> str:
     last = (output.strip().splitlines() or [""])[-1]
     if code > 0:
         return last or f"exit code {code}"
@@ -88,21 +79,21 @@ def _how_it_ended(code: int, output: str) -> str:
     return f"the process was ended by {name}" + (f": {last}" if last else "")
 
 
-def tell_self_test(photo: str, options: Mapping[str, Any]) -> None:
-    """Detect in ``photo`` and tell each step on standard output; for the new process only."""
+def print_self_test(photo: str, options: Mapping[str, Any]) -> None:
+    """Detect in ``photo`` and print each step; for the new process only."""
     try:
         import cv2
 
-        _tell(opencv=cv2.__version__)
+        _print(opencv=cv2.__version__)
         from edge_mtcnn.runtime import sessions
 
-        _tell(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())
+        _print(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())
         from edge_mtcnn.detector import FaceDetector
         from edge_mtcnn.images.decoding import read_image
 
         started = time.perf_counter()
         with FaceDetector(runtime=RuntimeOptions.from_dict(options)) as detector:
-            _tell(load_ms=_ms_since(started), runs=detector.info())
+            _print(load_ms=_ms_since(started), runs=detector.info())
             image = read_image(Path(photo))
             times = []
             for _ in range(1 + _RUNS):
@@ -110,10 +101,10 @@ def tell_self_test(photo: str, options: Mapping[str, Any]) -> None:
                 faces = detector.detect(image)
                 times.append(_ms_since(started))
     except (EdgeMTCNNError, ImportError) as error:
-        _tell(error=str(error), error_type=type(error).__name__)
+        _print(error=str(error), error_type=type(error).__name__)
         return
     best = faces.best()
-    _tell(
+    _print(
         first_ms=times[0],
         median_ms=statistics.median(times[1:]),
         width=faces.image_size[1],
@@ -135,6 +126,6 @@ def _ms_since(start: float) -> float:
     return round(1000 * (time.perf_counter() - start), 2)
 
 
-def _tell(**values: Any) -> None:
+def _print(**values: Any) -> None:
     sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""Images as arrays: what callers pass in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
+"""Images as arrays: the caller's array in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
 
 An image that cannot be searched is an error here, so that it never becomes "no face" later. Inputs
-are never written to.
+are never modified.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ __all__ = ["as_rgb", "checked_array"]
 
 
 def as_rgb(image: Any, color: str = "rgb") -> ImageArray:
-    """The image as an RGB array, not copied when it is one already.
+    """The image as an RGB array; not copied when it already is one.
 
     Args:
         image: (H, W, 3) color, (H, W) or (H, W, 1) gray, or (H, W, 4) color and alpha, uint8, any
-            strides; or an object that turns into such an array, as a PIL image does. Alpha is
-            dropped, as OpenCV and PIL do: what lies under a transparent pixel counts.
-        color: order of the channels, ``"rgb"`` or ``"bgr"`` (what OpenCV reads); alpha comes last.
+            strides; or an object that converts to such an array, such as a PIL image. Alpha is
+            dropped, as OpenCV and PIL do: the color of a transparent pixel counts.
+        color: order of the channels, ``"rgb"`` or ``"bgr"`` (the order of OpenCV); alpha is last.
 
     Returns:
-        (H, W, 3) uint8 RGB, C-contiguous; ``image`` itself when it is that.
+        (H, W, 3) uint8 RGB, C-contiguous; ``image`` itself if possible.
 
     Raises:
-        ImageError: not such an image; the message says how to convert it.
+        ImageError: it is not such an image; the message says how to convert it.
         OptionsError: ``color`` is neither.
     """
     check_choice("color", color, ("rgb", "bgr"))
@@ -62,9 +62,9 @@ def _converted(pixels: ImageArray, code: int) -> ImageArray:
 
 
 def _as_array(image: Any) -> npt.NDArray[Any]:
-    """``image`` as an array; lists and other objects that are no images are refused."""
+    """``image`` as an array; lists and other objects that are not images are refused."""
     if isinstance(image, np.ndarray):
-        return np.asarray(image)  # a memory-mapped array has a `mode` too, see below
+        return np.asarray(image)  # before `mode` below, which a memory-mapped array has too
     if image is None:
         raise ImageError(
             "the image is None, which is what cv2.imread returns for a file that it cannot read"
@@ -73,23 +73,23 @@ def _as_array(image: Any) -> npt.NDArray[Any]:
         hint = "read the file with edge_mtcnn.read_image" if isinstance(image, str) else ""
         hint = hint or "convert it with np.asarray(image, dtype=np.uint8)"
         raise ImageError(f"an image must be a NumPy array; got {type(image).__name__}: {hint}")
-    # A palette or CMYK image of PIL turns into an array that looks like gray or alpha.
+    # A palette or CMYK image of PIL would convert to an array that looks like gray or alpha.
     mode = getattr(image, "mode", None)
     if isinstance(mode, str) and mode not in {"L", "RGB", "RGBA"}:
         raise ImageError(f"PIL image of mode {mode!r}: convert it with image.convert('RGB')")
     try:
         return np.asarray(image)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ImageError(f"{type(image).__name__} does not turn into an array: {error}") from None
+        raise ImageError(f"{type(image).__name__} does not convert to an array: {error}") from None
 
 
 def _checked(pixels: npt.NDArray[Any]) -> ImageArray:
-    """Require uint8 and the shape of one image."""
+    """Check that the array is uint8 and has the shape of one image."""
     shape = pixels.shape
     if pixels.ndim == 4:
         raise ImageError(
             f"an image must be (height, width, 3); got the shape {shape}, a batch:"
-            " pass its images one by one or as a list to detect_batch"
+            " pass its images one by one, or as a list to detect_batch"
         )
     if pixels.ndim not in {2, 3}:
         raise ImageError(f"an image must be (height, width, 3); got the shape {shape}")
@@ -110,7 +110,7 @@ def _checked(pixels: npt.NDArray[Any]) -> ImageArray:
 
 
 def _conversion(pixels: npt.NDArray[Any]) -> str:
-    """How to turn pixels of another type into uint8."""
+    """How to convert pixels of another type to uint8."""
     kind = pixels.dtype.kind
     if kind == "f":
         if np.isnan(pixels).any():

@@ -1,7 +1,8 @@
-"""What image decoders in C write to standard error, heard while they decode and kept away.
+"""Messages that image codecs write to standard error, captured while they decode.
 
-libjpeg and libpng write there directly, past OpenCV's log, and nowhere else does libjpeg tell that
-a picture is damaged. Imports nothing of this package.
+libjpeg and libpng write there directly, not to OpenCV's log, and libjpeg reports a damaged picture
+nowhere else. On Windows nothing is captured: messages then appear on standard error, which does no
+harm to results or standard output. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ __all__ = ["Heard", "listening"]
 
 @dataclass(slots=True)
 class Heard:
-    """What the codecs wrote during one decoding; ``alone`` when no other ran meanwhile."""
+    """Messages of one decoding; ``alone`` when no other decoding ran at the same time."""
 
     complaints: list[str]
     alone: bool
 
 
 class _CodecMessages:
-    """Listens to standard error while pictures are decoded.
+    """Redirects standard error to a file while pictures are decoded.
 
-    The codecs' lines and OpenCV's are kept; lines of others are passed on as soon as any decoding
-    ends. Where that cannot be done (standard error closed, Windows), pictures are decoded all the
-    same.
+    Lines of codecs are collected and lines of OpenCV dropped; all other lines are written to the
+    real standard error as soon as any decoding ends. Where standard error cannot be redirected
+    (closed, or on Windows), pictures are decoded without.
     """
 
     _OPENCV = re.compile(rb"\[ *[A-Z]+:\d+@|imdecode_\(")
@@ -50,7 +51,7 @@ class _CodecMessages:
 
     @contextmanager
     def listening(self, *, exclusive: bool) -> Iterator[Heard]:
-        """Collect what is written inside; ``exclusive`` waits until no other decoding runs."""
+        """Collect the messages of a decoding; ``exclusive`` waits until no other decoding runs."""
         heard = Heard([], alone=False)
         with self._changed:
             self._changed.wait_for(lambda: not self._exclusive)
@@ -83,7 +84,7 @@ class _CodecMessages:
                 self._changed.notify_all()
 
     def restore(self) -> None:
-        """Give standard error back."""
+        """Restore standard error."""
         if self._stderr >= 0:
             os.dup2(self._stderr, 2)
             os.close(self._stderr)
@@ -108,7 +109,7 @@ class _CodecMessages:
         self._stderr = stderr
 
     def _pass_on(self) -> None:
-        """Sort what was written since the last time."""
+        """Sort the lines written since the last call: collect, drop, or write to standard error."""
         if self._stderr < 0:
             return
         written = os.pread(self._file, os.fstat(self._file).st_size - self._read, self._read)
@@ -116,7 +117,7 @@ class _CodecMessages:
         of_opencv = False
         foreign = []
         for line in written.splitlines(keepends=True):
-            # A message of OpenCV may go on over lines that are empty or start with ">".
+            # A message of OpenCV may continue on lines that are empty or start with ">".
             of_opencv = bool(
                 self._OPENCV.match(line) or (of_opencv and (line[:1] == b">" or not line.strip()))
             )
@@ -132,19 +133,23 @@ _codecs = _CodecMessages()
 
 
 def listening(*, exclusive: bool) -> AbstractContextManager[Heard]:
-    """Hear what codecs say while a picture is decoded inside.
+    """Capture the messages of codecs while a picture is decoded.
+
+        with listening(exclusive=False) as heard:
+            pixels = cv2.imdecode(data, flags)
+        print(heard.complaints)
 
     Args:
-        exclusive: wait until no other thread decodes, so that all that is heard is this picture's.
+        exclusive: wait until no other thread decodes, so that all messages concern this picture.
 
     Returns:
-        A context manager; what it gives is filled in when it ends.
+        A context manager; its ``Heard`` is filled in when the block ends.
     """
     return _codecs.listening(exclusive=exclusive)
 
 
 def _start_afresh() -> None:
-    """In a forked child: no other thread lives that could end what it began."""
+    """Start again in a forked child, which has none of the threads that were decoding."""
     global _codecs
     _codecs.restore()
     _codecs = _CodecMessages()

@@ -1,8 +1,8 @@
-"""Faces cut out of an image: aligned by their landmarks for recognition, or as box with margin.
+"""Faces cut out of an image: aligned by their landmarks for recognition, or the box with a margin.
 
-An image may show thousands of false faces, so ``align_faces`` and ``crop_faces``, which give all
-crops at once, refuse more than 2 GB; the other two make one crop after another.
-Imports NumPy, OpenCV and the core's types; stands on what the detector returns.
+A picture may contain thousands of false faces, so ``align_faces`` and ``crop_faces``, which return
+all crops at once, refuse to use more than 2 GB; ``aligned_faces`` and ``cropped_faces`` yield one
+crop after the other. Imports NumPy, OpenCV and ``types``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_mtcnn.types import Faces, FloatArray, ImageArray
 __all__ = ["align_faces", "aligned_faces", "crop_faces", "cropped_faces"]
 
 MOST_BYTES = 2 * 10**9
-"""Of all crops that are given at once."""
+"""Largest total size of crops that are returned at once, bytes."""
 TEMPLATE_SIZE = 112
 TEMPLATE = np.array(
     [
@@ -32,12 +32,14 @@ TEMPLATE = np.array(
         [70.7299, 92.2041],
     ]
 )
-"""Where ArcFace expects the five landmarks in 112x112 pixels (Deng et al. 2019, "ArcFace: Additive
-Angular Margin Loss for Deep Face Recognition"; the values of its published code)."""
+"""Positions of the five landmarks in the 112x112 pixels that ArcFace expects (Deng et al. 2019,
+"ArcFace: Additive Angular Margin Loss for Deep Face Recognition"; values of its published code)."""
 
 
 def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArray:
-    """Turn, scale and shift each face so that its landmarks lie where ArcFace expects them.
+    """Rotate, scale and shift each face so that its landmarks are where ArcFace expects them.
+
+        crops = align_faces(image, detector.detect(image))  # (N, 112, 112, 3)
 
     Args:
         image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
@@ -45,10 +47,10 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
         size: side of the crops, 8..4096 pixels.
 
     Returns:
-        (N, size, size, 3) uint8 RGB; what lies outside the image is black.
+        (N, size, size, 3) uint8 RGB; black outside the image.
 
     Raises:
-        ImageError: ``image`` is no image.
+        ImageError: ``image`` is not an image.
         OptionsError: ``size`` is out of range, or the crops would take more than 2 GB.
     """
     check_int("size", size, 8, 4096)
@@ -61,10 +63,10 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
 
 
 def aligned_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> Iterator[ImageArray]:
-    """The crops of ``align_faces``, one after another."""
+    """The crops of ``align_faces``, one after the other."""
     check_int("size", size, 8, 4096)
     pixels = as_rgb(image)
-    # Landmarks and template count pixel centres from 0, so scaling keeps the outer pixel edges.
+    # Pixel centres are counted from 0, so the half pixel keeps the outer edges when scaling.
     template = (TEMPLATE + 0.5) * (size / TEMPLATE_SIZE) - 0.5
     for landmarks in faces.landmarks:
         crop = np.zeros((size, size, 3), dtype=np.uint8)
@@ -76,18 +78,18 @@ def aligned_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> Iterat
 
 
 def crop_faces(image: Any, faces: Faces, margin: float = 0.2) -> list[ImageArray]:
-    """Cut out each box with a margin, as far as the image reaches.
+    """Cut out each box with a margin, limited to the image.
 
     Args:
         image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
         faces: N faces.
-        margin: added on each side, 0..10 widths or heights of the box.
+        margin: width added on each side, as a fraction 0..10 of the width or height of the box.
 
     Returns:
-        N crops, (h, w, 3) uint8 RGB, copies; of size 0 for a box wholly beside the image.
+        N copies, (h, w, 3) uint8 RGB; of size 0 for a box completely outside the image.
 
     Raises:
-        ImageError: ``image`` is no image.
+        ImageError: ``image`` is not an image.
         OptionsError: ``margin`` is out of range, or the crops would take more than 2 GB.
     """
     parts = _parts_with_margin(image, faces, margin)
@@ -96,12 +98,12 @@ def crop_faces(image: Any, faces: Faces, margin: float = 0.2) -> list[ImageArray
 
 
 def cropped_faces(image: Any, faces: Faces, margin: float = 0.2) -> Iterator[ImageArray]:
-    """The crops of ``crop_faces``, one after another."""
+    """The crops of ``crop_faces``, one after the other."""
     return (part.copy() for part in _parts_with_margin(image, faces, margin))
 
 
 def _parts_with_margin(image: Any, faces: Faces, margin: float) -> list[ImageArray]:
-    """The parts of the image around each box; views."""
+    """The part of the image around each box, as views."""
     check_number("margin", margin, 0.0, 10.0)
     pixels = as_rgb(image)
     height, width = pixels.shape[:2]
@@ -115,22 +117,22 @@ def _check_bytes(count: int, size: int) -> None:
     if size > MOST_BYTES:
         raise OptionsError(
             f"the crops of {count} faces would take {size / 1e9:.1f} GB, more than"
-            f" {MOST_BYTES / 1e9:g} GB; give fewer faces at a time, as faces[:10], or cut smaller"
-            " crops"
+            f" {MOST_BYTES / 1e9:g} GB; pass fewer faces at a time, such as faces[:10], or make"
+            " smaller crops"
         )
 
 
 def _part_needed(
     pixels: ImageArray, matrix: FloatArray, size: int
 ) -> tuple[ImageArray, FloatArray]:
-    """The part of an image that a crop shows, and the matrix from there.
+    """The part of an image that a crop shows, and the matrix for that part.
 
-    OpenCV warps no picture of 32,767 pixels a side and more.
+    OpenCV cannot warp pictures with sides of 32,767 pixels or more.
     """
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]])
     sources = (corners - matrix[:, 2]) @ np.linalg.pinv(matrix[:, :2]).T
     height, width = pixels.shape[:2]
-    # One pixel more on each side, for the interpolation.
+    # One more pixel on each side for the interpolation.
     left, top = np.clip(np.floor(sources.min(axis=0)) - 1, 0, (width, height)).astype(int)
     right, bottom = np.clip(np.ceil(sources.max(axis=0)) + 2, 0, (width, height)).astype(int)
     shift = matrix[:, 2] + matrix[:, :2] @ (left, top)
@@ -138,7 +140,7 @@ def _part_needed(
 
 
 def _similarity(points: FloatArray, onto: FloatArray) -> FloatArray:
-    """The rotation, scale and shift that brings points closest to others, without reflection.
+    """The rotation, scale and shift that maps points closest to others, without reflection.
 
     The least-squares solution of Umeyama (1991, "Least-squares estimation of transformation
     parameters between two point patterns"), which in the plane is one complex division.
@@ -148,7 +150,7 @@ def _similarity(points: FloatArray, onto: FloatArray) -> FloatArray:
         onto: (K, 2) ``x, y``.
 
     Returns:
-        (2, 3) matrix for ``cv2.warpAffine``. Points that all coincide keep their scale.
+        (2, 3) matrix for ``cv2.warpAffine``. The scale is 1 when all points coincide.
     """
     centre, goal = points.mean(axis=0), onto.mean(axis=0)
     moved, target = (_complex(points - centre), _complex(onto - goal))

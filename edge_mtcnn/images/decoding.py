@@ -24,7 +24,7 @@ from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "MAX_SCANS", "decode_header", "decode_image", "read_image"]
+__all__ = ["MAX_PIXELS", "MAX_SCANS", "decode", "decode_image", "read_image"]
 
 MAX_PIXELS = 200_000_000
 """Default limit of the pixels of a file: 600 MB as RGB, twice the largest camera sensors. A file of
@@ -38,6 +38,8 @@ _STRIP_ROWS = 64
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageArray:
     """Read an image file; the picture is upright.
+
+        faces = detector.detect(read_image("team.jpg"))
 
     JPEG, PNG, WebP, BMP, GIF (first frame; OpenCV 4.11 or newer), TIFF (first page) and PNM.
     EXIF orientation is applied, 16-bit values are scaled to 8 bits, alpha is dropped.
@@ -87,15 +89,13 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Ima
         if header.width * header.height > max_pixels:
             raise ImageError(f"{header.width}x{header.height} is more than max_pixels={max_pixels}")
         if header.scans > MAX_SCANS:
-            raise ImageError(
-                f"the JPEG has more than {MAX_SCANS} scans; save it again with an image editor"
-            )
-        return decode_header(header)
+            raise ImageError(f"more than {MAX_SCANS} scans; save it as a baseline JPEG")
+        return decode(header)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
 
 
-def decode_header(header: ImageHeader) -> ImageArray:
+def decode(header: ImageHeader) -> ImageArray:
     """Decode the image that a header belongs to, without any limit.
 
     For callers that have limits of their own: they read the header, check it, and decode.

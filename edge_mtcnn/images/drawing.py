@@ -1,7 +1,7 @@
 """Faces drawn into a copy of their image: box, five landmarks and score, legible at any size.
 
-What is drawn grows with the picture, as it is looked at as a whole, but stays small against its
-face. Imports NumPy, OpenCV and the core's types; stands on what the detector returns.
+Lines and labels grow with the picture, because it is viewed as a whole, but stay small compared
+with the face. Imports NumPy, OpenCV and ``types``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import Face, Faces, ImageArray
 
-__all__ = ["draw_faces"]
+__all__ = ["Color", "draw_faces", "text_size", "write_text"]
 
 Color = tuple[int, int, int]
 
@@ -29,31 +29,33 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LETTER_HEIGHT = 22
 """Height of the font's digits at scale 1, pixels."""
 _SMALLEST_LETTERS = 8
-"""Height of the smallest digits that can be read, pixels."""
+"""Height of the smallest legible digits, pixels."""
 _FARTHEST = 1e6
-"""Coordinates are drawn up to here, pixels: beyond any picture, and within OpenCV's integers."""
+"""Largest coordinate that is drawn, pixels: outside any picture, but within OpenCV's integers."""
 _LABEL_ON_LABEL = 4
-"""How much worse a label on another label is than one on a face."""
+"""Cost of covering another label, relative to covering a face."""
 
 
 def draw_faces(
     image: Any, faces: Faces, *, color: Color = GREEN, scores: bool = True
 ) -> ImageArray:
-    """A new picture with the faces drawn into it, the best on top.
+    """A copy of the picture with the faces drawn into it, the best on top.
+
+        write_image("marked.jpg", draw_faces(image, detector.detect(image)))
 
     Args:
         image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
         faces: the faces.
-        color: of the boxes, RGB 0..255 each.
-        scores: write each face's score at its box, three digits, rounded down. A picture too small
-            for digits that can be read goes without.
+        color: color of the boxes, RGB 0..255 each.
+        scores: write the score of each face beside its box, rounded down to three digits. A label
+            that does not fit into the picture is omitted.
 
     Returns:
-        (H, W, 3) uint8 RGB; ``image`` is left as it is.
+        (H, W, 3) uint8 RGB; ``image`` is not modified.
 
     Raises:
-        ImageError: ``image`` is no image.
-        OptionsError: ``color`` is no RGB colour.
+        ImageError: ``image`` is not an image.
+        OptionsError: ``color`` is not an RGB color.
     """
     color = _checked(color)
     picture = as_rgb(image).copy()
@@ -79,7 +81,7 @@ def _mark(picture: ImageArray, face: Face, color: Color) -> None:
     x1, y1, x2, y2 = map(_pixel, face.box)
     longest, side = max(picture.shape[:2]), max(1, min(x2 - x1, y2 - y1))
     line = max(1, round(min(longest / 250, side / 30)))
-    if line > 1:  # the box shows on a ground of its own colour too
+    if line > 1:  # a black edge, so that the box is visible on its own color too
         cv2.rectangle(picture, (x1, y1), (x2, y2), BLACK, line + 2)
     cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)
     radius = int(min(longest / 120, side / 28))
@@ -93,12 +95,12 @@ def _mark(picture: ImageArray, face: Face, color: Color) -> None:
 
 
 def _pixel(value: float) -> int:
-    """A coordinate that OpenCV can take, as far outside the picture as it may be."""
+    """A coordinate as an integer that OpenCV can take, however far outside the picture."""
     return round(min(max(value, -_FARTHEST), _FARTHEST))
 
 
 class _Label(NamedTuple):
-    """A text and its field in the picture, pixels."""
+    """A text and its rectangle in the picture, pixels."""
 
     text: str
     left: int
@@ -110,19 +112,18 @@ class _Label(NamedTuple):
 
 
 def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
-    """The scores of the faces, each beside its face and off the others as far as possible."""
+    """The scores of the faces, each beside its face and away from the others where possible."""
     height, width = picture.shape[:2]
     longest = max(height, width)
     labels: list[_Label] = []
     boxes = np.round(faces.boxes.astype(np.float64))
     fields = np.zeros((len(faces), 4))
     for box, face in zip(boxes, faces, strict=True):
-        # As wide as the face, within what can be read and does not shout.
+        # As wide as the face, but legible, and not too large for the picture.
         letters = float(np.clip(face.width / 5, longest / 100, longest / 45))
         letters = max(letters, _SMALLEST_LETTERS)
         text = f"{int(face.score * 1000) / 1000:.3f}"
-        scale, weight = _font(letters)
-        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, weight)
+        text_width, text_height = text_size(text, letters)
         pad = round(letters / 4)
         size = np.array([text_width + 2 * pad, text_height + 2 * pad])
         if (size > (width, height)).any():
@@ -141,12 +142,12 @@ def _place(
     boxes: npt.NDArray[Any],
     fields: npt.NDArray[Any],
 ) -> tuple[int, int]:
-    """Left and top of a field around a box where it covers least of other fields and of faces."""
+    """Left and top of a label beside a box where it covers least of other labels and of faces."""
     x1, y1, x2, y2 = box
     width, height = size
     corners = np.array(
         [
-            (x1, y1 - height),  # above is where one looks first
+            (x1, y1 - height),  # above, where people look first
             (x1, y2),
             (x2 - width, y1 - height),
             (x2 - width, y2),
@@ -156,7 +157,7 @@ def _place(
     )
     corners = np.clip(corners, 0, picture_size - size)
     places = np.hstack([corners, corners + size])
-    # Of thousands of faces few are near enough to count.
+    # Only those that are near matter, which are few even among thousands of faces.
     all_places = (*corners.min(axis=0), *places[:, 2:].max(axis=0))
     boxes, fields = _meeting(all_places, boxes), _meeting(all_places, fields)
     covered = _overlaps(places, boxes) + _LABEL_ON_LABEL * _overlaps(places, fields)
@@ -167,7 +168,7 @@ def _place(
 def _meeting(
     field: tuple[float, float, float, float], others: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
-    """Those of (M, 4) others that share some area with a field."""
+    """Those of (M, 4) others that overlap a field."""
     left, top, right, bottom = field
     x1, y1, x2, y2 = others.T
     met: npt.NDArray[Any] = others[(x1 < right) & (y1 < bottom) & (x2 > left) & (y2 > top)]
@@ -183,15 +184,35 @@ def _overlaps(places: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray
 
 
 def _write(picture: ImageArray, label: _Label, color: Color) -> None:
-    """Fill a label's field and write its text into it."""
+    """Fill the rectangle of a label and write its text into it."""
     corner = (label.left + label.width - 1, label.top + label.height - 1)
     cv2.rectangle(picture, (label.left, label.top), corner, color, -1)
     red, green, blue = color
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
     origin = (label.left + label.pad, label.top + label.height - 1 - label.pad)
-    scale, weight = _font(label.letters)
-    ink = BLACK if bright else WHITE
-    cv2.putText(picture, label.text, origin, _FONT, scale, ink, weight, cv2.LINE_AA)
+    write_text(picture, label.text, origin, label.letters, BLACK if bright else WHITE)
+
+
+def text_size(text: str, letters: float) -> tuple[int, int]:
+    """Width and height, pixels, of a text whose digits are ``letters`` pixels high."""
+    (width, height), _ = cv2.getTextSize(text, _FONT, *_font(letters))
+    return width, height
+
+
+def write_text(
+    picture: ImageArray, text: str, origin: tuple[int, int], letters: float, color: Color
+) -> None:
+    """Write a text into the picture itself.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        text: one line.
+        origin: ``x, y`` of the lower left corner, pixels.
+        letters: height of the digits, pixels.
+        color: in the channel order of the picture.
+    """
+    scale, weight = _font(letters)
+    cv2.putText(picture, text, origin, _FONT, scale, color, weight, cv2.LINE_AA)
 
 
 def _font(letters: float) -> tuple[float, int]:

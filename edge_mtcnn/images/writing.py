@@ -1,4 +1,4 @@
-"""Pictures written to files, whole or not at all."""
+"""Pictures written to files, completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["write_image"]
 
 
 def write_image(path: str | os.PathLike[str], image: ImageArray, *, quality: int = 92) -> None:
-    """Write a picture by its suffix; it appears whole or not at all.
+    """Write a picture in the format of its suffix, completely or not at all.
 
     Args:
-        path: file to write.
+        path: file to write; an existing one is replaced.
         image: (H, W, 3) uint8 RGB.
-        quality: of JPEG and WebP, 1..100.
+        quality: quality of JPEG and WebP, 1..100.
 
     Raises:
         ImageError: there is no encoder for the suffix, or the picture is too large for it.

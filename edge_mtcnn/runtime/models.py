@@ -1,7 +1,7 @@
-"""The model files: where they are, what the manifest says of them, and whether they are intact.
+"""The model files: where they are, what the manifest says about them, and whether they are intact.
 
-Every file is compared with its SHA-256 in ``manifest.json`` before ONNX Runtime sees it. Imports
-``errors`` only; never loads a model.
+Every file is compared with its SHA-256 in ``manifest.json`` before ONNX Runtime reads it. No model
+is loaded here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any
 
 from edge_mtcnn.errors import ModelFileError, OptionsError
 from edge_mtcnn.files import resource
+from edge_mtcnn.types import NETWORKS
 
-__all__ = ["NETWORKS", "Manifest", "ModelFile", "default_folder", "load_manifest"]
-
-NETWORKS = ("pnet", "rnet", "onet")
-"""The networks of the cascade, first to last."""
+__all__ = ["Manifest", "ModelFile", "default_folder", "load_manifest"]
 
 _SCHEMA_VERSION = 1
 _REPAIR = "reinstall edge-mtcnn, or restore the folder that RuntimeOptions(models=...) names"
@@ -31,9 +29,9 @@ class ModelFile:
     """One file of the manifest.
 
     Attributes:
-        path: where it should be.
-        sha256: what it should hold, hexadecimal.
-        size: how long it should be, bytes.
+        path: expected place.
+        sha256: expected SHA-256, hexadecimal.
+        size: expected size, bytes.
     """
 
     path: Path
@@ -70,9 +68,9 @@ class Manifest:
     """What ``manifest.json`` says about the model files beside it.
 
     Attributes:
-        folder: where manifest and models are.
+        folder: folder of the manifest and the models.
         version: version of the models.
-        forms: names of the forms that every network comes in, the manifest's order.
+        forms: names of the forms that exist of every network, in the order of the manifest.
     """
 
     folder: Path
@@ -82,7 +80,7 @@ class Manifest:
     _score: Mapping[str, Any] | None = None
 
     def models(self, form: str) -> dict[str, Path]:
-        """The checked model file of each network.
+        """Check the model files of one form.
 
         Args:
             form: one of ``forms``.
@@ -105,21 +103,21 @@ class Manifest:
         return paths
 
     def score_model(self) -> Path:
-        """The checked file of the score model, see ``scoring``.
+        """Check the file of the score model, see ``cascade.scoring``.
 
         Raises:
-            ModelFileError: it is missing, truncated or altered, or these models come without one.
+            ModelFileError: it is missing, truncated or altered, or these models have none.
         """
         if self._score is None:
             raise ModelFileError(
-                f"the models in {self.folder} come without a score model; use mirror=False"
+                f"the models in {self.folder} have no score model; use mirror=False"
             )
         file = self._file(self._score)
         file.check()
         return file.path
 
     def files(self) -> list[ModelFile]:
-        """Every file of every form, each once."""
+        """All files of all forms, each once."""
         score = [self._file(self._score)] if self._score is not None else []
         return score + list(
             dict.fromkeys(
@@ -140,7 +138,7 @@ class Manifest:
 
 
 def default_folder() -> Path:
-    """The folder of the package's own models: in the wheel, or beside the package in a checkout."""
+    """Folder of the models that come with the package."""
     return resource("models")
 
 
@@ -148,10 +146,10 @@ def load_manifest(folder: str | os.PathLike[str] | None = None) -> Manifest:
     """Read ``manifest.json``.
 
     Args:
-        folder: where it is; ``None`` for the package's own.
+        folder: its folder; ``None`` for the models of the package.
 
     Raises:
-        ModelFileError: it is missing, not readable as a manifest, or of a newer schema.
+        ModelFileError: it is missing, cannot be read as a manifest, or has a newer schema.
     """
     file = (default_folder() if folder is None else Path(folder)) / "manifest.json"
     try:

@@ -1,8 +1,8 @@
-"""ONNX Runtime sessions of the networks: the only importer of ``onnxruntime``; never sees a box.
+"""ONNX Runtime sessions of the networks. No other module imports ``onnxruntime``.
 
-A network is a callable from pixels to its output. Sessions run on the calling thread, without
-spinning and without a memory pattern per input shape: parallelism and bounded memory come from the
-jobs of the cascade, each thread with sessions of its own.
+A network is a callable from pixels to its output. Sessions run on the calling thread and keep no
+memory pattern per input shape: the jobs of the cascade bring parallelism and bounded memory, and
+each thread has sessions of its own.
 """
 
 from __future__ import annotations
@@ -17,21 +17,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from edge_mtcnn.errors import MissingRuntimeError, ModelFileError, ProviderError
+from edge_mtcnn.types import Float32Array
 
 __all__ = [
-    "Network",
-    "Networks",
+    "SessionNetwork",
+    "SessionNetworks",
     "available_providers",
     "open_networks",
     "preferred_form",
     "runtime_version",
 ]
-
-Float32Array = npt.NDArray[np.float32]
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -42,15 +38,15 @@ _PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-class Network:
+class SessionNetwork:
     """One network of the cascade on ONNX Runtime.
 
-    Calling it with pixels, float32 (N, 1, H, 3 W), rows of interleaved RGB 0..255, gives its
-    output, float32, as the manifest describes. Safe to call from several threads.
+    Call it with float32 pixels (N, 1, H, 3 W), rows of interleaved RGB 0..255. It returns float32
+    output as the manifest describes it. It may be called from several threads.
 
     Args:
-        sessions: equal ones, dealt out to the threads that call. A session used by two threads
-            hands its memory from one core's cache to the other's, which took half as long again.
+        sessions: equal sessions, one for each calling thread. With a session shared by two threads,
+            its memory moves between the caches of two cores, which took half as long again.
     """
 
     def __init__(self, sessions: Sequence[Any]) -> None:
@@ -70,12 +66,12 @@ class Network:
         return output
 
 
-class Networks(NamedTuple):
+class SessionNetworks(NamedTuple):
     """The three networks of the cascade."""
 
-    pnet: Network
-    rnet: Network
-    onet: Network
+    pnet: SessionNetwork
+    rnet: SessionNetwork
+    onet: SessionNetwork
 
 
 def runtime_version() -> str:
@@ -111,7 +107,7 @@ def preferred_form(forms: tuple[str, ...], device: str | tuple[str, ...]) -> str
 
 def open_networks(
     models: Mapping[str, Path], device: str | tuple[str, ...], threads: int = 1
-) -> Networks:
+) -> SessionNetworks:
     """Load the networks on a device.
 
     Args:
@@ -127,10 +123,12 @@ def open_networks(
     providers = _providers(device)
     count = threads if providers == [_CPU] else 1
     pnet, rnet, onet = (
-        Network([_open(models[name], providers, fallback=device == "auto") for _ in range(count)])
+        SessionNetwork(
+            [_open(models[name], providers, fallback=device == "auto") for _ in range(count)]
+        )
         for name in ("pnet", "rnet", "onet")
     )
-    return Networks(pnet, rnet, onet)
+    return SessionNetworks(pnet, rnet, onet)
 
 
 def _providers(device: str | tuple[str, ...]) -> list[str]:

@@ -1,8 +1,8 @@
 """A pool of threads that share the jobs of one image, and how many threads this process may use.
 
-Networks, OpenCV and NumPy release the GIL, so one-thread jobs on a few threads use the cores better
-than one many-thread session. The calling thread works too. Idle workers block on a queue; nothing
-spins. Imports nothing of this package.
+Networks, OpenCV and NumPy release the GIL, so jobs of one thread each use the cores better than one
+session with many threads. The calling thread works too. Idle workers block on a queue and use no
+processor time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 def available_threads() -> int:
-    """Threads that may run at once: the affinity mask, cut to the CPU quota of the container."""
+    """Number of threads that may run at once, by affinity mask and CPU quota of the container."""
     try:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -33,7 +33,7 @@ def available_threads() -> int:
 
 
 def _cgroup_cpus(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """CPUs that the control group grants, ``None`` for no limit."""
+    """Number of CPUs that the control group allows; ``None`` for no limit."""
     try:
         quota, period = (root / "cpu.max").read_text().split()  # version 2
     except (OSError, ValueError):
@@ -44,15 +44,15 @@ def _cgroup_cpus(root: Path = Path("/sys/fs/cgroup")) -> float | None:
             return None
     try:
         return None if quota in ("max", "-1") else int(quota) / int(period)
-    except (ValueError, ZeroDivisionError):  # a limit that cannot be read limits nothing
+    except (ValueError, ZeroDivisionError):  # a limit that cannot be read is ignored
         return None
 
 
 class Workers:
-    """Threads that run jobs side by side; the caller is one of them.
+    """Threads that run jobs in parallel; the calling thread is one of them.
 
     Args:
-        threads: threads that work on one call, the caller's included, at least 1.
+        threads: number of threads for one call, including the calling thread, at least 1.
     """
 
     def __init__(self, threads: int) -> None:
@@ -64,18 +64,18 @@ class Workers:
         self._closed = False
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """``[function(item) for item in items]``, shared among the threads in the items' order.
+        """Compute ``[function(item) for item in items]``, shared among the threads.
 
-        Put the biggest job first. The first exception of a job is raised when all have ended; jobs
-        not yet begun are then left out. A call from inside a job runs in that job's thread, and one
-        after ``close`` in the caller's.
+        Jobs start in the order of the items, so put the largest first. If a job raises, no further
+        job is started, and the exception is raised when the running ones have ended. A call from
+        inside a job runs in the thread of that job; a call after ``close`` in the calling thread.
         """
         jobs = list(items)
         helpers = min(self.threads, len(jobs)) - 1
         if helpers < 1 or getattr(_inside, "job", False):
             return [function(job) for job in jobs]
         call = _Call(function, jobs)
-        with self._lock:  # so that a call never comes after the end that `close` puts
+        with self._lock:  # so that no call is queued behind the end marker of `close`
             if not self._closed:
                 self._start()
                 for _ in range(helpers):
@@ -84,7 +84,7 @@ class Workers:
         return call.results()
 
     def close(self) -> None:
-        """End the threads for good; jobs under way are finished first."""
+        """Stop the threads for good, after the jobs that are running."""
         with self._lock:
             self._closed = True
             threads, self._started = self._started, []
@@ -95,14 +95,14 @@ class Workers:
                 thread.join()
 
     def __del__(self) -> None:
-        # A detector that was dropped without `close` must not leave its threads behind; they hold
-        # the queue only. They are not waited for: a destructor may run in any thread.
+        # A detector that is deleted without `close` must not leave threads behind; they only hold
+        # the queue. They are not joined, because a destructor may run in any thread.
         if self._process == os.getpid():
             for _ in self._started:
                 self._calls.put(None)
 
     def _start(self) -> None:
-        """Have all threads running; the lock is held."""
+        """Start the threads that are missing. The caller holds the lock."""
         if self._process != os.getpid():  # threads do not survive a fork
             self._started, self._process = [], os.getpid()
             self._calls = queue.SimpleQueue()
@@ -124,7 +124,7 @@ def _serve(calls: queue.SimpleQueue[_Call | None]) -> None:
 
 
 class _Call:
-    """The jobs of one ``Workers.map`` and what they gave."""
+    """The jobs of one ``Workers.map`` and their results."""
 
     def __init__(self, function: Callable[[Any], Any], jobs: list[Any]) -> None:
         self._function = function
@@ -137,7 +137,7 @@ class _Call:
         self._error: BaseException | None = None
 
     def work(self) -> None:
-        """Run jobs until none is left to begin."""
+        """Run jobs until all have been started."""
         _inside.job = True
         try:
             while (index := next(self._next)) < len(self._jobs):
@@ -154,7 +154,7 @@ class _Call:
             _inside.job = False
 
     def results(self) -> list[Any]:
-        """Wait for the jobs that others began, then give all results in order."""
+        """Wait for the jobs of the other threads, then return all results in order."""
         self._ended.wait()
         if self._error is not None:
             # This call and the error would hold each other, and the error's frames the image, until

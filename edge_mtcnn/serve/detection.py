@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import DetectionTimeout, ImageError
-from edge_mtcnn.images.decoding import decode_header
+from edge_mtcnn.images.decoding import decode
 from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.serve.limits import ByteBudget, Slots, read_body
 from edge_mtcnn.serve.metrics import Metrics
@@ -128,7 +128,7 @@ class DetectionRoute:
         try:
             header = read_header(body)
             self._check_limits(header)
-            return decode_header(header)
+            return decode(header)
         except ImageError as error:
             raise HTTPException(422, f"the image: {error}") from None
 

@@ -1,8 +1,8 @@
-"""How fast a detector is on this device: the functions behind ``edge-mtcnn bench`` and ``tune``.
+"""Times of detections on this device: the functions behind ``edge-mtcnn bench`` and ``tune``.
 
-Times are wall time in milliseconds, one detection after the other unless said. Detections of what
-is compared are taken in turn, A B A B, so that a device that warms up slows all of them alike.
-Imports the detector from outside.
+Times are wall time in milliseconds, for one detection after the other unless stated otherwise.
+Detectors that are compared take turns, A B A B, so that a device that heats up slows all of them
+alike. Imports ``types`` only: a detector is passed in.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.types import Faces, ImageArray, Timings
+
+if TYPE_CHECKING:
+    from edge_mtcnn.detector import FaceDetector
 
 __all__ = ["ImageTimes", "measure", "percentile", "same_faces", "throughput"]
 
@@ -23,19 +25,19 @@ STAGES = ("pyramid", "pnet", "rnet", "onet", "mirror")
 """Stages of the cascade as ``Timings`` names them."""
 FEWEST_ROUNDS = 5
 _WARM_UP = 2
-"""Detections before the first that counts."""
+"""Detections before the first one that is timed."""
 _SAME_PIXELS = 1.5
-"""Forms of a network differ in the last bits; a box of whole numbers may then move by one pixel."""
+"""Forms of a network differ in the last bits, which can move a rounded box by one pixel."""
 
 
 @dataclass(slots=True)
 class ImageTimes:
-    """Detections of one image.
+    """Times of the detections in one image.
 
     Attributes:
-        faces: what the last one found, with its ``timings``.
-        samples: time of each, milliseconds, in the order they were taken.
-        stages: time of each stage in each of them, milliseconds, by name of the stage.
+        faces: result of the last detection, with its ``timings``.
+        samples: time of each detection in order, milliseconds.
+        stages: time of each stage in each detection, milliseconds, by name of the stage.
     """
 
     faces: Faces
@@ -49,26 +51,26 @@ class ImageTimes:
 
     @property
     def p95(self) -> float:
-        """The time that 95 of 100 detections stay below, milliseconds."""
+        """The 95th percentile of the times, milliseconds."""
         return percentile(self.samples, 0.95)
 
     @property
     def timings(self) -> Timings:
-        """Levels, windows and caps of one detection; they are the same in each."""
+        """Levels, windows and caps of a detection; they are the same in all of them."""
         timings = self.faces.timings
         if timings is None:
-            raise ValueError("the faces carry no timings; detect with timings=True")
+            raise ValueError("the faces have no timings; detect with timings=True")
         return timings
 
     def add(self, faces: Faces, milliseconds: float) -> None:
-        """One more detection."""
+        """Add one detection."""
         self.faces = faces
         self.samples.append(milliseconds)
         for stage in STAGES:
             self.stages.setdefault(stage, []).append(getattr(self.timings, f"{stage}_ms"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Median times, rate, faces and work of this image as plain values."""
+        """Median times, rate, faces and amount of work, as plain values."""
         timings = self.timings
         return {
             "faces": len(self.faces),
@@ -89,16 +91,19 @@ def measure(
     *,
     fewest: int = FEWEST_ROUNDS,
 ) -> list[list[ImageTimes]]:
-    """Detect in the images again and again.
+    """Time detections, in rounds of one detection per image and detector.
+
+        [[times]] = measure([detector], [image], seconds=5)
+        print(times.median, times.p95)
 
     Args:
-        detectors: take turns.
+        detectors: the detectors, which take turns.
         images: (H, W, 3) uint8 RGB each, at least one.
-        seconds: after which no new round begins, when there have been enough.
-        fewest: rounds at least, each one detection of every image by every detector.
+        seconds: no new round starts after this time.
+        fewest: number of rounds that are run in any case.
 
     Returns:
-        One list per detector, with the times of each image.
+        For each detector a list with the times of each image.
     """
     times = [
         [ImageTimes(_warmed_up(detector, image)) for image in images] for detector in detectors
@@ -124,17 +129,17 @@ def throughput(detector: FaceDetector, images: Sequence[ImageArray], seconds: fl
 
 
 def same_faces(first: Faces, second: Faces) -> bool:
-    """Whether two results show the same faces, but for rounding."""
+    """Whether two results contain the same faces, up to rounding."""
     if len(first) != len(second):
         return False
-    # Nearly equal scores may change places, so each face looks for its own.
+    # Faces with nearly equal scores may be in another order, so the order is ignored.
     return all(
         bool((abs(second.boxes - box).max(axis=1) <= _SAME_PIXELS).any()) for box in first.boxes
     )
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share 0..1 of the values lies, linear between neighbours.
+    """The value below which a share 0..1 of the values lies, interpolated linearly.
 
     Raises:
         ValueError: there are no values, or the share is outside 0..1.

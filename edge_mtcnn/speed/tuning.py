@@ -1,9 +1,9 @@
-"""Which ``RuntimeOptions`` are best on this device: the function behind ``edge-mtcnn tune``.
+"""The best ``RuntimeOptions`` for this device: the function behind ``edge-mtcnn tune``.
 
-One setting after the other: device, form of the networks, threads. What is compared detects in
-turn, A B A B, in the same images, and must find the same faces. Memory goes with the threads, and
-is measured for each number of them in a process of its own. (ONNX Runtime's arena is no setting:
-without it the detector was slower and held more.)
+It tries one setting after the other: device, form of the networks, threads. The values of a setting
+take turns, A B A B, on the same images, and must find the same faces. Memory depends on the number
+of threads, and is measured for each number in a new process. (ONNX Runtime's memory arena is not a
+setting: without it the detector was slower and used more memory.)
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from edge_mtcnn.board.memory import peak_resident_mb
+from edge_mtcnn.board.new_process import run_in_new_process
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions
@@ -31,17 +32,14 @@ from edge_mtcnn.runtime.workers import available_threads
 from edge_mtcnn.speed.timing import ImageTimes, measure, same_faces
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["Trial", "Tuning", "tell_memory", "tune"]
+__all__ = ["Trial", "Tuning", "print_peak_memory", "tune"]
 
 SLACK = 0.03
-"""Share of time by which a value must win over one that is preferred to it: threads that hardly
-help are better left to the application, and a guess that holds is better kept."""
+"""Share of time by which a value must be faster than one that is preferred to it: threads that
+hardly help are left to the application, and the default is kept unless another value is clearly
+faster."""
 _MEMORY_ROUNDS, _MEMORY_IMAGES = 3, 5
 _MEMORY_TIME_LIMIT_S = 300.0
-_PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; from edge_mtcnn.speed.tuning import tell_memory;"
-    " tell_memory({images!r}, {options!r}, {runtime!r})"
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,14 +48,14 @@ class Trial:
 
     Attributes:
         setting: name in ``RuntimeOptions``.
-        value: what was tried; ``None`` and ``"auto"`` are written into the file as they are.
-        runs: what that came to here: the form, the number of threads, the provider.
-        median_ms: time of a detection, the mean over the images of their medians.
-        ratio: time / that of the best value, the geometric mean over the images of the medians of
-            the ratios round by round.
-        memory_mb: the most resident memory of a process of its own; ``None`` if not measured.
-        error: why the value cannot be taken; ``None`` when it can.
-        chosen: whether it is the one.
+        value: the value; ``None`` and ``"auto"`` are written into the file as they are.
+        runs: what the value stands for on this device: a form, a number of threads, a provider.
+        median_ms: time of a detection: the mean over the images of their median times.
+        ratio: time divided by that of the best value: the geometric mean over the images of the
+            median ratio of all rounds.
+        memory_mb: highest resident memory of a new process; ``None`` if not measured.
+        error: why the value cannot be used; ``None`` when it can.
+        chosen: whether this value was chosen.
     """
 
     setting: str
@@ -72,11 +70,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """What ``tune`` found.
+    """The result of ``tune``.
 
     Attributes:
-        runtime: the options to run with on this device.
-        trials: everything that was tried, in that order.
+        runtime: the best options for this device.
+        trials: everything that was tried, in order.
     """
 
     runtime: RuntimeOptions
@@ -100,20 +98,23 @@ def tune(
     max_memory_mb: float | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Tuning:
-    """Try device, form and threads on this device.
+    """Find the fastest device, form and number of threads on this device.
+
+        tuning = tune([image], DetectorOptions(), RuntimeOptions(device="auto"))
+        save_options("edge-mtcnn.json", runtime=tuning.runtime)
 
     Args:
-        images: (H, W, 3) uint8 RGB each, as those that will come; at least one.
-        options: what to look for.
-        runtime: where to start from. Its form and threads are tried anew; its device only when it
-            is ``"auto"``.
-        seconds: of detecting for each value.
-        max_threads: try no more threads than these; ``None`` for as many as are available.
-        max_memory_mb: take the fastest whose process stays below this memory, where there is one.
-        report: is told what is tried next.
+        images: (H, W, 3) uint8 RGB each, like those to be searched later; at least one.
+        options: what to find.
+        runtime: the options to start from. Form and threads are always tried; the device only
+            when it is ``"auto"``.
+        seconds: detection time for each value.
+        max_threads: most threads to try; ``None`` for all that are available.
+        max_memory_mb: choose the fastest value whose process needs less memory, if there is one.
+        report: called with a line about what is tried next.
 
     Raises:
-        EdgeMTCNNError: nothing works; the error is that of the value preferred.
+        EdgeMTCNNError: no value works; the error is that of the preferred value.
     """
     every = _Attempts(images, options, seconds, report or _silent)
     best = replace(runtime, form="auto", threads=max_threads)
@@ -130,14 +131,14 @@ def _silent(line: str) -> None:
 
 
 def _forms(runtime: RuntimeOptions) -> list[str]:
-    """The form that ``auto`` stands for, by that name, then the others."""
+    """``auto``, then the forms that ``auto`` does not stand for."""
     with FaceDetector(runtime=replace(runtime, threads=1)) as detector:
-        standing = detector.info()["form"]
-    return ["auto", *(f for f in load_manifest(runtime.models).forms if f != standing)]
+        automatic = detector.info()["form"]
+    return ["auto", *(f for f in load_manifest(runtime.models).forms if f != automatic)]
 
 
 def _thread_counts(most: int | None) -> list[int | None]:
-    """Powers of two and the most; all that are available go by ``None``, fewest first."""
+    """Powers of two and the most, fewest first; ``None`` stands for all that are available."""
     available = available_threads()
     most = available if most is None else min(most, available)
     counts = sorted({2**power for power in range(most.bit_length()) if 2**power <= most} | {most})
@@ -145,7 +146,7 @@ def _thread_counts(most: int | None) -> list[int | None]:
 
 
 class _Attempts:
-    """Everything tried so far, and how to try more."""
+    """The trials so far; ``choose`` adds those of one setting."""
 
     def __init__(
         self,
@@ -167,7 +168,7 @@ class _Attempts:
         values: Sequence[Any],
         max_memory_mb: float | None = None,
     ) -> RuntimeOptions:
-        """``runtime`` with the best of the values, the preferred one first."""
+        """``runtime`` with the best of the values; they are ordered by preference."""
         if setting != "threads" and len(values) == 1:
             return _with(runtime, Trial(setting=setting, value=values[0]))
         trials = [Trial(setting=setting, value=value) for value in values]
@@ -183,7 +184,7 @@ class _Attempts:
         return _with(runtime, best)
 
     def _time(self, runtime: RuntimeOptions, trials: Sequence[Trial]) -> None:
-        """Fill in times; a value that fails or finds other faces gets its error."""
+        """Fill in times; a value that fails or finds other faces gets an error."""
         with ExitStack() as stack:
             running: list[tuple[Trial, FaceDetector]] = []
             first_error: EdgeMTCNNError | None = None
@@ -195,12 +196,12 @@ class _Attempts:
                     first_error = first_error or error
                     continue
                 stack.enter_context(detector)
-                trial.runs = _told(trial.setting, detector.info())
+                trial.runs = _setting_text(trial.setting, detector.info())
                 running.append((trial, detector))
             if not running:
                 assert first_error is not None  # there is at least one trial
                 raise first_error
-            # The images are those of the user: an image that cannot be detected in raises here.
+            # An error here comes from an image of the user, so it is raised and not kept.
             detectors = [detector for _, detector in running]
             times = measure(detectors, self._images, self._seconds * len(running))
         for (trial, _), of_trial in zip(running, times, strict=True):
@@ -214,10 +215,10 @@ class _Attempts:
 
 
 def pick(trials: Sequence[Trial], max_memory_mb: float | None = None) -> Trial:
-    """The first value that is as fast as the fastest, but for ``SLACK``.
+    """The first value that is as fast as the fastest, within ``SLACK``.
 
-    Values over the memory limit get an error; where all are over it, the one with the least memory
-    is taken.
+    Values above the memory limit get an error. When all are above it, the one with the least memory
+    is chosen.
     """
     sound = [trial for trial in trials if trial.error is None and trial.ratio is not None]
     known = [trial for trial in sound if trial.memory_mb is not None]
@@ -233,7 +234,7 @@ def pick(trials: Sequence[Trial], max_memory_mb: float | None = None) -> Trial:
 
 
 def _relate(trials: Sequence[Trial], times: Sequence[Sequence[ImageTimes]]) -> None:
-    """Fill in the ratios: to the first round by round, then to the best of those without error."""
+    """Fill in the ratios: first to the first trial, round by round, then to the best trial."""
     ratios = [
         statistics.geometric_mean(
             statistics.median(a / b for a, b in zip(mine.samples, first.samples, strict=True))
@@ -255,42 +256,40 @@ def _named(value: Any) -> str:
     return "all" if value is None else str(value)
 
 
-def _told(setting: str, info: Mapping[str, Any]) -> str:
+def _setting_text(setting: str, info: Mapping[str, Any]) -> str:
     return str(info["providers"][0] if setting == "device" else info[setting])
 
 
 def _memory(
     images: Sequence[ImageArray], options: DetectorOptions, runtime: RuntimeOptions
 ) -> float | None:
-    """The most memory of a new process that detects in the largest images, MB of 10**6 bytes."""
+    """Peak memory of a new process that detects in the largest images, MB of 10**6 bytes."""
     largest = sorted(images, key=lambda image: -image.size)[:_MEMORY_IMAGES]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npz"
         np.savez(file, *largest)
-        program = _PROGRAM.format(
-            path=sys.path, images=str(file), options=options.to_dict(), runtime=runtime.to_dict()
-        )
         try:
-            done = subprocess.run(
-                [sys.executable, "-c", program],
-                capture_output=True,
-                text=True,
+            done = run_in_new_process(
+                print_peak_memory,
+                str(file),
+                options.to_dict(),
+                runtime.to_dict(),
                 timeout=_MEMORY_TIME_LIMIT_S,
-                check=True,
             )
+            done.check_returncode()
             peak: float | None = json.loads(done.stdout)["peak_mb"]
         except (OSError, subprocess.SubprocessError, ValueError, KeyError):
-            return None  # times alone decide
+            return None  # the choice is made by times alone
     return peak
 
 
-def tell_memory(images: str, options: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
-    """Detect in the images of a file and tell the memory; for the new process only.
+def print_peak_memory(images: str, options: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+    """Detect in the images of a file and print the memory as JSON; for the new process only.
 
     Args:
-        images: file of ``numpy.savez``.
-        options: of ``DetectorOptions.to_dict``.
-        runtime: of ``RuntimeOptions.to_dict``.
+        images: file written by ``numpy.savez``.
+        options: ``DetectorOptions.to_dict()``.
+        runtime: ``RuntimeOptions.to_dict()``.
     """
     with (
         np.load(images) as stored,

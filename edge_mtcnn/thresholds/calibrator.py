@@ -1,7 +1,7 @@
-"""Threshold calibration: from labelled images to a threshold, its intervals and the file of both.
+"""Threshold calibration: from labelled images to a threshold, its intervals, and the file of both.
 
 "Calibration" here is the statistics of confidence, never the box calibration of the cascade. The
-file is read by ``edge_mtcnn.calibration``; equal detections give equal bytes.
+file is read by ``edge_mtcnn.calibration``. Equal detections produce equal bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edge_mtcnn.types import FloatArray
 if TYPE_CHECKING:
     from edge_mtcnn.detector import FaceDetector
 
-__all__ = ["CalibrationResult", "Evidence", "calibrate", "judged"]
+__all__ = ["CalibrationResult", "Evidence", "calibrate", "evidence_of"]
 
 _MOST_MISTAKES = 10
 _POINTS_IN_FILE = 200
@@ -40,13 +40,14 @@ _POINTS_IN_FILE = 200
 class Evidence:
     """One score and where it comes from.
 
-    There is one for each face and one for each image, so false detections do not make more.
+    There is one for each face and one for each image, so further false detections in an image add
+    none.
 
     Attributes:
         image: the labelled image.
-        score: of the detection; NaN where there is none.
-        box: (4,) ``x1, y1, x2, y2`` of the detection; ``None`` where there is none.
-        annotated: (4,) the annotated face; ``None`` where a whole image is labelled.
+        score: score of the detection; NaN without a detection.
+        box: (4,) ``x1, y1, x2, y2`` of the detection; ``None`` without one.
+        annotated: (4,) box of the annotated face; ``None`` where the image as a whole is labelled.
     """
 
     image: LabelledImage
@@ -57,14 +58,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationResult:
-    """A threshold for one detector on somebody's images, with all that led to it.
+    """A threshold for one detector on a set of labelled images, with the evidence for it.
 
     Attributes:
-        target: what was wanted.
+        target: the target that was asked for.
         choice: the threshold and its intervals.
-        faces, nonfaces: every score of both classes, in the order of the images.
+        faces, nonfaces: all scores of both classes, in the order of the images.
         measurements: the detections, failures and provenance.
-        date: as told by the caller; ``None`` leaves it out, so that equal images give equal files.
+        iou: smallest overlap, 0..1, at which a detection counts as an annotated face.
+        date: date that the caller gave; ``None`` leaves it out, so that equal images give equal
+            files.
     """
 
     target: Target
@@ -92,13 +95,13 @@ class CalibrationResult:
 
     @property
     def highest_nonfaces(self) -> list[Evidence]:
-        """Of the ten non-faces with the highest scores those with a detection, highest first."""
+        """The detections among the ten highest non-faces, highest first."""
         ranked = sorted(self.nonfaces, key=lambda found: -_rank(found.score))[:_MOST_MISTAKES]
         return [found for found in ranked if found.box is not None]
 
     @property
     def calibration(self) -> Calibration:
-        """What a detector needs of it."""
+        """The part that a detector needs."""
         return Calibration(
             threshold=self.threshold,
             model_version=self.measurements.provenance["model_version"],
@@ -109,8 +112,8 @@ class CalibrationResult:
     def to_dict(self) -> dict[str, Any]:
         """The content of the file, as plain values."""
         scores = self.scores
-        lines = curve(scores)
-        trust = reliability(scores)
+        curves = curve(scores)
+        score_reliability = reliability(scores)
         date = {} if self.date is None else {"date": self.date}
         content = {
             "schema": SCHEMA,
@@ -135,20 +138,23 @@ class CalibrationResult:
             },
             "lowest_faces": [_entry(found) for found in self.lowest_faces],
             "highest_nonfaces": [_entry(found) for found in self.highest_nonfaces],
-            "roc_auc": lines.area,
-            "average_precision": lines.average_precision,
-            "curve": _thinned(asdict(lines)),
+            "roc_auc": curves.area,
+            "average_precision": curves.average_precision,
+            "curve": _thin_out(asdict(curves)),
             "reliability": {
-                "brier": trust.brier,
-                "ece": trust.ece,
-                "bins": [asdict(part) for part in trust.bins],
+                "brier": score_reliability.brier,
+                "ece": score_reliability.ece,
+                "bins": [asdict(part) for part in score_reliability.bins],
             },
         }
         plain: dict[str, Any] = _without_nan(content)
         return plain
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file that ``FaceDetector`` and commands read; it appears whole."""
+        """Write the file that ``FaceDetector`` and the commands read.
+
+        The file is never seen half written.
+        """
         text = json.dumps(self.to_dict(), indent=2) + "\n"
         write_whole(Path(path), text.encode("ascii"))
 
@@ -167,24 +173,29 @@ def calibrate(
 ) -> CalibrationResult:
     """Find the threshold for a place from labelled images of that place.
 
-    A folder of faces gives the best score of each image. An annotated face gives the score of the
-    detection on it. An image without faces, or with all its faces annotated, gives its best
-    detection that is no face, so that the false-positive rate is per image.
+    For an image that only shows a face somewhere, the best score counts. For an annotated face, the
+    score of the detection on it counts. For an image without faces, or with all of its faces
+    annotated, the best detection that is not a face counts; the false-positive rate is therefore a
+    rate per image.
+
+        images = from_folders("faces", "others")
+        result = calibrate(FaceDetector(), images, Target("fpr", 0.01), journal="journal.jsonl")
+        print(result.threshold, result.choice.recall)
 
     Args:
-        detector: with the options to be used later, and ``confidence`` 0.
-        images: of ``from_folders``, ``from_csv`` or ``read_annotations``.
-        target: what to reach; a false-positive rate of 0.01 when left out.
-        iou: least overlap of a detection with an annotated face.
-        confidence: of the intervals, 0..1.
-        journal: file that keeps the detections; a second run only does what is missing.
-        listener: told after each image.
-        notify: told in a sentence what the journal already holds.
-        date: to be kept in the file.
+        detector: a detector with the options that will be used later, but with ``confidence`` 0.
+        images: result of ``from_folders``, ``from_csv`` or ``read_annotations``.
+        target: what to reach; by default a false-positive rate of 0.01.
+        iou: smallest overlap, 0..1, at which a detection counts as an annotated face.
+        confidence: confidence level of the intervals, 0..1.
+        journal: file that keeps the detections; a second run detects only in the images it lacks.
+        listener: called after each image.
+        notify: called with a sentence on what the journal already has.
+        date: date to record in the file.
 
     Raises:
         AnnotationError: a class has no image, or none that can be read.
-        OptionsError: no threshold reaches the target, or the detector hides faces.
+        OptionsError: no threshold reaches the target, or the detector leaves faces out.
     """
     target = Target("fpr", 0.01) if target is None else target
     if not 0 < iou <= 1:
@@ -198,21 +209,22 @@ def calibrate(
     faces: list[Evidence] = []
     nonfaces: list[Evidence] = []
     for measured in found.done:
-        kept, shown = judged(measured, iou)
+        kept, shown = evidence_of(measured, iou)
         faces.extend(kept)
         nonfaces.extend(shown)
     choice = choose(_score_set(faces, nonfaces), target, confidence)
     return CalibrationResult(target, choice, tuple(faces), tuple(nonfaces), found, iou, date)
 
 
-def judged(measured: Measured, iou: float = 0.5) -> tuple[list[Evidence], list[Evidence]]:
-    """What one image says of faces and of non-faces."""
+def evidence_of(measured: Measured, iou: float = 0.5) -> tuple[list[Evidence], list[Evidence]]:
+    """The evidence of one image: its faces, and its non-face if all faces are known."""
     image, found = measured.image, measured.faces
     if image.boxes is None:
         return [_best(image, measured, np.ones(len(found), dtype=bool))], []
     matched = match(found.boxes, found.scores, image.boxes, image.counted, iou)
     hits = np.flatnonzero(matched.hit)
-    hit_of = dict(zip(matched.face[hits].tolist(), hits.tolist(), strict=True))  # one of a face
+    # At most one hit belongs to a face.
+    hit_of = dict(zip(matched.face[hits].tolist(), hits.tolist(), strict=True))
     faces = []
     for index in np.flatnonzero(image.counted).tolist():
         hit = hit_of.get(index)
@@ -223,7 +235,7 @@ def judged(measured: Measured, iou: float = 0.5) -> tuple[list[Evidence], list[E
 
 
 def _best(image: LabelledImage, measured: Measured, among: np.ndarray[Any, Any]) -> Evidence:
-    """The best detection of those that count."""
+    """The best detection among those of a mask."""
     rows = np.flatnonzero(among)
     if not len(rows):
         return Evidence(image, math.nan, None)
@@ -232,14 +244,14 @@ def _best(image: LabelledImage, measured: Measured, among: np.ndarray[Any, Any])
 
 
 def _require_both(images: Sequence[LabelledImage], which: str = "") -> None:
-    """Require something to tell of each class."""
+    """Require at least one image of each class."""
     faces = any(image.boxes is None or image.counted.any() for image in images)
     nonfaces = any(image.complete for image in images)
     for given, what in ((faces, "with a face"), (nonfaces, "without a face")):
         if not given:
             raise AnnotationError(
-                f"there is no image {what}{' ' * bool(which)}{which}: a threshold parts two"
-                " classes, so images of both are needed"
+                f"there is no image {what}{' ' * bool(which)}{which}: a threshold separates"
+                " two classes, so images of both are needed"
             )
 
 
@@ -264,15 +276,15 @@ def _entry(found: Evidence) -> dict[str, Any]:
     return {"path": found.image.name, "score": found.score, "box_xyxy": box}
 
 
-def _thinned(columns: dict[str, Any]) -> dict[str, list[float]]:
-    """Of a long curve as many points as a plot needs, its ends included."""
+def _thin_out(columns: dict[str, Any]) -> dict[str, list[float]]:
+    """Reduce a long curve to the points that a plot needs, including both ends."""
     length = len(columns["thresholds"])
     rows = np.unique(np.linspace(0, length - 1, min(length, _POINTS_IN_FILE)).round().astype(int))
     return {name: [float(value) for value in values[rows]] for name, values in columns.items()}
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: ``null`` in its place."""
+    """Replace each NaN by ``None``, because JSON has no NaN."""
     if isinstance(value, dict):
         return {name: _without_nan(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,12 +1,12 @@
 """The threshold for a wanted false-positive rate or recall, and what the images can promise of it.
 
-A detection is reported when its score is at least the threshold. The threshold lies half-way
-between two observed scores, in float32 as the scores are, so it parts the images exactly as stated.
+A detection is reported if its score is at least the threshold. The threshold lies half-way between
+two observed scores, in float32 as the scores are, so it separates the images exactly as stated.
 
-The limit that matters, the upper one of the false-positive rate or the lower one of recall, holds
-although the threshold was read off the same images: the true rate at the (k+1)-th highest score of
-n has the beta distribution whose quantile is Clopper-Pearson's upper limit for k of n, whatever the
-distribution of the scores, and the threshold is no lower than that score.
+The limit that matters is the upper one of the false-positive rate, or the lower one of recall. It
+holds although the threshold was chosen on the same images: the true rate at the (k+1)-th highest
+score of n has the beta distribution whose quantile is Clopper-Pearson's upper limit for k of n,
+whatever the distribution of the scores, and the threshold is no lower than that score.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ class Target:
     """What the threshold has to reach.
 
     Attributes:
-        kind: ``"fpr"``, at most this share of the non-face images shows a face; or ``"recall"``,
-            at least this share of the faces is kept.
-        value: the share; 0..1, both outside, for ``fpr``, 1 included for ``recall``.
-        promised: whether the limit of the interval has to keep it, and not only the images given.
+        kind: ``"fpr"``: at most this share of the images without faces has a detection;
+            ``"recall"``: at least this share of the faces is kept.
+        value: the share, above 0 and below 1; for ``"recall"`` it may be 1.
+        promised: whether the limit of the interval must reach the target, and not only the rate on
+            these images.
     """
 
     kind: Literal["fpr", "recall"]
@@ -64,9 +65,9 @@ class Choice:
     """A threshold and what it does to the images it was chosen on.
 
     Attributes:
-        threshold: lowest score to report; 0 when nothing has to be cut.
-        recall: faces kept.
-        false_positive_rate: images with a detection that is no face.
+        threshold: lowest score to report; 0 if every detection can be reported.
+        recall: share of the faces that are kept.
+        false_positive_rate: share of the images with a detection that is not a face.
         warnings: what these images cannot promise, one sentence each.
     """
 
@@ -77,16 +78,16 @@ class Choice:
 
 
 def choose(scores: ScoreSet, target: Target, confidence: float = 0.95) -> Choice:
-    """The threshold for ``target`` that keeps most of the other class right.
+    """Choose the threshold that reaches ``target`` with the fewest mistakes in the other class.
 
     Args:
-        scores: at least one of each class.
+        scores: scores of both classes, at least one of each.
         target: what to reach.
-        confidence: of the intervals, 0..1.
+        confidence: confidence level of the intervals, 0..1.
 
     Raises:
-        OptionsError: no threshold reaches it, or these images cannot promise it; the message says
-            what can be reached.
+        OptionsError: no threshold reaches the target, or these images cannot promise it; the
+            message says what can be reached.
     """
     find = _for_rate if target.kind == "fpr" else _for_recall
     threshold = find(scores, target, confidence)
@@ -109,8 +110,8 @@ def _for_rate(scores: ScoreSet, target: Target, confidence: float) -> float:
             least = clopper_pearson(0, total, confidence)[1]
             raise OptionsError(
                 f"{total} images without faces cannot promise a false-positive rate of {rate:.4g}:"
-                f" without a single mistake its limit is still {least:.4g}; it takes at least"
-                f" {images_to_promise(rate, confidence)} images"
+                f" without a single mistake its limit is still {least:.4g}; at least"
+                f" {images_to_promise(rate, confidence)} images are needed"
             )
     shown = np.sort(scores.nonfaces[~np.isnan(scores.nonfaces)])[::-1]
     if len(shown) <= allowed:
@@ -138,9 +139,9 @@ def _for_recall(scores: ScoreSet, target: Target, confidence: float) -> float:
         if needed > total:
             most = clopper_pearson(total, total, confidence)[0]
             takes = (
-                f"it takes at least {images_to_promise(1 - recall, confidence)} faces"
+                f"at least {images_to_promise(1 - recall, confidence)} faces are needed"
                 if recall < 1
-                else "no number of faces can; name a smaller one"
+                else "no number of faces can; choose a smaller recall"
             )
             raise OptionsError(
                 f"{total} faces cannot promise a recall of {recall:.4g}: without a single miss its"
@@ -151,7 +152,7 @@ def _for_recall(scores: ScoreSet, target: Target, confidence: float) -> float:
         most = len(kept) / len(scores.faces)
         raise OptionsError(
             f"no threshold keeps {needed / total:.4g} of the faces: only {most:.4g} are detected"
-            " at all; look at those missed, or lower min_face_size or the detector's thresholds"
+            " at all; look at the missed ones, or lower min_face_size or the detector's thresholds"
         )
     lowest = np.float32(kept[needed - 1])
     everything = np.concatenate([scores.faces, scores.nonfaces])
@@ -168,7 +169,7 @@ def _limit(which: int, total: int, confidence: float, count: int) -> float:
 
 
 def _warnings(scores: ScoreSet, target: Target, confidence: float) -> tuple[str, ...]:
-    """Whether there are so few images that no threshold could promise the target."""
+    """A warning if there are too few images for any threshold to promise the target."""
     if target.promised:
         return ()
     if target.kind == "fpr":
@@ -178,12 +179,12 @@ def _warnings(scores: ScoreSet, target: Target, confidence: float) -> tuple[str,
         wanted, given, what = 1 - target.value, len(scores.faces), "faces"
         promise = f"a recall of {target.value:.4g}"
     if wanted <= 0:
-        return ("no number of faces can promise a recall of 1; name a smaller one",)
+        return ("no number of faces can promise a recall of 1; choose a smaller one",)
     needed = images_to_promise(wanted, confidence)
     if given >= needed:
         return ()
     warning = (
-        f"too few {what}: {given} cannot promise {promise}, which takes at least {needed}"
-        " without a single mistake; read the interval, or add images"
+        f"too few {what}: {given} cannot promise {promise}; even without a single mistake"
+        f" it needs at least {needed}; look at the interval, or add images"
     )
     return (warning,)

@@ -1,36 +1,32 @@
-"""The detector over many labelled images: read ahead, journalled, failures told and passed over.
+"""Runs the detector over many labelled images; failures are reported and skipped.
 
-Imports ``detector``, ``image`` and ``types``; used by calibration and evaluation alike.
+The next image is read ahead, and a journal can keep the detections. Used by ``calibrator`` and
+``evaluation``. Imports ``journal``, ``labels``, the detector's types and ``images``.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.errors import ImageError, OptionsError
-from edge_mtcnn.images.decoding import read_image
+from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
 from edge_mtcnn.thresholds.journal import Journal
 from edge_mtcnn.thresholds.labels.images import LabelledImage
-from edge_mtcnn.types import Faces, ImageArray
+from edge_mtcnn.types import Faces
 
 if TYPE_CHECKING:
     from edge_mtcnn.detector import FaceDetector
 
 __all__ = ["Failure", "Listener", "Measured", "Measurements", "measure", "provenance"]
 
-# What can be wrong with one image and leaves the others alone.
-_FAILURES = (ImageError, OSError, MemoryError)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """An image with what is known of it, in pixels, and what the detector found."""
+    """An image with its labels, in pixels, and the faces that the detector found."""
 
     image: LabelledImage
     faces: Faces
@@ -38,22 +34,22 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An image that gave no result, and why."""
+    """An image without a result, and the reason."""
 
     name: str
     reason: str
 
 
 Listener = Callable[[LabelledImage, Failure | None], None]
-"""Told after each image; the failure, if it was one."""
+"""Called after each image, with its failure or ``None``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurements:
     """What the detector found in all images.
 
-    All of it is held in memory, 64 bytes for each detection: at most 130 kB for an image, as a
-    detector reports 2,000 faces at most unless ``max_candidates`` says otherwise.
+    All detections are held in memory, 64 bytes each. A detector reports at most 1,500 faces of an
+    image unless ``max_candidates`` says otherwise, so an image takes at most 100 kB.
 
     Attributes:
         done: the images that could be read, in the order given.
@@ -90,19 +86,19 @@ def measure(
     """Detect in all images.
 
     Args:
-        detector: reports every face, that is, has the option ``confidence`` 0.
-        images: what to detect in.
-        journal: file that keeps the detections, so that a second run only does what is missing.
-        listener: told after each image.
-        notify: told in a sentence what the journal already holds, or why it does not count.
+        detector: a detector that reports every face: its option ``confidence`` must be 0.
+        images: the images to detect in.
+        journal: file that keeps the detections; a second run detects only in the images it lacks.
+        listener: called after each image.
+        notify: called with a sentence on what the journal already has, or why it cannot be used.
 
     Raises:
-        OptionsError: the detector hides faces.
+        OptionsError: the detector leaves faces out.
         OSError: the journal cannot be written.
     """
     if detector.options.confidence > 0:
         raise OptionsError(
-            "every detection must be seen to judge thresholds: make the detector with confidence"
+            "a threshold can only be judged on all detections: make the detector with confidence"
             f" 0; got {detector.options.confidence}"
         )
     setup = provenance(detector)
@@ -110,30 +106,31 @@ def measure(
     with Journal(journal, setup) if journal is not None else nullcontext() as notes:
         known = [notes.get(image.path) if notes else None for image in images]
         if notes is not None and notify is not None:
-            taken = sum(faces is not None for faces in known)
-            if notes.notice or taken:
-                notify(notes.notice or f"{taken} of {len(images)} images are known from {journal}")
+            reused = sum(faces is not None for faces in known)
+            if notes.notice or reused:
+                notify(notes.notice or f"{reused} of {len(images)} images are known from {journal}")
         unknown = [image for image, faces in zip(images, known, strict=True) if faces is None]
-        with closing(_read_ahead(unknown)) as reads:
+        with closing(read_ahead(image.path for image in unknown)) as reads:
             for image, faces in zip(images, known, strict=True):
                 failure = fresh = None
                 try:
                     if faces is None:
                         faces = detector.detect(next(reads)())
                         fresh = faces
-                    done.append(Measured(_checked(image, faces), faces))
-                except _FAILURES as error:
+                    done.append(Measured(_labels_in_pixels(image, faces), faces))
+                except IMAGE_FAILURES as error:
                     failure = Failure(image.name, _reason(error))
                     failures.append(failure)
                 if notes is not None and fresh is not None:
-                    notes.add(image.path, fresh)  # not above: a full disk is no failed image
+                    # Outside the try: a full disk is not a failure of the image.
+                    notes.add(image.path, fresh)
                 if listener is not None:
                     listener(image, failure)
     return Measurements(tuple(done), tuple(failures), setup)
 
 
-def _checked(image: LabelledImage, faces: Faces) -> LabelledImage:
-    """The labels in pixels, for an image of the size that they were made for."""
+def _labels_in_pixels(image: LabelledImage, faces: Faces) -> LabelledImage:
+    """The labels in pixels, if the image has the size that the annotation states."""
     height, width = faces.image_size
     if image.size not in {None, faces.image_size}:
         stated = image.size or (0, 0)
@@ -147,16 +144,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return f"there is no such file: {error.filename}"
     return str(error) or type(error).__name__
-
-
-def _read_ahead(images: Sequence[LabelledImage]) -> Generator[Callable[[], ImageArray]]:
-    """For each image a call that gives its pixels or raises; the next is read meanwhile."""
-    reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
-    try:
-        reads: deque[Future[ImageArray]] = deque()
-        for index in range(len(images)):
-            wanted = images[index + len(reads) : index + 2]
-            reads.extend(reader.submit(read_image, image.path) for image in wanted)
-            yield reads.popleft().result
-    finally:
-        reader.shutdown(wait=False, cancel_futures=True)

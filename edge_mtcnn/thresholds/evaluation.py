@@ -1,6 +1,6 @@
 """Evaluation of a detector on an annotated set: precision, recall, landmarks.
 
-Imports ``measuring``, ``matching`` and ``precision``; what each figure means is told at its field.
+The attributes say what each figure means. Imports ``detections``, ``matching`` and ``precision``.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ __all__ = [
 SCHEMA = "edge-mtcnn evaluation"
 SCHEMA_VERSION = 1
 FALSE_POSITIVES_PER_IMAGE = (0.01, 0.1, 1.0)
-FAILURE = 0.10  # error of a face whose landmarks are of no use, a common bound
+FAILURE = 0.10  # a common bound, beyond which the landmarks of a face are of no use
 _AS_VIEWED = (1, 0, 2, 4, 3)  # exchanges left and right
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What one threshold does.
+    """The figures at one threshold.
 
     Attributes:
-        threshold: lowest score reported; ``None`` when no threshold keeps the bound.
+        threshold: lowest score reported; ``None`` if no threshold keeps the bound.
         recall: share of the counted faces that are found.
-        precision: share of faces among what is reported; 0 when nothing is.
-        false_positives_per_image: on average.
+        precision: share of the reported detections that are faces; 0 without any.
+        false_positives_per_image: mean over the images.
     """
 
     threshold: float | None
@@ -66,12 +66,12 @@ class LandmarkError:
     """Distance of the five landmarks from the annotated ones, over the inter-eye distance.
 
     Attributes:
-        faces: found faces with annotated landmarks.
-        mean: over faces, of the mean over the five points.
-        median: over faces.
-        failures: share of faces with an error above 10 %.
-        exchanged: whether the annotations call the person's own left left, so that left and right
-            were exchanged to be the viewer's.
+        faces: number of found faces with annotated landmarks.
+        mean: mean over the faces; the error of a face is the mean over its five points.
+        median: median over the faces.
+        failures: share of the faces with an error above 10 %.
+        exchanged: whether the annotation uses the person's left and right, so that they were
+            exchanged to be the viewer's.
     """
 
     faces: int
@@ -86,16 +86,17 @@ class Evaluation:
     """The figures of one detector on one set.
 
     Attributes:
-        faces: annotated faces that count, in the images that could be read.
-        ignored: annotated faces that do not.
-        iou: least overlap of a hit.
+        faces: number of annotated faces that count, in the images that could be read.
+        ignored: number of annotated faces that do not count.
+        iou: smallest overlap of a hit, 0..1.
         average_precision: as WIDER FACE's own evaluation computes it, 0..1.
-        subsets: the same, where only the faces of a subset count, by its name.
-        at_false_positives: the best recall for a number of false positives per image, by that.
-        at_threshold: what the detector reports with its own threshold.
-        landmarks: ``None`` without annotated landmarks on a found face.
+        at_false_positives: by a number of false positives per image, the point with the best recall
+            that keeps it.
+        at_threshold: the figures at the threshold of the call.
+        landmarks: error of the landmarks; ``None`` if no found face has annotated ones.
         verdicts: all detections as hits and false positives, for curves.
         measurements: the detections, failures and provenance.
+        subsets: by the name of a subset, the average precision if only its faces count.
     """
 
     faces: int
@@ -110,7 +111,7 @@ class Evaluation:
     subsets: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the curves, as plain values for JSON."""
+        """Everything except the curves, as plain values for JSON."""
         return {
             "schema": SCHEMA,
             "schema_version": SCHEMA_VERSION,
@@ -146,25 +147,29 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a detector on an annotated set.
 
+        images = read_annotations("faces.json", "photos")
+        result = evaluate(FaceDetector(), images, threshold=0.8)
+        print(result.average_precision, result.at_threshold.recall)
+
     Args:
-        detector: with the option ``confidence`` 0, for every detection counts.
-        images: of ``read_annotations``, with all their faces.
-        threshold: lowest score to report, for the figures at a threshold.
-        iou: least overlap of a hit, 0..1.
-        subsets: by name, per image the faces that count, as mask or indices, such as WIDER FACE's
-            easy, medium and hard.
-        journal: file that keeps the detections; a second run only does what is missing.
-        listener: told after each image.
-        notify: told in a sentence what the journal already holds.
+        detector: a detector with the option ``confidence`` 0, because every detection counts.
+        images: result of ``read_annotations``, with all faces of each image.
+        threshold: lowest score to report, for ``at_threshold``.
+        iou: smallest overlap of a hit, 0..1.
+        subsets: by name, the faces of each image that count, as masks or indices, such as WIDER
+            FACE's easy, medium and hard.
+        journal: file that keeps the detections; a second run detects only in the images it lacks.
+        listener: called after each image.
+        notify: called with a sentence on what the journal already has.
 
     Raises:
         AnnotationError: no image could be read, or no face counts.
-        OptionsError: the detector hides faces, or ``iou`` is out of range.
+        OptionsError: the detector leaves faces out, or ``iou`` is out of range.
     """
     if not 0 < iou <= 1:
         raise OptionsError(f"iou must be above 0 and at most 1; got {iou}")
     if not any(image.boxes is not None and image.counted.any() for image in images):
-        raise AnnotationError("no annotated face counts, so there is no recall to tell")
+        raise AnnotationError("no annotated face counts, so recall is undefined")
     found = measure(detector, images, journal=journal, listener=listener, notify=notify)
     if not any(measured.image.counted.any() for measured in found.done):
         raise AnnotationError("no image with an annotated face could be read")
@@ -192,7 +197,7 @@ def evaluate(
 
 
 def landmark_error(measured: Sequence[Measured], iou: float = 0.5) -> LandmarkError | None:
-    """The error of the landmarks on found faces that have annotated ones; ``None`` without any."""
+    """The error of the landmarks over found faces with annotated ones; ``None`` without any."""
     pairs = [pair for one in measured for pair in _landmark_pairs(one, iou)]
     if not pairs:
         return None

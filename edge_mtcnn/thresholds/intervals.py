@@ -1,8 +1,8 @@
 """Rates with their exact confidence interval (Clopper-Pearson).
 
-The limits are quantiles of beta distributions with whole-number parameters, which is where a
-binomial tail reaches a given probability: summing that tail and halving an interval needs neither
-SciPy nor the incomplete beta function. Imports NumPy only.
+The limits are quantiles of beta distributions with whole-number parameters. Such a quantile is the
+share at which a binomial tail reaches a given probability, so summing that tail and bisecting is
+enough: neither SciPy nor the incomplete beta function is needed. Imports NumPy only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = ["Rate", "clopper_pearson", "images_to_promise"]
 
-_HALVINGS = 60  # of 0..1: far below the spacing of floats at any limit of use
+_HALVINGS = 60  # from 0..1; the rest is far below the spacing of floats at any useful limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Rate:
     """A share of ``total`` with its Clopper-Pearson interval.
 
     Attributes:
-        count: how many of them.
-        total: out of how many; at least 1.
-        confidence: of the two-sided interval, 0..1.
+        count: number of cases.
+        total: number of all cases, at least 1.
+        confidence: confidence level of the two-sided interval, 0..1.
     """
 
     count: int
@@ -55,10 +55,11 @@ def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[f
     Args:
         count: successes, 0..``total``.
         total: trials, at least 1.
-        confidence: 0..1, both outside.
+        confidence: confidence level, above 0 and below 1.
 
     Returns:
-        Lower and upper limit; 0 for no success and 1 for no failure.
+        Lower and upper limit. Without a success the lower one is 0, without a failure the upper one
+        is 1: ``clopper_pearson(0, 300)`` is ``(0.0, 0.0122)``.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -76,11 +77,11 @@ def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[f
 
 
 def images_to_promise(rate: float, confidence: float = 0.95) -> int:
-    """Fewest images, all without the event, whose interval's upper limit is no more than ``rate``.
+    """The fewest images that can promise ``rate``, if the event happens in none of them.
 
     Args:
-        rate: 0..1, both outside.
-        confidence: of the two-sided interval, 0..1.
+        rate: upper limit of the interval, above 0 and below 1.
+        confidence: confidence level of the two-sided interval, 0..1.
     """
     # None of n has the upper limit 1 - tail ** (1 / n), so the tail is (1 - rate) ** n.
     tail = (1 - confidence) / 2

@@ -1,8 +1,9 @@
-"""A journal of detections, so that an interrupted run goes on where it stopped.
+"""A journal of detections, so that an interrupted run can continue.
 
-JSON Lines: first what the detections depend on, then a line for each image with its path, size and
-time of change. An image that changed since is detected again; a line cut off in the middle, as by a
-power failure, is dropped. The numbers come back bit for bit. Imports ``types``.
+The file is JSON Lines: first a header with what the detections depend on, then a line for each
+image with its path, size and time of change. An image that has changed since is detected again. A
+line that was cut off, as by a power failure, is dropped. The numbers are read back bit for bit.
+Imports ``types``.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ _Key = tuple[str, int, int]
 
 
 class Journal:
-    """Detections that are already known, and where new ones are noted at once.
+    """Detections that are already known; new ones are written at once.
 
     Args:
-        path: of the journal; made when it is not there.
-        setup: what the detections depend on, as plain values; another one starts anew.
+        path: path of the journal; the file is created if it does not exist.
+        setup: what the detections depend on, as plain values. A file with another setup is started
+            again.
 
     Attributes:
-        notice: why what was in the file does not count, in one sentence; ``None`` when it does.
+        notice: why the content of the file cannot be used, in one sentence; ``None`` if it can.
     """
 
     def __init__(self, path: str | os.PathLike[str], setup: Mapping[str, Any]) -> None:
@@ -59,14 +61,14 @@ class Journal:
         return len(self._known)
 
     def get(self, path: Path) -> Faces | None:
-        """The faces noted for an image that has not changed since."""
+        """The faces recorded for an image; ``None`` if it is not recorded or has changed since."""
         try:
             return self._known.get(_key(path))
         except OSError:
             return None
 
     def add(self, path: Path, faces: Faces) -> None:
-        """Note the faces of an image, on disk before this returns."""
+        """Record the faces of an image; they are in the file when this returns."""
         name, size, changed = _key(path)
         self._append(
             {
@@ -86,33 +88,38 @@ class Journal:
         self._stream.flush()
 
     def _read(self) -> int | None:
-        """Take over what counts; how many bytes of the file do, ``None`` to start anew."""
+        """Read the known detections.
+
+        Returns:
+            Number of bytes up to the last whole line; ``None`` to start the file again.
+        """
         try:
             stream = self._path.open("rb")
         except FileNotFoundError:
             return None
-        with stream:  # line by line: thousands of detections an image make a file of gigabytes
+        # Line by line, because thousands of detections per image make a file of gigabytes.
+        with stream:
             header = stream.readline()
-            found = _parsed(header) if header.endswith(b"\n") else {}
+            found = _parse(header) if header.endswith(b"\n") else {}
             if found.get("edge-mtcnn journal") != _VERSION:
                 if header:
-                    self.notice = f"{self._path} is no journal that can be read; starting anew"
+                    self.notice = f"{self._path} is not a readable journal; starting again"
                 return None
             changes = _changes(found.get("setup"), self._setup)
             if changes:
-                self.notice = f"{self._path} was made with {changes}; starting anew"
+                self.notice = f"{self._path} was made with {changes}; starting again"
                 return None
             whole = len(header)
             for line in stream:
                 if not line.endswith(b"\n"):
                     break
                 whole += len(line)
-                entry = _parsed(line)
+                entry = _parse(line)
                 try:
                     key = (str(entry["path"]), int(entry["size"]), int(entry["changed"]))
                     self._known[key] = _faces(entry)
                 except (KeyError, TypeError, ValueError):
-                    continue  # a damaged line costs one detection
+                    continue  # a damaged line loses one image
             return whole
 
 
@@ -121,7 +128,7 @@ def _key(path: Path) -> _Key:
     return os.path.realpath(path), state.st_size, state.st_mtime_ns
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(line)
     except ValueError:
@@ -142,7 +149,7 @@ def _faces(entry: Mapping[str, Any]) -> Faces:
 
 
 def _changes(before: object, now: Mapping[str, Any]) -> str:
-    """What differs, in a few words; empty when nothing does."""
+    """The differences between two setups, in words; empty if they are equal."""
     if not isinstance(before, dict):
         return "another version"
     flat_before, flat_now = _flat(before), _flat(now)

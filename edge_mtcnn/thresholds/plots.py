@@ -1,7 +1,8 @@
 """Plots of calibration and evaluation, with matplotlib (the extra ``plots``) but without pyplot.
 
 A plot for a page is an SVG whose colors are CSS variables of that page, so that it follows light
-and dark; its ids never meet those of another, and equal figures give equal text.
+and dark mode. Its ids never collide with those of another plot, and equal figures produce equal
+text.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _SUFFIXES = (".png", ".svg", ".pdf")
-# Stand-ins in the SVG for what the page defines.
+# Placeholders in the SVG for the colors that the page defines.
 _INK, _GRID, _FACES, _OTHERS = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
 _VARIABLES = {
     _INK: "currentColor",
@@ -57,15 +58,15 @@ _STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "legend.frameon": False,
 }
-_SIZE = (4.2, 3.2)  # inches; as wide as a phone, so that text keeps its size there
-_PAPER = ("#1f2933", "#c4ccd4", "#00698f", "#b3400f")  # the same four for files
+_SIZE = (4.2, 3.2)  # inches; the width of a phone, where text is then shown in its own size
+_PAPER = ("#1f2933", "#c4ccd4", "#00698f", "#b3400f")  # the same four colors, for files
 _NEAREST_TO_ONE = 1e-5
 _MOST_POINTS = 20_000
-"""Of a curve over all detections; more than the pixels of the plot can show."""
+"""Points of a curve over all detections; more than the plot has pixels."""
 
 
 def require_plots(path: str | None = None) -> None:
-    """Refuse early what cannot be drawn.
+    """Check that a plot can be drawn, before long work.
 
     Raises:
         OptionsError: matplotlib is not installed, or the suffix of ``path`` is unknown.
@@ -80,20 +81,20 @@ def require_plots(path: str | None = None) -> None:
         ) from None
 
 
-def rates_plot(lines: Curve, threshold: float) -> str:
-    """Both rates over the threshold, as SVG."""
+def rates_plot(curves: Curve, threshold: float) -> str:
+    """Recall and false-positive rate over the threshold, as SVG."""
 
     def draw(axes: Any) -> None:
-        places = _nines(lines.thresholds)
+        places = _nines(curves.thresholds)
         for rates, color, label in (
-            (lines.recall, _FACES, "faces kept"),
-            (lines.false_positive_rate, _OTHERS, "non-faces shown"),
+            (curves.recall, _FACES, "faces kept"),
+            (curves.false_positive_rate, _OTHERS, "non-faces shown"),
         ):
             axes.step(places, rates * 100, where="post", color=color, label=label, linewidth=2)
         axes.axvline(
             _nines(np.array([threshold]))[0], color=_INK, linestyle="--", label="threshold"
         )
-        low = min(threshold, float(lines.thresholds.min()))
+        low = min(threshold, float(curves.thresholds.min()))
         shown = [tick for tick in (0.0, 0.7, 0.9, 0.99, 0.999, 0.9999, 1.0) if tick >= low]
         axes.set_xticks(_nines(np.array(shown)), [f"{tick:g}" for tick in shown])
         axes.set_xlabel("threshold (spread out towards 1)")
@@ -103,30 +104,30 @@ def rates_plot(lines: Curve, threshold: float) -> str:
     return _svg("rates", "Faces kept and non-faces shown, over the threshold", draw)
 
 
-def roc_plot(lines: Curve, point: tuple[float, float]) -> str:
+def roc_plot(curves: Curve, point: tuple[float, float]) -> str:
     """The ROC curve with the chosen point (false-positive rate, recall), as SVG."""
 
     def draw(axes: Any) -> None:
-        rate = np.concatenate([[0.0], lines.false_positive_rate])
-        recall = np.concatenate([[0.0], lines.recall])
+        rate = np.concatenate([[0.0], curves.false_positive_rate])
+        recall = np.concatenate([[0.0], curves.recall])
         axes.step(rate * 100, recall * 100, where="post", color=_FACES, linewidth=2)
         axes.plot([point[0] * 100], [point[1] * 100], "o", color=_OTHERS, label="threshold")
         axes.set_xlabel("false-positive rate, % of images")
         axes.set_ylabel("recall, % of faces")
-        axes.set_ylim(_start(lines), 101)
+        axes.set_ylim(_start(curves), 101)
 
     return _svg("roc", "Recall over the false-positive rate (ROC)", draw)
 
 
-def precision_plot(lines: Curve, point: tuple[float, float]) -> str:
+def precision_plot(curves: Curve, point: tuple[float, float]) -> str:
     """The precision-recall curve with the chosen point (recall, precision), as SVG."""
 
     def draw(axes: Any) -> None:
-        axes.plot(lines.recall * 100, lines.precision * 100, color=_FACES, linewidth=2)
+        axes.plot(curves.recall * 100, curves.precision * 100, color=_FACES, linewidth=2)
         axes.plot([point[0] * 100], [point[1] * 100], "o", color=_OTHERS, label="threshold")
         axes.set_xlabel("recall, % of faces")
         axes.set_ylabel("precision, %")
-        axes.set_xlim(_start(lines), 101)
+        axes.set_xlim(_start(curves), 101)
 
     return _svg("precision", "Precision over recall", draw)
 
@@ -135,7 +136,7 @@ def reliability_plot(bins: Sequence[Bin]) -> str:
     """Share of faces over mean score of each bin, as SVG."""
 
     def draw(axes: Any) -> None:
-        axes.plot([0, 1], [0, 1], color=_INK, linestyle="--", label="as the score says")
+        axes.plot([0, 1], [0, 1], color=_INK, linestyle="--", label="score = share")
         axes.plot(
             [part.mean_score for part in bins],
             [part.share_of_faces for part in bins],
@@ -163,14 +164,14 @@ def write_curves(result: Evaluation, path: Path) -> None:
         name: {_INK: ink, _GRID: grid}.get(str(value), value) for name, value in _STYLE.items()
     }
     suffix = path.suffix.lower().removeprefix(".")
-    # What a file would say of the moment it was written.
+    # Leave out the date, so that equal figures produce equal files.
     metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
     with rc_context({**colors, "svg.hashsalt": "edge-mtcnn"}):
         figure = Figure(figsize=(10, 4), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        lines = precision_recall(result.verdicts)
-        left.plot(lines.recall, lines.precision, color=first, linewidth=2)
+        curves = precision_recall(result.verdicts)
+        left.plot(curves.recall, curves.precision, color=first, linewidth=2)
         left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         left.set_title(f"average precision {result.average_precision:.4f}")
         _false_positive_curve(right, result.verdicts, second)
@@ -182,7 +183,7 @@ def write_curves(result: Evaluation, path: Path) -> None:
 def _false_positive_curve(axes: Any, verdicts: Verdicts, color: str) -> None:
     false = np.cumsum(~verdicts.hits) / max(verdicts.images, 1)
     recall = np.cumsum(verdicts.hits) / max(verdicts.faces, 1)
-    if len(false) > _MOST_POINTS:  # close to each other at the left, as on the axis
+    if len(false) > _MOST_POINTS:  # denser on the left, as the axis is
         places = np.geomspace(1, len(false), _MOST_POINTS).round().astype(int)
         rows = np.unique(places) - 1
         false, recall = false[rows], recall[rows]
@@ -193,14 +194,14 @@ def _false_positive_curve(axes: Any, verdicts: Verdicts, color: str) -> None:
     axes.set_title("recall at false positives per image")
 
 
-def _start(lines: Curve) -> float:
-    """Where an axis of recall starts, in %: a little before the first non-face is shown."""
-    clean = lines.recall[lines.false_positive_rate == 0]
+def _start(curves: Curve) -> float:
+    """Where an axis of recall starts, in %: a little below the recall without a false positive."""
+    clean = curves.recall[curves.false_positive_rate == 0]
     return max(0.0, math.floor(float(clean.max(initial=0.0)) * 10 - 0.5) * 10)
 
 
 def _nines(thresholds: FloatArray) -> FloatArray:
-    """0 for 0, 1 for 0.9, 2 for 0.99: scores of good detections crowd below 1."""
+    """Map 0 to 0, 0.9 to 1 and 0.99 to 2, because good detections crowd just below 1."""
     places: FloatArray = -np.log10(1 - thresholds.astype(np.float64) + _NEAREST_TO_ONE)
     return places
 
@@ -222,8 +223,8 @@ def _svg(name: str, title: str, draw: Callable[[Any], None]) -> str:
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    for stand_in, variable in _VARIABLES.items():
-        text = text.replace(stand_in, variable)
+    for placeholder, variable in _VARIABLES.items():
+        text = text.replace(placeholder, variable)
     head = f'<svg role="img" aria-labelledby="{name}-title"'
     return text.replace("<svg", head, 1).replace(
         ">", f'>\n <title id="{name}-title">{escape(title)}</title>', 1

@@ -1,7 +1,7 @@
 """Average precision by the protocol of WIDER FACE, and recall at a number of false positives.
 
-Boxes as in ``matching``. All images go through the arithmetic at once: only the matching goes image
-by image. Imports NumPy and ``matching``.
+Boxes as in ``matching``. Only the matching works image by image; everything after it works on the
+detections of all images at once. Imports NumPy and ``matching``.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ ScoredBoxes = tuple[FloatArray, FloatArray]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdicts:
-    """All detections of a set of images that count, as hits and false positives.
+    """The detections of a set of images as hits and false positives.
 
     Attributes:
-        scores: (K,) scores, highest first; detections on ignored faces are left out.
-        hits: (K,) whether it found a counted face that no better one found.
-        faces: counted faces in all images.
+        scores: (K,) scores, highest first, without the detections on ignored faces.
+        hits: (K,) whether the detection is a hit; any other is a false positive.
+        faces: number of counted faces in all images.
         images: number of images.
-        lowest, highest: range of the scores of all detections, ignored ones included; 0 and 1
-            without any.
+        lowest, highest: range of the scores of all detections, including ignored ones; 0 and 1
+            if there are none.
     """
 
     scores: FloatArray
@@ -56,8 +56,8 @@ class PrecisionRecall:
     """The curve of the official evaluation.
 
     Attributes:
-        thresholds: (1000,) of the scores scaled to 0..1, falling.
-        precision: (1000,) share of the detections that hit; 0 where there are none.
+        thresholds: (1000,) thresholds for the scores scaled to 0..1, highest first.
+        precision: (1000,) share of the detections that are hits; 0 where there are none.
         recall: (1000,) share of the counted faces that are found.
     """
 
@@ -86,10 +86,10 @@ def judge(
         detections: per image (N, 4) ``x1, y1, x2, y2`` and (N,) scores.
         ground_truth: per image (M, 4) ``x1, y1, x2, y2`` of all annotated faces.
         counted: per image the faces that count, as (M,) mask or as indices; the rest is ignored.
-        iou: least overlap of a hit, 0..1.
+        iou: smallest overlap of a hit, 0..1.
 
     Raises:
-        ValueError: the three do not speak of the same number of images.
+        ValueError: the three have different numbers of images, or a mask has the wrong length.
     """
     scores, hits, faces = [], [], 0
     lowest, highest = np.inf, -np.inf
@@ -129,25 +129,33 @@ def average_precision(
     counted: Sequence[BoolArray | Sequence[int]],
     iou: float = 0.5,
 ) -> float:
-    """Average precision as WIDER FACE's own evaluation computes it; arguments as of ``judge``.
+    """Average precision as WIDER FACE's own evaluation computes it.
 
-    Images without any counted face still add their false positives. 0 when no face counts.
+    Images without a counted face still add their false positives. It is 0 if no face counts.
+
+        average_precision([(faces.boxes, faces.scores)], [[[30, 40, 90, 110]]], [[0]])
+
+    Args:
+        detections: per image (N, 4) ``x1, y1, x2, y2`` and (N,) scores.
+        ground_truth: per image (M, 4) ``x1, y1, x2, y2`` of all annotated faces.
+        counted: per image the faces that count, as (M,) mask or as indices; the rest is ignored.
+        iou: smallest overlap of a hit, 0..1.
     """
     return precision_recall(judge(detections, ground_truth, counted, iou)).average_precision
 
 
 def recall_at_false_positives(verdicts: Verdicts, per_image: float) -> tuple[float, float | None]:
-    """The best recall that lets through at most so many false positives per image.
+    """The best recall with at most ``per_image`` false positives per image.
 
     Args:
-        verdicts: of the whole set.
-        per_image: false positives allowed, per image on average.
+        verdicts: verdicts on the whole set.
+        per_image: number of false positives allowed, mean over the images.
 
     Returns:
-        Recall 0..1 and the lowest score to report for it; ``None`` when no threshold allows it.
+        Recall 0..1 and the lowest score to report for it; ``None`` if no threshold does.
     """
     allowed = per_image * verdicts.images * (1 + 1e-12)
-    # Only where the score changes can a threshold cut.
+    # A threshold can only separate different scores.
     last = np.flatnonzero(np.diff(verdicts.scores, append=-np.inf))
     within = last[np.cumsum(~verdicts.hits)[last] <= allowed]
     if not len(within):

@@ -1,7 +1,8 @@
-"""The report of a threshold calibration: one HTML file that needs nothing outside it.
+"""The report of a threshold calibration: one self-contained HTML file.
 
-No script and no outside resource, held by a content security policy; plots are inline SVG,
-thumbnails JPEG in data addresses. Readable on a phone, in light and dark, without seeing the plots.
+It has no script and loads nothing, which a content security policy enforces. Plots are inline SVG,
+thumbnails are JPEG in data URLs. It can be read on a phone, in light and dark mode, and without
+seeing the plots.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_report(result: CalibrationResult, path: Path) -> None:
-    """Write the report; it appears whole.
+    """Write the report; the file is never seen half written.
 
     Raises:
         OptionsError: matplotlib is not installed.
     """
     require_plots()
-    # A file name that is no UTF-8 must not cost the report.
+    # File names that are not valid UTF-8 are escaped instead of failing the report.
     write_whole(path, report_html(result).encode("utf-8", "backslashreplace"))
 
 
@@ -82,8 +83,8 @@ def _sections(result: CalibrationResult) -> Iterator[str]:
     )
     yield from _pictures(
         "Non-faces with the highest scores",
-        "One at or above the threshold is taken for a face. Look before you believe a label: a"
-        " person in the background makes a non-face a face.",
+        "A non-face at or above the threshold is taken for a face. Check the labels: an image with"
+        " a person in the background is not a non-face.",
         result.highest_nonfaces,
         result.threshold,
         ("rejected", "taken for a face"),
@@ -95,8 +96,8 @@ def _summary(result: CalibrationResult) -> Iterator[str]:
     choice = result.choice
     yield "<h1>Threshold calibration</h1>"
     yield f'<p class="lead">Threshold <strong>{result.threshold:.6f}</strong></p>'
-    yield f"<p>Chosen for {escape(str(result.target))}. A detection is reported when its score is"
-    yield "at least the threshold.</p>"
+    yield f"<p>Chosen for {escape(str(result.target))}. A detection is reported if its score is at"
+    yield "least the threshold.</p>"
     if choice.warnings:
         yield '<section class="warning" aria-labelledby="warnings"><h2 id="warnings">Warning</h2>'
         yield "".join(f"<p>{escape(text)}.</p>" for text in choice.warnings)
@@ -116,30 +117,34 @@ def _figure_entry(title: str, rate: Rate, what: str) -> str:
 
 
 def _plots(result: CalibrationResult) -> Iterator[str]:
-    lines, trust, choice = curve(result.scores), reliability(result.scores), result.choice
+    curves, score_reliability, choice = (
+        curve(result.scores),
+        reliability(result.scores),
+        result.choice,
+    )
     kept, shown = choice.recall, choice.false_positive_rate
     precision = kept.count / max(kept.count + shown.count, 1)
     yield "<h2>Plots</h2>"
-    if not len(lines.thresholds):
+    if not len(curves.thresholds):
         yield "<p>Nothing was detected in any image, so there is nothing to plot.</p>"
         return
     yield '<div class="plots">'
     yield _plot(
-        rates_plot(lines, result.threshold),
-        f"At the threshold {kept.value:.1%} of the faces are kept and {shown.value:.1%} of the"
-        " non-faces shown.",
+        rates_plot(curves, result.threshold),
+        f"At the threshold, {kept.value:.1%} of the faces are kept and {shown.value:.1%} of the"
+        " non-faces are reported.",
     )
     yield _plot(
-        roc_plot(lines, (shown.value, kept.value)),
-        f"ROC: the area under the curve is {lines.area:.4f}. The axes show only the part where"
-        " it bends.",
+        roc_plot(curves, (shown.value, kept.value)),
+        f"ROC: the area under the curve is {curves.area:.4f}. The axes show only the part where"
+        " the curve bends.",
     )
     yield _plot(
-        precision_plot(lines, (kept.value, precision)),
-        f"Precision and recall: average precision {lines.average_precision:.4f}; at the threshold"
-        f" {precision:.1%} of what is reported are faces, in this mix of images.",
+        precision_plot(curves, (kept.value, precision)),
+        f"Precision and recall: average precision {curves.average_precision:.4f}; at the threshold"
+        f" {precision:.1%} of the reported detections are faces, in this mix of images.",
     )
-    yield _plot(reliability_plot(trust.bins), _reliability_text(trust))
+    yield _plot(reliability_plot(score_reliability.bins), _reliability_text(score_reliability))
     yield "</div>"
 
 
@@ -147,9 +152,9 @@ def _plot(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _reliability_text(trust: Reliability) -> str:
+def _reliability_text(found: Reliability) -> str:
     return (
-        f"Reliability: Brier score {trust.brier:.4f}, expected calibration error {trust.ece:.4f}"
+        f"Reliability: Brier score {found.brier:.4f}, expected calibration error {found.ece:.4f}"
         f" over {BINS} equally wide bins. Both hold for this mix of faces and non-faces."
     )
 
@@ -159,7 +164,7 @@ def _statistics(result: CalibrationResult) -> Iterator[str]:
     titles = {"q25": "25 %", "median": "50 %", "q75": "75 %"}
     yield '<h2 id="statistics">Scores</h2>'
     yield '<div class="scroll" role="region" aria-labelledby="statistics" tabindex="0"><table>'
-    yield "<caption>Statistics of the best score of each; those without a detection have none"
+    yield "<caption>Statistics of the best scores; members without a detection have no score"
     yield "</caption>"
     yield '<thead><tr><th scope="col">score</th><th scope="col">faces</th>'
     yield '<th scope="col">non-faces</th></tr></thead><tbody>'
@@ -190,7 +195,7 @@ def _pictures(
     if any(found.annotated is not None for found in evidence):
         text += " Detections are yellow, annotated faces blue."
     yield f'<p>{text}</p><ul class="pictures">'
-    for found in evidence:  # ten at most, so that an image is read twenty times at most
+    for found in evidence:  # at most ten, so an image is read at most twenty times
         reached = found.score >= threshold
         name, verdict = escape(found.image.name), above if reached else below
         score = "no detection" if math.isnan(found.score) else f"score {found.score:.6f}"
@@ -209,17 +214,17 @@ def _pictures(
 
 def _origin(result: CalibrationResult) -> Iterator[str]:
     measured = result.measurements
-    made = {**measured.provenance}
-    options = made.pop("detector_options")
+    provenance = {**measured.provenance}
+    options = provenance.pop("detector_options")
     rows = {
         "date": result.date,
         "images": len(measured.done),
         "images that failed": len(measured.failures),
         "IoU of a match": result.iou,
-        **{name.replace("_", " "): value for name, value in made.items()},
+        **{name.replace("_", " "): value for name, value in provenance.items()},
         **{f"option {name}": value for name, value in options.items()},
     }
-    yield '<h2 id="origin">What was measured with what</h2>'
+    yield '<h2 id="origin">Provenance</h2>'
     yield '<div class="scroll" role="region" aria-labelledby="origin" tabindex="0"><table><tbody>'
     for name, value in rows.items():
         if value is not None:

@@ -1,7 +1,7 @@
-"""Two classes of scores, faces and non-faces, and what statistics says of them.
+"""Two classes of scores, faces and non-faces, and their statistics.
 
-A score is the best detection of one face or image, NaN where nothing was detected; such a face can
-be found with no threshold, and such a non-face is never shown. Imports NumPy and ``types``.
+A score is that of the best detection of one face or image, and NaN without a detection. No
+threshold finds such a face, and such a non-face is never reported. Imports NumPy and ``types``.
 """
 
 from __future__ import annotations
@@ -23,20 +23,23 @@ class ScoreSet:
 
     Attributes:
         faces: (F,) 0..1 or NaN, one per face, or per image that shows one.
-        nonfaces: (N,) 0..1 or NaN, one per image: its best detection that is no face.
+        nonfaces: (N,) 0..1 or NaN, one per image: its best detection that is not a face.
     """
 
     faces: FloatArray
     nonfaces: FloatArray
 
     def reached(self, threshold: float) -> tuple[int, int]:
-        """How many faces and non-faces reach a threshold."""
+        """The number of faces and of non-faces with at least this score."""
         return int((self.faces >= threshold).sum()), int((self.nonfaces >= threshold).sum())
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What ``DataFrame.describe`` tells of the detected ones of a class; NaN without any."""
+    """Statistics of the detected members of a class, as ``DataFrame.describe`` computes them.
+
+    NaN if no member was detected.
+    """
 
     count: int
     detected: int
@@ -61,7 +64,7 @@ def summary(scores: FloatArray) -> Summary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Both rates at every threshold that makes a difference, highest threshold first.
+    """Both rates at every distinct score, highest first.
 
     Attributes:
         thresholds: (K,) the distinct scores.
@@ -77,7 +80,7 @@ class Curve:
 
     @property
     def area(self) -> float:
-        """Area under the ROC curve; what was not detected at all is ranked last, as ties."""
+        """Area under the ROC curve; members without a detection are tied at the last rank."""
         recall = np.concatenate([[0.0], self.recall, [1.0]])
         rate = np.concatenate([[0.0], self.false_positive_rate, [1.0]])
         return float((np.diff(rate) * (recall[1:] + recall[:-1]) / 2).sum())
@@ -89,7 +92,7 @@ class Curve:
 
 
 def curve(scores: ScoreSet) -> Curve:
-    """ROC and precision-recall curve; each class has at least one member."""
+    """The ROC and the precision-recall curve; each class must have at least one member."""
     faces, nonfaces = _ascending(scores.faces), _ascending(scores.nonfaces)
     thresholds = np.unique(np.concatenate([faces, nonfaces]))[::-1]
     kept = len(faces) - np.searchsorted(faces, thresholds)
@@ -120,10 +123,10 @@ class Reliability:
     It holds for the mix of faces and non-faces that was measured, and for no other.
 
     Attributes:
-        brier: mean squared distance of score and truth, 0 is best; NaN without detections.
-        ece: expected calibration error: mean distance of mean score and share of faces over
+        brier: mean squared distance between score and truth, 0 is best; NaN without detections.
+        ece: expected calibration error: mean distance between mean score and share of faces over
             equally wide bins of 0..1, weighted by count; NaN without detections.
-        bins: those that hold a detection.
+        bins: the bins that have a detection.
     """
 
     brier: float
@@ -132,7 +135,7 @@ class Reliability:
 
 
 def reliability(scores: ScoreSet, bins: int = BINS) -> Reliability:
-    """Compare the scores with the share of faces at them."""
+    """Compare the scores with the share of faces among detections of such scores."""
     given = np.concatenate([scores.faces, scores.nonfaces]).astype(np.float64)
     truth = np.repeat([1.0, 0.0], [len(scores.faces), len(scores.nonfaces)])
     detected = ~np.isnan(given)
@@ -140,13 +143,13 @@ def reliability(scores: ScoreSet, bins: int = BINS) -> Reliability:
     if not len(given):
         return Reliability(float("nan"), float("nan"), ())
     place = np.minimum((given * bins).astype(np.intp), bins - 1)
-    made = []
+    filled = []
     for index in np.unique(place):
         inside = place == index
         count, mean, share = int(inside.sum()), float(given[inside].mean()), truth[inside].mean()
-        made.append(Bin(index / bins, (index + 1) / bins, count, mean, float(share)))
-    ece = sum(part.count * abs(part.mean_score - part.share_of_faces) for part in made)
-    return Reliability(float(((given - truth) ** 2).mean()), ece / len(given), tuple(made))
+        filled.append(Bin(index / bins, (index + 1) / bins, count, mean, float(share)))
+    ece = sum(part.count * abs(part.mean_score - part.share_of_faces) for part in filled)
+    return Reliability(float(((given - truth) ** 2).mean()), ece / len(given), tuple(filled))
 
 
 def _ascending(scores: FloatArray) -> FloatArray:

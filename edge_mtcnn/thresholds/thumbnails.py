@@ -1,4 +1,4 @@
-"""Thumbnails of detections for a report: cut around the box, boxes drawn, as data addresses."""
+"""Thumbnails of detections for a report, as data URLs: cropped around the boxes, boxes drawn."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["thumbnail"]
 
 _SIDE = 320  # pixels, the longer side
-_AROUND = 1.5  # sides of the box on each side of its centre
+_AROUND = 1.5  # how far the picture reaches from the centre of the box, in sides of the box
 _QUALITY = 80
 _DETECTED, _ANNOTATED, _OUTLINE = (255, 214, 0), (80, 200, 255), (0, 0, 0)
 
 
 def thumbnail(found: Evidence) -> str | None:
-    """A data address of the place, ``None`` when the image can no longer be read.
+    """The part around the boxes as JPEG in a data URL; ``None`` if the image is gone.
 
-    The detection is yellow, the annotated face blue; where there is neither, all of it is shown.
+    The detection is yellow, the annotated face blue. Without either, the whole image is shown.
     """
     try:
         image = read_image(found.image.path)
@@ -50,7 +50,7 @@ def thumbnail(found: Evidence) -> str | None:
 
 
 def _window(image: ImageArray, boxes: FloatArray) -> tuple[int, int, int, int]:
-    """A square around the boxes, cut to the image; all of it when they lie outside."""
+    """A square around the boxes, clipped to the image; the whole image if they lie outside."""
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     reach = (high - low).max() * _AROUND
     height, width = image.shape[:2]

@@ -1,4 +1,4 @@
-"""Faces in video: sources that come and go, tracks over frames, and who is here since when.
+"""Faces in video: sources that fail and come back, tracks over frames, and who is present.
 
     from edge_mtcnn.video import FaceWatcher
 
@@ -6,11 +6,12 @@
         for event in watcher.events():
             ...  # FaceAppeared, FaceLeft, PersonChanged, SourceLost, SourceBack
 
-``sources`` gives frames, ``tracker`` follows faces, ``presence`` tells persons, ``watcher`` does
-all three in a thread. No frame is written or sent unless the caller asks for it.
+``source`` delivers frames, ``tracking`` follows faces, ``presence`` turns them into persons, and
+``watcher`` does all of this in a thread. No frame is written or sent unless the caller asks for it.
+What is not listed in ``__all__`` is private and may change.
 """
 
-from edge_mtcnn.video.blind import BlindOptions
+from edge_mtcnn.video.blind import BlindOptions, BlindReason
 from edge_mtcnn.video.events import (
     Event,
     EventReader,
@@ -25,15 +26,17 @@ from edge_mtcnn.video.events import (
 from edge_mtcnn.video.loop import WatchOptions
 from edge_mtcnn.video.overlay import draw_snapshot
 from edge_mtcnn.video.presence import Person, PresenceOptions
-from edge_mtcnn.video.snapshot import Snapshot
+from edge_mtcnn.video.snapshot import Snapshot, WatcherState
 from edge_mtcnn.video.source.captures import SourceOptions
-from edge_mtcnn.video.source.source import Frame, Source, open_source
-from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
+from edge_mtcnn.video.source.reader import Frame, SourceState
+from edge_mtcnn.video.source.source import Source, open_source
+from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerCounts, TrackerOptions
 from edge_mtcnn.video.tracking.tracks import Track
 from edge_mtcnn.video.watcher import FaceWatcher
 
 __all__ = [
     "BlindOptions",
+    "BlindReason",
     "Event",
     "EventReader",
     "FaceAppeared",
@@ -49,11 +52,14 @@ __all__ = [
     "SourceBack",
     "SourceLost",
     "SourceOptions",
+    "SourceState",
     "Track",
+    "TrackerCounts",
     "TrackerOptions",
     "ViewBlocked",
     "ViewCleared",
     "WatchOptions",
+    "WatcherState",
     "draw_snapshot",
     "open_source",
 ]

@@ -1,7 +1,7 @@
-"""Whether a frame shows anything at all: no face in a black picture is no news about people.
+"""Whether a frame shows anything: a black frame says nothing about whether anyone is present.
 
-A look at the thumbnail finds black and covered lenses; a look at the pixels finds a camera that
-sends one picture again and again.
+The thumbnail shows whether the lens is dark or covered. The pixels show whether a camera repeats
+one frame.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["BlindCheck", "BlindOptions", "BlindReason"]
 BlindReason = Literal["dark", "covered", "frozen"]
 
 _SAMPLE_STEP = 8
-"""Every which row and column is compared with the frame before."""
+"""Compare every 8th row and column with the previous frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +27,13 @@ class BlindOptions:
     """When a camera counts as blind.
 
     Attributes:
-        dark_level: highest mean of a dark frame, grey levels 0..255.
-        covered_spread: largest standard deviation of a frame that shows nothing, grey levels
-            0..128; 0 turns both looks at the picture off.
-        hold_seconds: time that a frame must stay dark or covered, seconds, 0..60.
-        frozen_seconds: time after which identical frames of a live source count as frozen, 0.2..1e9
-            seconds. Noise makes the frames of a working camera differ; a compressed stream of a
-            scene at rest may repeat one until its next key frame.
+        dark_level: maximum mean of a dark frame, grey levels 0..255.
+        covered_spread: maximum standard deviation of a frame that shows nothing, grey levels
+            0..128; 0 turns the checks for dark and covered off.
+        hold_seconds: time for which frames must be dark or covered, seconds, 0..60.
+        frozen_seconds: time after which identical frames of a live source count as frozen, seconds,
+            0.2..1e9. The frames of a working camera differ by noise; a compressed stream of a still
+            scene may repeat a frame until the next key frame.
     """
 
     dark_level: float = 16.0
@@ -49,7 +49,7 @@ class BlindOptions:
 
 
 class BlindCheck:
-    """Looks at each frame of a source in turn."""
+    """Checks the frames of one source, one after another."""
 
     def __init__(self, options: BlindOptions | None = None) -> None:
         self._options = options or BlindOptions()
@@ -59,29 +59,29 @@ class BlindCheck:
 
     @property
     def suspects(self) -> bool:
-        """The last frame showed nothing, if not yet for long enough to be called blind."""
+        """Whether the last frame showed nothing, even if not yet long enough to count as blind."""
         return self._empty_since is not None
 
     def reset(self) -> None:
-        """Forget the frames before, as after a lost source."""
+        """Forget the previous frames, for example after the source was lost."""
         self._empty_since = self._sample = None
 
     def check(
         self, image: ImageArray, small: ImageArray, time: float, *, live: bool
     ) -> BlindReason | None:
-        """Why nothing can be seen; ``None`` when all is well.
+        """Return why the frame shows nothing, or ``None`` if it shows something.
 
         Args:
             image: (H, W, ...) uint8.
             small: its ``motion.thumbnail``.
-            time: of the frame, seconds.
-            live: frames come from a camera; only such a source can be frozen.
+            time: time of the frame, seconds.
+            live: whether frames come from a camera; only such a source can be frozen.
         """
         if live and self._frozen(image, time):
             return "frozen"
         options = self._options
         mean, spread = float(small.mean()), float(small.std())
-        # Noise and a bright spot in the dark: a dark frame may spread a little more.
+        # A dark frame may vary a little more, because of noise and small lights.
         dark = mean <= options.dark_level and spread <= 2 * options.covered_spread
         if not options.covered_spread or not (dark or spread <= options.covered_spread):
             self._empty_since = None

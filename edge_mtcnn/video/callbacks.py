@@ -1,4 +1,4 @@
-"""Callbacks for events: each in a thread of its own, so that none holds up the others."""
+"""Callbacks for events. Each runs in its own thread, so that a slow one does not delay others."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _QUEUE = 256
 
 
 class Callbacks:
-    """The callbacks of a watcher, over all its starts and stops.
+    """The callbacks of a watcher, kept when it stops and starts again.
 
     Attributes:
-        errors: exceptions that callbacks raised, all of which were logged.
+        errors: number of exceptions that callbacks raised; all were logged.
     """
 
     def __init__(self, hub: EventHub) -> None:
@@ -32,7 +32,7 @@ class Callbacks:
         self._started = False
 
     def add(self, function: Callable[[Event], object]) -> None:
-        """Call this with every event from now on."""
+        """Call a function with every event from now on."""
         with self._lock:
             if function not in self._functions:
                 self._functions.append(function)
@@ -40,7 +40,7 @@ class Callbacks:
                     self._run(function)
 
     def remove(self, function: Callable[[Event], object]) -> None:
-        """Call this no more."""
+        """Stop calling a function."""
         with self._lock:
             if function in self._functions:
                 self._functions.remove(function)
@@ -49,14 +49,14 @@ class Callbacks:
             running[0].close()
 
     def start(self) -> None:
-        """Begin to call."""
+        """Start calling the functions."""
         with self._lock:
             self._started = True
             for function in self._functions:
                 self._run(function)
 
     def stop(self, seconds: float) -> None:
-        """Let the callbacks have the events that wait, for at most so long."""
+        """Stop, after the callbacks have had at most this time for the events that are waiting."""
         with self._lock:
             self._started = False
             running, self._running = list(self._running.values()), {}

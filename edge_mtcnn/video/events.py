@@ -1,6 +1,7 @@
-"""What a watcher tells: events without images, and queues in which each reader gets them all.
+"""Events of a watcher, and queues that deliver all of them to each reader. Events carry no image.
 
-Every event has a number that goes up by one, so a reader knows what it missed and can resume.
+The sequence number of an event is one more than that of the event before, so a reader knows what it
+missed and can resume.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What all events share.
+    """Base of all events.
 
     Attributes:
         sequence: number of the event, from 1, without gaps.
-        time: of the frame or of the notice, monotonic seconds.
-        wall_time: seconds since 1970.
+        time: time of the frame or of the observation, monotonic seconds.
+        wall_time: time at which the event was sent, seconds since 1970.
     """
 
     sequence: int = 0
@@ -52,13 +53,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceAppeared(Event):
-    """Someone is here.
+    """A person is present.
 
     Attributes:
-        person: number of this presence.
-        box: ``x1, y1, x2, y2``, source pixels.
-        score: 0..1, mean of the recent sights.
-        eye_distance: pixels.
+        person: number of the person.
+        box: box of the face, ``x1, y1, x2, y2``, source pixels.
+        score: mean score of the recent detections, 0..1.
+        eye_distance: distance between the eyes, pixels.
     """
 
     person: int
@@ -69,13 +70,13 @@ class FaceAppeared(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceLeft(Event):
-    """Someone is no longer here.
+    """A person is no longer present.
 
     Attributes:
-        person: number of the presence.
-        dwell_seconds: from the first to the last sight.
-        reason: ``"gone"``; ``"unknown"`` when the source was lost or blind for too long to tell;
-            ``"stopped"`` when the watcher stopped or the video ended.
+        person: number of the person.
+        dwell_seconds: time from the first to the last detection, seconds.
+        reason: ``"gone"``; ``"unknown"`` if the source was lost or blind for too long;
+            ``"stopped"`` if the watcher stopped or the video ended.
     """
 
     person: int
@@ -88,8 +89,8 @@ class PersonChanged(Event):
     """Another person is the selected one.
 
     Attributes:
-        person: number of the presence that is selected now, ``None`` for no one.
-        previous: the one before.
+        person: number of the person who is selected now; ``None`` if no person is selected.
+        previous: number of the person who was selected before.
     """
 
     person: int | None
@@ -98,36 +99,39 @@ class PersonChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLost(Event):
-    """The source gives no frames; who is there is unknown until it is back."""
+    """The source delivers no frames. Until it is back, it is unknown who is present."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceBack(Event):
-    """The source gives frames again, after so many seconds."""
+    """The source delivers frames again."""
 
     lost_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewBlocked(Event):
-    """Frames come but show nothing; who is there is unknown until they do."""
+    """The frames show nothing. Until they do, it is unknown who is present."""
 
     reason: BlindReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewCleared(Event):
-    """Frames show something again, after so many seconds."""
+    """The frames show something again."""
 
     blocked_seconds: float
 
 
 class EventReader:
-    """The events for one reader, in order. When it is slow, its oldest are dropped and counted.
+    """The events for one reader, in order. If it is slow, its oldest are dropped and counted.
 
-    Iterating waits for events and ends when the watcher stops or the reader is closed.
+    Iterating waits for events. It ends when the watcher stops or the reader is closed.
+
+    Attributes:
+        missed: number of events that were dropped.
     """
 
     def __init__(self, hub: EventHub, size: int) -> None:
@@ -139,7 +143,7 @@ class EventReader:
         self._closed = False
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """The next event; ``None`` when none came in time, or none will."""
+        """Return the next event; ``None`` if none came within ``timeout`` seconds or none will."""
         until = None if timeout is None else time.monotonic() + timeout
         with self._condition:
             while not self._events and not self._closed:
@@ -151,18 +155,18 @@ class EventReader:
 
     @property
     def closed(self) -> bool:
-        """No event will come that is not already waiting."""
+        """Whether no more events will come than those that are waiting."""
         return self._closed
 
     def close(self) -> None:
-        """Want no more events; those waiting can still be read."""
+        """Receive no more events. Those that are waiting can still be read."""
         self._hub.forget(self)
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
-    def put(self, event: Event) -> None:
-        """Called by the hub; never blocks."""
+    def _put(self, event: Event) -> None:
+        """Add an event; called by the hub, never blocks."""
         with self._condition:
             if self._closed:
                 return
@@ -178,23 +182,26 @@ class EventReader:
 
 
 class EventHub:
-    """Gives every event to every reader and remembers the latest.
+    """Delivers every event to every reader, and remembers the latest ones.
 
     Args:
-        remembered: events kept for readers that resume.
+        remembered: number of events kept for readers that resume.
     """
 
     def __init__(self, remembered: int = 1000) -> None:
         self._lock = threading.Lock()
-        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()  # dropped: wants no more
+        # Weak, so that a reader which its owner drops without closing it is no longer served.
+        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
         self._ended = False
         self._past: deque[Event] = deque(maxlen=remembered)
         self.last_sequence = 0
 
     def reader(self, size: int, after: int | None) -> EventReader:
-        """A new reader; with ``after``, it first gets the remembered events after that number.
+        """Make a reader.
 
-        After the end, it gets no others.
+        Args:
+            size: number of events that may wait for it.
+            after: number of an event; the reader first receives the remembered events after it.
         """
         reader = EventReader(self, size)
         with self._lock:
@@ -203,7 +210,7 @@ class EventHub:
                 known_from = past[0].sequence if past else self.last_sequence + 1
                 reader.missed = max(0, known_from - after - 1)
                 for event in past:
-                    reader.put(event)
+                    reader._put(event)
             if not self._ended:
                 self._readers.add(reader)
                 return reader
@@ -211,26 +218,26 @@ class EventHub:
         return reader
 
     def forget(self, reader: EventReader) -> None:
-        """Give a reader no more events."""
+        """Deliver no more events to a reader."""
         with self._lock:
             self._readers.discard(reader)
 
     def send(self, event: Event) -> None:
-        """Number an event, tell its time of day, and give it to all."""
+        """Number an event, add the time of day, and deliver it to all readers."""
         with self._lock:
             self.last_sequence += 1
             event = replace(event, sequence=self.last_sequence, wall_time=time.time())
             self._past.append(event)
             for reader in tuple(self._readers):
-                reader.put(event)
+                reader._put(event)
 
     def begin(self) -> None:
-        """Events come again."""
+        """Accept events again, after ``end``."""
         with self._lock:
             self._ended = False
 
     def end(self) -> None:
-        """Tell all readers that no more events come."""
+        """Close all readers, because no more events will come."""
         with self._lock:
             self._ended = True
             readers = tuple(self._readers)

@@ -1,4 +1,4 @@
-"""One run of a watcher, from its start to its stop, in one thread."""
+"""One run of a watcher, from start to stop, in one thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, 
 from edge_mtcnn.video.presence import Presence, PresenceOptions
 from edge_mtcnn.video.snapshot import Snapshot, WatcherState
 from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec
-from edge_mtcnn.video.source.source import Frame, Source
+from edge_mtcnn.video.source.reader import Frame
+from edge_mtcnn.video.source.source import Source
 from edge_mtcnn.video.tracking.motion import thumbnail
 from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
 
@@ -24,14 +25,23 @@ __all__ = ["WatchLoop", "WatchOptions"]
 _log = logging.getLogger(__name__)
 
 _TURN_SECONDS = 0.2
-"""Longest turn of the loop without a frame."""
+"""Maximum time the loop waits for a frame, seconds."""
 _RATE_SHARE = 0.1
-"""Part of the newest interval in the frame rate that is told."""
+"""Weight of the newest interval in the reported frame rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchOptions:
-    """All options of a watcher, by what they are about."""
+    """All options of a watcher.
+
+        options = WatchOptions(presence=PresenceOptions(select="central"))
+
+    Attributes:
+        source: how the source is opened and read.
+        tracker: how faces are followed.
+        presence: when a person counts as present.
+        blind: when a camera counts as blind.
+    """
 
     source: SourceOptions = field(default_factory=SourceOptions)
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
@@ -40,15 +50,15 @@ class WatchOptions:
 
 
 class WatchLoop(threading.Thread):
-    """Reads the source, follows the faces, and tells what changed.
+    """Reads the source, follows the faces, and reports what changed.
 
     Args:
         spec: the source.
         detector: finds the faces.
         options: all options.
         first_person: number of the first person to appear.
-        tell: takes the events, each with the loop that sends it.
-        show: takes every new snapshot, and its frame where there is one.
+        send: receives every event.
+        publish: receives every new snapshot, and its frame if there is one.
         before: the snapshot before the start.
     """
 
@@ -59,17 +69,16 @@ class WatchLoop(threading.Thread):
         options: WatchOptions,
         *,
         first_person: int,
-        tell: Callable[[WatchLoop, Event], None],
-        show: Callable[[WatchLoop, Snapshot, Frame | None], None],
+        send: Callable[[Event], None],
+        publish: Callable[[Snapshot, Frame | None], None],
         before: Snapshot,
     ) -> None:
         super().__init__(name="edge-mtcnn-watcher", daemon=True)
         self.heartbeat = time.monotonic()
         self.failure: Exception | None = None
-        self.given_up = False  # it hung when it was stopped; nobody listens to it any more
         self._options = options
-        self._tell = tell
-        self._show = show
+        self._send_event = send
+        self._publish = publish
         self._stopping = threading.Event()
         self._source = Source(spec, options.source)
         self._tracker = FaceTracker(detector, options.tracker)
@@ -80,10 +89,10 @@ class WatchLoop(threading.Thread):
         self._reconnects = 0
         self._last_turn: float | None = None
         self._snapshot = Snapshot(turn=before.turn + 1, state="starting")
-        self._publish(None)
+        self._publish(self._snapshot, None)
 
     def stop(self) -> None:
-        """End as soon as the frame in work is done; returns in time whatever the source does."""
+        """Stop after the current frame; returns at once, whatever the source does."""
         self._stopping.set()
         self._source.close()
 
@@ -95,7 +104,7 @@ class WatchLoop(threading.Thread):
             state = "stopped" if self._stopping.is_set() else "ended"
         except Exception as error:  # noqa: BLE001 - kept as `failure` and reported
             if self._stopping.is_set():
-                state = "stopped"  # the detector may have been closed under the last frame
+                state = "stopped"  # the detector may have been closed during the last frame
             else:
                 self.failure = error
                 if not isinstance(error, SourceError):
@@ -109,7 +118,9 @@ class WatchLoop(threading.Thread):
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            if not self._source.stuck:  # a watchdog shall know when only a new process can help
+            # If reading threads are stuck for good, the heartbeat stops, and the watchdog restarts
+            # the process.
+            if not self._source.stuck:
                 self.heartbeat = time.monotonic()
             frame = self._source.read(_TURN_SECONDS)
             if frame is not None:
@@ -125,7 +136,7 @@ class WatchLoop(threading.Thread):
         small = thumbnail(frame.image)
         reason = self._blind.check(frame.image, small, frame.time, live=frame.live)
         size = (frame.image.shape[0], frame.image.shape[1])
-        if reason is None and self._blind.suspects:  # no news about people either
+        if reason is None and self._blind.suspects:  # then it is unknown who is present
             tracks = self._snapshot.tracks
             self._send(self.presence.unknown(frame.time))
         elif reason is None:
@@ -162,7 +173,7 @@ class WatchLoop(threading.Thread):
 
     def _regained(self, now: float) -> None:
         if self._source.reconnects > self._reconnects and self._lost_since is None:
-            self._lost(now)  # gone and back within one turn
+            self._lost(now)  # lost and back within one turn of the loop
         self._reconnects = self._source.reconnects
         if self._lost_since is not None:
             self._send([SourceBack(time=now, lost_seconds=max(now - self._lost_since, 0.0))])
@@ -181,7 +192,7 @@ class WatchLoop(threading.Thread):
 
     def _send(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._tell(self, event)
+            self._send_event(event)
 
     def _rate(self, now: float) -> float:
         last, self._last_turn = self._last_turn, now
@@ -189,7 +200,7 @@ class WatchLoop(threading.Thread):
         if last is None:
             return before
         rate = 1 / max(now - last, 1e-6)
-        # Averaged as intervals: a burst of frames must not count more than it lasts.
+        # Intervals are averaged, not rates, so that a burst of frames does not count too much.
         return rate if before == 0 else 1 / ((1 - _RATE_SHARE) / before + _RATE_SHARE / rate)
 
     def _update(self, frame: Frame | None = None, /, **changes: object) -> None:
@@ -205,7 +216,4 @@ class WatchLoop(threading.Thread):
             untracked=self._tracker.counts.untracked,
             **changes,  # type: ignore[arg-type]
         )
-        self._publish(frame)
-
-    def _publish(self, frame: Frame | None) -> None:
-        self._show(self, self._snapshot, frame)
+        self._publish(self._snapshot, frame)

@@ -1,6 +1,6 @@
-"""A frame with what is known about it drawn in: persons, faces that are followed, the state.
+"""Draws what a watcher knows into a copy of the frame: faces, persons, and a blind camera.
 
-Colours: green the selected person, white the others, grey what was not seen in this frame.
+The selected person is green, the others are white, and faces not found in this frame are grey.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from edge_mtcnn.images.drawing import Color, text_size, write_text
 from edge_mtcnn.types import ImageArray
 from edge_mtcnn.video.presence import Person
 from edge_mtcnn.video.snapshot import Snapshot
@@ -15,21 +16,23 @@ from edge_mtcnn.video.tracking.tracks import Track
 
 __all__ = ["draw_snapshot"]
 
-Color = tuple[int, int, int]
-
 _SELECTED: Color = (90, 220, 40)
 _OTHER: Color = (255, 255, 255)
 _UNSEEN: Color = (150, 150, 150)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_LETTER_HEIGHT = 22
-"""Height of the font's digits at scale 1, pixels."""
 
 
 def draw_snapshot(image: ImageArray, snapshot: Snapshot) -> ImageArray:
-    """A new picture: the frame with boxes, landmarks and, per person, number and seconds here.
+    """Draw boxes, landmarks and, for each person, number and seconds of presence.
+
+        watcher = FaceWatcher(0, keep_frame=True)
+        ...
+        newest = watcher.frame()
+        if newest is not None:
+            frame, snapshot = newest
+            picture = draw_snapshot(frame.image, snapshot)
 
     Args:
-        image: (H, W, 3) BGR or (H, W) gray, uint8; left as it is.
+        image: (H, W, 3) BGR or (H, W) gray, uint8; not changed.
         snapshot: what was known after this frame.
 
     Returns:
@@ -42,13 +45,13 @@ def draw_snapshot(image: ImageArray, snapshot: Snapshot) -> ImageArray:
     letters = max(8.0, max(picture.shape[:2]) / 60)
     for track in snapshot.tracks:
         if track.confirmed:
-            _mark(picture, track, persons.get(track.id), letters)
+            _draw_track(picture, track, persons.get(track.id), letters)
     if snapshot.state == "blind":
         _write(picture, f"blind: {snapshot.blind_reason}", (4, 4), letters * 1.5, _OTHER)
     return picture
 
 
-def _mark(picture: ImageArray, track: Track, person: Person | None, letters: float) -> None:
+def _draw_track(picture: ImageArray, track: Track, person: Person | None, letters: float) -> None:
     color = _UNSEEN
     if track.seen:
         color = _SELECTED if person is not None and person.selected else _OTHER
@@ -67,13 +70,12 @@ def _mark(picture: ImageArray, track: Track, person: Person | None, letters: flo
 def _write(
     picture: ImageArray, text: str, corner: tuple[int, int], letters: float, color: Color
 ) -> None:
-    """A text on a dark field, inside the picture, its upper left corner at ``corner``."""
-    scale, weight = letters / _LETTER_HEIGHT, max(1, round(letters / 10))
-    (width, height), _ = cv2.getTextSize(text, _FONT, scale, weight)
+    """Write a text on a dark field at ``corner``, moved where it would leave the picture."""
+    width, height = text_size(text, letters)
     pad = round(letters / 3)
     left = max(0, min(corner[0], picture.shape[1] - width - 2 * pad))
     top = max(0, min(corner[1], picture.shape[0] - height - 2 * pad))
     far = (left + width + 2 * pad, top + height + 2 * pad)
     cv2.rectangle(picture, (left, top), far, (30, 30, 30), -1)
     origin = (left + pad, top + pad + height)
-    cv2.putText(picture, text, origin, _FONT, scale, color, weight, cv2.LINE_AA)
+    write_text(picture, text, origin, letters, color)

@@ -1,8 +1,8 @@
-"""Who is here, since when: tracks in, persons and what changed out.
+"""Who is present, and since when: turns tracks into persons and events.
 
-A person appears when a good track has lasted, and leaves when it was not seen for a while; so
-neither a passing mistake nor a missed frame counts. While nothing can be known, nothing changes. A
-pure rule over tracks and times, without threads or images.
+A person appears when a good track has lasted for some time, and leaves when it has not been seen
+for some time. So a short mistake does not count, and neither does a missed frame. While the source
+is lost or blind, nothing changes. The rules use tracks and times only, no threads and no images.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from edge_mtcnn.video.tracking.tracks import Track
 __all__ = ["Person", "Presence", "PresenceOptions"]
 
 _MOST_PERSONS = 1000
-"""Of more persons than that, those unseen longest leave early. Those who are seen are never more
-than the tracks."""
+"""If there are more persons, those who were unseen longest leave early. The number of persons who
+are seen is limited by the number of tracks."""
 # A new track is the person that has just lost its own when it is this near, in face sizes.
 _SAME_PLACE = 1.0
 _SAME_SIZE = 1.7
@@ -30,24 +30,27 @@ _SAME_SIZE = 1.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceOptions:
-    """Who counts as here, and who is the selected one.
+    """When a person counts as present, and which person is selected.
+
+        near = PresenceOptions(min_eye_distance=60, select="central")
 
     Attributes:
-        confidence: lowest mean score of a track's recent sights, 0..1.
-        appear_after: seconds that a track must last before its person appears, 0..60.
-        leave_after: seconds without a sight after which a person leaves, 0..3600.
-        unknown_after: seconds without knowledge (source lost, lens covered) after which all leave,
+        confidence: minimum mean score of a track's recent detections, 0..1.
+        appear_after: time that a track must last before its person appears, seconds, 0..60.
+        leave_after: time without a detection after which a person leaves, seconds, 0..3600.
+        unknown_after: time with a lost or blind source after which all persons leave, seconds,
             0..1e9.
-        select: whose turn it is: the ``"largest"`` face, the most ``"central"`` one, or who is here
-            ``"longest"``.
-        switch_margin: how much better another must be to be selected, 1..10: largest by height,
-            central by distance.
-        switch_after: seconds that it must be so, 0..60.
-        region: ``x1, y1, x2, y2`` in fractions of the frame; a face counts when its centre is
-            inside.
-        min_height, max_height: of the face's box, pixels; ``None`` for no limit.
-        min_eye_distance, max_eye_distance: pixels; ``None`` for no limit. Eyes are about 63 mm
-            apart, so at a focal length of f pixels a distance of d mm is 63 f / d pixels.
+        select: which person is selected: the one with the ``"largest"`` face, the most
+            ``"central"`` face, or the one who is present ``"longest"``.
+        switch_margin: factor by which another person must be better to be selected, 1..10: in
+            height for ``"largest"``, in distance for ``"central"``.
+        switch_after: time for which the other person must be better, seconds, 0..60.
+        region: ``x1, y1, x2, y2`` in fractions of the frame; only faces whose centre is inside
+            count.
+        min_height, max_height: limits of the height of the face's box, pixels; ``None`` for none.
+        min_eye_distance, max_eye_distance: limits of the distance between the eyes, pixels;
+            ``None`` for none. Eyes are about 63 mm apart, so with a focal length of f pixels they
+            are 63 f / d pixels apart at a distance of d mm.
     """
 
     confidence: float = 0.9
@@ -91,15 +94,15 @@ def _checked_region(region: object) -> tuple[float, float, float, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Someone who is here.
+    """A person who is present.
 
     Attributes:
-        id: number of the presence, from 1, never used again.
-        track: id of the track that carries it.
-        face: smoothed, as last known.
-        since, last_seen: monotonic times of the first and last sight, seconds.
-        seen: in the newest frame.
-        selected: whose turn it is.
+        id: number of the person, from 1; numbers are not used again.
+        track: id of the track of the face.
+        face: the face, smoothed, as last known.
+        since, last_seen: monotonic times of the first and the last detection, seconds.
+        seen: whether the face was found in the newest frame.
+        selected: whether this is the selected person.
     """
 
     id: int
@@ -112,13 +115,13 @@ class Person:
 
     @property
     def dwell_seconds(self) -> float:
-        """From the first to the last sight."""
+        """Time from the first to the last detection, seconds."""
         return self.last_seen - self.since
 
 
 @dataclass(slots=True)
-class _Here:
-    """A person in the book."""
+class _PresentPerson:
+    """A present person (mutable, internal)."""
 
     id: int
     track: int
@@ -130,23 +133,31 @@ class _Here:
 
 
 class Presence:
-    """The book of who is here.
+    """Tracks which persons are present.
 
-    ``update`` and the others return what changed, without numbers and times of day: whoever sends
-    the events adds them.
+    The methods return events without sequence number and time of day; ``EventHub`` adds them.
+
+    Args:
+        options: when a person counts as present.
+        first_id: number of the first person.
     """
 
     def __init__(self, options: PresenceOptions | None = None, first_id: int = 1) -> None:
         self.options = options or PresenceOptions()
-        self.selected: int | None = None
-        self.next_id = first_id
-        self._here: dict[int, _Here] = {}
+        self._selected: int | None = None
+        self._next_id = first_id
+        self._here: dict[int, _PresentPerson] = {}
         self._blind_time = 0.0
         self._unknown_since: float | None = None
         self._rival: tuple[int | None, float] = (None, 0.0)
 
+    @property
+    def next_id(self) -> int:
+        """Number of the next person to appear."""
+        return self._next_id
+
     def persons(self) -> tuple[Person, ...]:
-        """All who are here, longest first."""
+        """All persons who are present; the one who is present longest comes first."""
         return tuple(
             Person(
                 id=here.id,
@@ -155,7 +166,7 @@ class Presence:
                 since=here.since,
                 last_seen=here.last_seen,
                 seen=here.seen,
-                selected=here.id == self.selected,
+                selected=here.id == self._selected,
             )
             for here in self._here.values()
         )
@@ -163,15 +174,15 @@ class Presence:
     def update(
         self, tracks: Sequence[Track], time: float, frame_size: tuple[int, int]
     ) -> list[Event]:
-        """Take in the tracks of a frame that shows something.
+        """Use the tracks of a frame.
 
         Args:
-            tracks: of ``FaceTracker.update``.
-            time: of the frame, seconds.
-            frame_size: height and width, pixels.
+            tracks: what ``FaceTracker.update`` returned.
+            time: time of the frame, seconds.
+            frame_size: height and width of the frame, pixels.
         """
         if self._unknown_since is not None:
-            # The time without knowledge is no time without a sight.
+            # Time during which the source was lost or blind does not count as time unseen.
             self._blind_time = time
             self._unknown_since = None
         events: list[Event] = []
@@ -201,7 +212,7 @@ class Presence:
         return events + self._select(time)
 
     def unknown(self, time: float) -> list[Event]:
-        """Take in that nothing can be known at this time."""
+        """Note that the source is lost or blind at this time."""
         if self._unknown_since is None:
             self._unknown_since = time
         for here in self._here.values():
@@ -211,11 +222,11 @@ class Presence:
         return self._leave(list(self._here.values()), time, "unknown") + self._select(time)
 
     def end(self, time: float) -> list[Event]:
-        """All leave: nothing more will come."""
+        """Let all persons leave, because watching ends."""
         return self._leave(list(self._here.values()), time, "stopped") + self._select(time)
 
     def _counts(self, track: Track, frame_size: tuple[int, int]) -> bool:
-        """Whether the face is where and as large as asked for."""
+        """Whether the face is in the region and within the limits of size."""
         options, face = self.options, track.face
         if options.region is not None:
             height, width = frame_size
@@ -233,8 +244,8 @@ class Presence:
         )
 
     def _appear(self, track: Track, time: float, frame_size: tuple[int, int]) -> Event:
-        here = _Here(
-            id=self.next_id,
+        here = _PresentPerson(
+            id=self._next_id,
             track=track.id,
             face=track.face,
             place=_place(track.face, frame_size),
@@ -242,7 +253,7 @@ class Presence:
             last_seen=track.last_seen,
         )
         self._here[here.id] = here
-        self.next_id += 1
+        self._next_id += 1
         return FaceAppeared(
             time=time,
             person=here.id,
@@ -251,13 +262,15 @@ class Presence:
             eye_distance=track.face.eye_distance,
         )
 
-    def _follow(self, here: _Here, track: Track, frame_size: tuple[int, int]) -> None:
+    def _follow(self, here: _PresentPerson, track: Track, frame_size: tuple[int, int]) -> None:
         here.track, here.face, here.seen = track.id, track.face, track.seen
         here.place = _place(track.face, frame_size)
         here.last_seen = max(here.last_seen, track.last_seen)
 
-    def _adopted(self, track: Track, frame_size: tuple[int, int], alive: set[int]) -> _Here | None:
-        """The person whose track ended just here, if any."""
+    def _adopted(
+        self, track: Track, frame_size: tuple[int, int], alive: set[int]
+    ) -> _PresentPerson | None:
+        """The person whose track ended at the place of this new track, if there is one."""
         x, y, size = _place(track.face, frame_size)
         for here in self._here.values():
             last_x, last_y, last_size = here.place
@@ -267,8 +280,8 @@ class Presence:
                 return here
         return None
 
-    def _excess(self) -> list[_Here]:
-        """The persons unseen longest, where there are too many."""
+    def _excess(self) -> list[_PresentPerson]:
+        """The persons who were unseen longest, if there are too many."""
         excess = len(self._here) - _MOST_PERSONS
         if excess <= 0:
             return []
@@ -276,7 +289,7 @@ class Presence:
         return sorted(unseen, key=lambda here: here.last_seen)[:excess]
 
     def _leave(
-        self, gone: list[_Here], time: float, reason: Literal["gone", "unknown", "stopped"]
+        self, gone: list[_PresentPerson], time: float, reason: Literal["gone", "unknown", "stopped"]
     ) -> list[Event]:
         for here in gone:
             del self._here[here.id]
@@ -291,7 +304,12 @@ class Presence:
         ]
 
     def _select(self, time: float) -> list[Event]:
-        current = self._here.get(self.selected) if self.selected is not None else None
+        """Select another person if one is clearly better for long enough.
+
+        Two faces of nearly equal size would otherwise take turns with every frame. So the rival
+        must be better by ``switch_margin``, and stay so for ``switch_after``.
+        """
+        current = self._here.get(self._selected) if self._selected is not None else None
         best = min(self._here.values(), key=self._rank, default=None)
         if current is not None and best is not None and best is not current:
             better = self._rank(current) > self.options.switch_margin * self._rank(best)
@@ -302,14 +320,14 @@ class Presence:
             elif time - self._rival[1] < self.options.switch_after:
                 best = current
         chosen = None if best is None else best.id
-        if chosen == self.selected:
+        if chosen == self._selected:
             return []
-        event = PersonChanged(time=time, person=chosen, previous=self.selected)
-        self.selected, self._rival = chosen, (None, 0.0)
+        event = PersonChanged(time=time, person=chosen, previous=self._selected)
+        self._selected, self._rival = chosen, (None, 0.0)
         return [event]
 
-    def _rank(self, here: _Here) -> float:
-        """The less, the better; positive, so that a ratio tells how much."""
+    def _rank(self, here: _PresentPerson) -> float:
+        """Lower is better. Always positive, so that ratios compare with ``switch_margin``."""
         x, y, size = here.place
         if self.options.select == "largest":
             return 1 / max(size, 1e-6)
@@ -319,7 +337,7 @@ class Presence:
 
 
 def _place(face: Face, frame_size: tuple[int, int]) -> tuple[float, float, float]:
-    """Centre from the frame's centre, and height, in frame heights: the same at any resolution."""
+    """Offset from the frame's centre, and height, in frame heights, at any resolution the same."""
     height, width = frame_size
     x1, y1, x2, y2 = face.box
     return ((x1 + x2 - width) / 2 / height, (y1 + y2 - height) / 2 / height, (y2 - y1) / height)

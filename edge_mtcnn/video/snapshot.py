@@ -1,4 +1,4 @@
-"""What a watcher knows at one moment, without any image."""
+"""What a watcher knows at one moment, without images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from edge_mtcnn.video.blind import BlindReason
 from edge_mtcnn.video.presence import Person
-from edge_mtcnn.video.source.source import SourceState
+from edge_mtcnn.video.source.reader import SourceState
 from edge_mtcnn.video.tracking.tracks import Track
 
 __all__ = ["Snapshot", "WatcherState"]
@@ -20,23 +20,23 @@ class Snapshot:
     """The newest result of a watcher.
 
     Attributes:
-        turn: goes up with every change.
+        turn: number that increases with every change.
         state: ``starting`` before the first frame; ``watching``; ``blind`` when frames show
             nothing; ``lost`` when there are none; ``ended`` after the last one; ``stopped``;
             ``failed``.
-        time: of the newest frame, or of the notice that there is none, monotonic seconds.
+        time: time of the newest frame, or at which it was noticed missing, monotonic seconds.
         frame: number of the newest frame, ``None`` before the first.
         frame_size: height and width of the newest frame, pixels.
-        tracks: the faces as they are followed.
-        persons: who is here, longest first; as last known where the state is blind or lost.
-        blind_reason: why nothing can be seen.
-        source_state, source_error: of the source.
-        source_fps: frames per second, where the source tells.
-        frames, dropped, reconnects: frames looked at, frames that came too fast, returns of the
-            source.
+        tracks: the faces that are followed.
+        persons: who is present, longest first; as last known if the state is blind or lost.
+        blind_reason: why the frames show nothing.
+        source_state, source_error: state and error of the source.
+        source_fps: frames per second, if the source reports it.
+        frames, dropped, reconnects: number of frames searched, of frames dropped because they came
+            too fast, and of returns of the source.
         untracked: faces of all frames that were not followed, see ``TrackerOptions.max_tracks``.
-        fps: frames looked at per second, lately.
-        latency_ms: time that the newest frame took.
+        fps: frames searched per second, recently.
+        latency_ms: time for the newest frame, milliseconds.
     """
 
     turn: int = 0
@@ -59,12 +59,12 @@ class Snapshot:
 
     @property
     def answer(self) -> Literal["someone", "nobody", "unknown"]:
-        """Who is here: nobody only where that was seen."""
+        """Whether anyone is present; ``"nobody"`` only if the frames show it."""
         if self.state != "watching":
             return "unknown"
         return "someone" if self.persons else "nobody"
 
     @property
     def selected(self) -> Person | None:
-        """The person whose turn it is."""
+        """The selected person; ``None`` if no person is selected."""
         return next((person for person in self.persons if person.selected), None)

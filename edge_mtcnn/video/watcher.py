@@ -1,7 +1,7 @@
-"""``FaceWatcher``: watches a source in a thread of its own and tells who is here.
+"""``FaceWatcher`` watches a source in its own thread and reports who is present.
 
-Nobody it tells can hold it up: readers of events have bounded queues, and each callback runs in a
-thread of its own. No frame leaves it unless the caller turns that on; events carry no image.
+Slow consumers cannot block it: readers of events have bounded queues, and each callback runs in its
+own thread. Frames are only passed on if the caller asks for it; events carry no image.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.detector import FaceDetector
@@ -22,7 +22,7 @@ from edge_mtcnn.video.events import Event, EventHub, EventReader, FaceLeft, Pers
 from edge_mtcnn.video.loop import WatchLoop, WatchOptions
 from edge_mtcnn.video.snapshot import Snapshot
 from edge_mtcnn.video.source.captures import SourceSpec, Spec
-from edge_mtcnn.video.source.source import Frame
+from edge_mtcnn.video.source.reader import Frame
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,13 +37,18 @@ _CALLBACK_SECONDS = 0.2
 class FaceWatcher:
     """Watches one source. Its methods may be called from any thread.
 
+        with FaceWatcher(0) as watcher:
+            for event in watcher.events():
+                print(event.to_dict())
+
     Args:
-        spec: see ``open_source``; a function that gives frames can be watched again after a stop,
+        spec: see ``open_source``. A function that returns frames can be watched again after a stop,
             an iterator cannot.
-        detector: finds the faces and stays the caller's; preset ``kiosk`` when left out.
-        options: of source, tracker, presence and blindness.
-        on_frame: called in the watching thread with every frame and what is known after it; the
-            frame is the caller's to keep from others. A slow one slows watching down.
+        detector: finds the faces; the watcher does not close it. If omitted, the watcher makes one
+            with the preset ``kiosk``.
+        options: options of source, tracker, presence and blindness.
+        on_frame: called in the watching thread with every frame and the snapshot after it. If it is
+            slow, watching is slow.
         keep_frame: keep the newest frame for ``frame()``.
 
     Raises:
@@ -68,14 +73,16 @@ class FaceWatcher:
         self._hub = EventHub()
         self._callbacks = Callbacks(self._hub)
         self._lock = threading.RLock()  # of start and stop
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._loop: WatchLoop | None = None
+        # Reports of an older loop, which may be stuck, are ignored.
+        self._generation = 0
         self._snapshot = Snapshot()
         self._frame: tuple[Frame, Snapshot] | None = None
 
     @property
     def name(self) -> str:
-        """Of the source, without user name and password."""
+        """The source's name, without credentials."""
         return self._spec.name
 
     @property
@@ -85,32 +92,32 @@ class FaceWatcher:
 
     @property
     def running(self) -> bool:
-        """Whether it watches: started, and neither stopped, failed, nor at the end of the video."""
+        """Whether it is watching: started, not stopped or failed, not at the end of the video."""
         return self._loop is not None and self._snapshot.state not in _FINAL
 
     @property
     def heartbeat(self) -> float:
         """Monotonic time of the last turn of the loop, for a watchdog.
 
-        It turns several times a second, frames or not. It stands still when the thread hangs, or
-        when so many calls hang in the camera's driver that only a new process can help.
+        The loop turns several times per second, with or without frames. The heartbeat stops if the
+        thread hangs, or if so many calls hang in the camera's driver that only a new process helps.
         """
         loop = self._loop
         return 0.0 if loop is None else loop.heartbeat
 
     @property
     def failure(self) -> Exception | None:
-        """What ended the last run, when its state is ``failed``."""
+        """The exception that ended the last run, if its state is ``failed``."""
         loop = self._loop
         return None if loop is None else loop.failure
 
     @property
     def callback_errors(self) -> int:
-        """Exceptions that callbacks and ``on_frame`` raised; all were logged."""
+        """Number of exceptions that callbacks and ``on_frame`` raised; all were logged."""
         return self._callbacks.errors
 
     def start(self) -> None:
-        """Begin to watch; nothing when it already does.
+        """Start watching; does nothing if it is watching already.
 
         Raises:
             SourceError: the source is an iterator that was watched before.
@@ -127,19 +134,20 @@ class FaceWatcher:
             self._hub.begin()
             self._callbacks.start()
             self._loop = None
+            self._generation += 1
             self._loop = WatchLoop(
                 self._spec,
                 self._detector,
                 self._options,
                 first_person=first_person,
-                tell=self._tell,
-                show=self._take,
+                send=partial(self._send, self._generation),
+                publish=partial(self._publish, self._generation),
                 before=self._snapshot,
             )
             self._loop.start()
 
     def stop(self) -> None:
-        """End watching, in less than a second whatever the source does; may be started again."""
+        """Stop watching, within a second whatever the source does. ``start`` starts it again."""
         with self._lock:
             loop = self._loop
             if loop is None:
@@ -148,14 +156,14 @@ class FaceWatcher:
             loop.stop()
             if loop is not threading.current_thread():  # on_frame may stop its watcher
                 loop.join(max(until - time.monotonic(), 0))
-            with self._news:
+            with self._changed:
                 if self._snapshot.state not in _FINAL:
-                    self._give_up(loop)
+                    self._give_up()
             self._frame = None
             self._callbacks.stop(_CALLBACK_SECONDS)
 
     def close(self) -> None:
-        """Stop for good, and close the detector unless it is the caller's."""
+        """Stop for good, and close the detector if the watcher made it."""
         with self._lock:
             self.stop()
             self._detector = None
@@ -163,47 +171,42 @@ class FaceWatcher:
                 self._own_detector.close()
 
     def wait(self, after: int, timeout: float | None = None) -> Snapshot:
-        """The newest result, as soon as its ``turn`` is greater than ``after``, or after a time."""
-        with self._news:
-            self._news.wait_for(lambda: self._snapshot.turn > after, timeout)
+        """Wait until ``turn`` exceeds ``after``, or ``timeout`` seconds; return the snapshot."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._snapshot.turn > after, timeout)
             return self._snapshot
 
     def frame(self) -> tuple[Frame, Snapshot] | None:
-        """The newest frame and what is known after it; only with ``keep_frame``."""
+        """The newest frame and the snapshot after it; only with ``keep_frame``."""
         return self._frame
 
     def events(self, *, size: int = 256, after: int | None = None) -> EventReader:
-        """A reader of all events from now on; it ends when watching does, and at once if it has.
+        """Read all events from now on, until watching stops.
 
         Args:
-            size: events that wait for a slow reader before its oldest are dropped and counted.
-            after: number of the last event that the reader knows, to get those since first.
+            size: number of events that may wait for a slow reader; older ones are dropped.
+            after: number of the last event that the reader knows; it receives those after it first.
         """
         return self._hub.reader(size, after)
 
     def add_callback(self, function: Callable[[Event], object]) -> None:
-        """Call a function with every event, in a thread of its own, over all starts and stops."""
+        """Call a function with every event, in its own thread, also after a new start."""
         self._callbacks.add(function)
 
     def remove_callback(self, function: Callable[[Event], object]) -> None:
-        """Call it no more."""
+        """Stop calling the function."""
         self._callbacks.remove(function)
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _give_up(self, loop: WatchLoop) -> None:
-        """The thread hangs in a frame: what it says from now on is not heard, so say it here."""
-        loop.given_up = True
+    def _give_up(self) -> None:
+        """The thread is stuck. Ignore its later events and emit the final ones here."""
+        self._generation += 1
         old = self._snapshot
         now = max(old.time, time.monotonic())
         for person in old.persons:
@@ -216,25 +219,25 @@ class FaceWatcher:
             self._hub.send(PersonChanged(time=now, person=None, previous=old.selected.id))
         self._snapshot = replace(old, turn=old.turn + 1, state="stopped", persons=(), tracks=())
         self._hub.end()
-        self._news.notify_all()
+        self._changed.notify_all()
 
-    def _tell(self, loop: WatchLoop, event: Event) -> None:
-        """Called by the loop with every event."""
-        with self._news:
-            if not loop.given_up:
+    def _send(self, generation: int, event: Event) -> None:
+        """Called by the loop of a generation with every event."""
+        with self._changed:
+            if generation == self._generation:
                 self._hub.send(event)
 
-    def _take(self, loop: WatchLoop, snapshot: Snapshot, frame: Frame | None) -> None:
-        """Called by the loop with every new snapshot."""
-        with self._news:
-            if loop.given_up:
+    def _publish(self, generation: int, snapshot: Snapshot, frame: Frame | None) -> None:
+        """Called by the loop of a generation with every new snapshot."""
+        with self._changed:
+            if generation != self._generation:
                 return
             if snapshot.state in _FINAL:
-                self._hub.end()  # before anyone can see that it may be started again
+                self._hub.end()  # before the snapshot shows that it may be started again
             self._snapshot = snapshot
             if self._keep_frame and frame is not None:
                 self._frame = (frame, snapshot)
-            self._news.notify_all()
+            self._changed.notify_all()
         if frame is not None and self._on_frame is not None:
             try:
                 self._on_frame(frame, snapshot)
@@ -247,6 +250,6 @@ _started: weakref.WeakSet[FaceWatcher] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Stop watching before the interpreter ends; see ``sources``, which closes after this."""
+    """Stop watching before the interpreter ends; sources are closed after this."""
     for watcher in tuple(_started):
         watcher.close()

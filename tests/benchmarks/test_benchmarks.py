@@ -1,39 +1,30 @@
-"""The benchmarks: their arithmetic, their one schema, ``compare`` and short real runs of each.
+"""The benchmarks: their arithmetic, their images, and short real runs of each.
 
 No test here judges a speed: machines differ, and these share theirs with other work.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from figures import result, run, saved
 
 import benchmarks.__main__ as suite
 from benchmarks import accuracy, compare, hostile, import_time, latency, memory, scaling
 from benchmarks.common import plots
-from benchmarks.common.images import SAMPLES, BenchmarkError, cut, find, image_files, read_rgb
+from benchmarks.common.images import SAMPLES, cut, find, image_files, read_rgb
+from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import (
-    Result,
-    ResultsError,
-    Target,
-    check,
-    document,
     read,
-    table,
-    write,
 )
 from benchmarks.common.timing import (
     geometric_mean,
     interleaved,
     pair_ratios,
     peak_rss_mb,
-    percentile,
     rss_mb,
     spread,
 )
@@ -42,11 +33,8 @@ from benchmarks.limit import __main__ as limit
 from benchmarks.limit import operators
 from benchmarks.limit.flops import ONET, PNET, RNET, cascade_flops, network_flops
 from benchmarks.limit.peak import measure_peak
-from benchmarks.peers import __main__ as peers
-from benchmarks.peers.contest import compete, ours, over_images, ratios, running, theirs
-from benchmarks.peers.specs import PEERS
-from benchmarks.peers.worker import ADAPTERS
 from edge_mtcnn import FaceDetector
+from edge_mtcnn.speed.timing import percentile
 
 # Operations by hand: 2 x outputs x kernel x inputs for each layer of the paper's networks.
 PNET_12 = (
@@ -70,16 +58,6 @@ ONET_48 = (
     + 2 * 1152 * 256
     + 2 * 256 * 16
 )
-
-
-def result(name: str = "time/a", value: float = 10.0, **more: Any) -> Result:
-    return Result(name=name, unit="ms", value=value, **more)
-
-
-def saved(folder: Path, name: str, *results: Result, benchmark: str = "latency") -> Path:
-    file = folder / name
-    write(file, document(benchmark, results, settings={"rounds": 1}))
-    return file
 
 
 # Operations.
@@ -149,133 +127,6 @@ def test_memory_of_this_process_is_plausible() -> None:
     del block
 
 
-# The schema.
-
-
-def test_a_document_says_on_what_how_and_what_was_measured(tmp_path: Path) -> None:
-    target = Target(name="t", limit=3.0, at_least=True, value=2.0)
-    given = result(samples=(9.0, 10.0, 11.0), relative=2.0)
-    content = document("latency", [given], settings={"rounds": 3}, targets=[target])
-    write(tmp_path / "folder" / "r.json", content)
-    back = read(tmp_path / "folder" / "r.json")
-    assert back == json.loads(json.dumps(content))
-    assert back["machine"]["threads"] >= 1
-    assert {"python", "edge-mtcnn", "numpy", "onnxruntime"} <= back["versions"].keys()
-    assert back["targets"][0]["reached"] is False
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["r.json"]
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["schema_version", "benchmark", "created", "machine", "versions", "commit", "settings",
-     "images", "results", "targets"],
-)  # fmt: skip
-def test_a_document_without_one_of_its_fields_is_refused(name: str) -> None:
-    content = document("latency", [result()], settings={})
-    check(content)
-    del content[name]
-    with pytest.raises(ResultsError, match=name):
-        check(content)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"schema_version": 99}, "99"),
-        ({"machine": {"cpu": "x"}}, "machine lacks system"),
-        ({"results": {}}, "'results' is a dict"),
-        ({"results": [{"name": "a"}]}, "not of the schema"),
-        ({"results": [{"name": "a", "unit": "", "value": "1"}]}, "must be numbers"),
-        ({"results": [{"name": "a", "unit": "", "value": 1, "better": "up"}]}, "better"),
-        ({"results": [{"name": "a", "unit": "", "value": 1}] * 2}, "there twice"),
-    ],
-)
-def test_a_document_of_another_form_is_refused(change: dict[str, Any], said: str) -> None:
-    content = {**document("latency", [], settings={}), **change}
-    with pytest.raises(ResultsError, match=said):
-        check(content)
-
-
-def test_a_figure_that_is_no_number_is_never_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        saved(tmp_path, "r.json", result(value=math.nan))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_is_no_document_is_refused_by_name(tmp_path: Path) -> None:
-    file = tmp_path / "r.json"
-    file.write_text("{}")
-    for path in (file, tmp_path / "absent.json"):
-        with pytest.raises(ResultsError, match=path.name):
-            read(path)
-
-
-def test_numbers_in_a_table_stand_to_the_right() -> None:
-    lines = table([("a", 1.0), ("long", 100.0)], ("name", "ms")).splitlines()
-    assert lines == ["name    ms", "----  ----", "a     1.00", "long   100"]
-
-
-# Comparing.
-
-
-@pytest.mark.parametrize(
-    ("new", "code"),
-    [
-        (result(value=10.0), compare.DONE),
-        (result(value=11.4), compare.DONE),
-        (result(value=11.6), compare.REGRESSED),
-        (result(value=5.0), compare.DONE),
-        (result(value=10.0, better="none"), compare.UNUSABLE),
-        (result(name="time/b"), compare.UNUSABLE),
-    ],
-)
-def test_compare_exits_1_where_a_figure_is_worse_than_the_ratio_allows(
-    tmp_path: Path, new: Result, code: int
-) -> None:
-    files = [str(saved(tmp_path, "old.json", result())), str(saved(tmp_path, "new.json", new))]
-    assert compare.main([*files, "--max-ratio", "1.15"]) == code
-
-
-def test_compare_goes_by_the_reference_job_where_both_have_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old = saved(tmp_path, "old.json", result(value=10.0, relative=2.0))
-    # Twice the time on a machine of half the speed is no regression; the same time there is a gain.
-    slow_machine = saved(tmp_path, "slow.json", result(value=20.0, relative=2.0))
-    regression = saved(tmp_path, "new.json", result(value=10.0, relative=3.0))
-    assert compare.main([str(old), str(slow_machine)]) == compare.DONE
-    assert compare.main([str(old), str(regression)]) == compare.REGRESSED
-    assert "WORSE" in capsys.readouterr().out
-
-
-def test_compare_knows_which_way_is_worse(tmp_path: Path) -> None:
-    old = saved(tmp_path, "old.json", result(better="higher"))
-    for value, code in ((8.0, compare.REGRESSED), (12.0, compare.DONE)):
-        new = saved(tmp_path, "new.json", result(value=value, better="higher"))
-        assert compare.main([str(old), str(new)]) == code
-
-
-@pytest.mark.parametrize("gone", [0.0, -1.0])
-def test_a_figure_that_fell_to_nothing_is_a_regression_where_more_is_better(
-    tmp_path: Path, gone: float
-) -> None:
-    old = saved(tmp_path, "old.json", result(better="higher"))
-    new = saved(tmp_path, "new.json", result(value=gone, better="higher"))
-    assert compare.main([str(old), str(new)]) == compare.REGRESSED
-
-
-def test_compare_refuses_files_of_two_benchmarks_and_no_files(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old = saved(tmp_path, "old.json", result())
-    other = saved(tmp_path, "other.json", result(), benchmark="memory")
-    assert compare.main([str(old), str(other)]) == compare.UNUSABLE
-    assert compare.main([str(old), str(tmp_path / "absent.json")]) == compare.UNUSABLE
-    assert "absent.json" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        compare.main([str(old), str(old), "--max-ratio", "0.9"])
-
-
 # Images.
 
 
@@ -319,11 +170,6 @@ def test_a_hostile_picture_is_the_same_every_time_and_as_large_as_it_says(name: 
 # Short real runs, each of which leaves a file of the schema.
 
 
-def run(main: Callable[[list[str]], int], output: Path, *arguments: str | Path) -> dict[str, Any]:
-    assert main([*map(str, arguments), "--output", str(output)]) == 0
-    return {entry["name"]: entry for entry in read(output)["results"]}
-
-
 def test_latency_measures_each_preset_beside_the_reference_job(tmp_path: Path) -> None:
     found = run(
         latency.main, tmp_path / "r.json", "astronaut", "--preset", "default", "kiosk",
@@ -339,7 +185,7 @@ def test_latency_measures_each_preset_beside_the_reference_job(tmp_path: Path) -
     assert compare.main([str(tmp_path / "r.json")] * 2) == compare.DONE
 
 
-def test_limit_tells_per_cent_of_the_peak_for_each_stage(tmp_path: Path) -> None:
+def test_limit_reports_per_cent_of_the_peak_for_each_stage(tmp_path: Path) -> None:
     found = run(limit.main, tmp_path / "r.json", "astronaut", "--rounds", "2", "--peak", "100")
     whole = found["limit/astronaut/whole"]
     stages = [found[f"limit/astronaut/{stage}"]["detail"]["gflop"] for stage in limit.STAGES]
@@ -356,7 +202,7 @@ def test_the_peak_is_measured_by_numpy_and_onnx_runtime() -> None:
     assert all(0.5 < peak < 5000 for peak in peaks.values())  # GFLOP/s from a board to a server
 
 
-def test_operators_tell_time_and_work_of_every_node(
+def test_operators_report_time_and_work_of_every_node(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = run(
@@ -401,7 +247,10 @@ def test_a_measured_process_that_dies_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert memory.main(["--quick", "--preset", "no such preset"]) == 2
-    assert "exit code 1" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert message.startswith("error: the measured process ended: ")
+    assert "no such preset" in message
+    assert message.count("\n") == 1
 
 
 def test_hostile_measures_a_picture_beside_a_photo_of_its_size(tmp_path: Path) -> None:
@@ -509,77 +358,3 @@ def test_the_suite_measures_all_samples(tmp_path: Path) -> None:
     samples = {file.stem for file in image_files(SAMPLES)}
     assert {f"latency/default/{sample}" for sample in samples} < names
     assert {"memory/start", "import_time/FaceDetector()"} < names
-
-
-# Programs side by side.
-
-
-def test_programs_run_in_turn_in_their_own_processes(tmp_path: Path) -> None:
-    images = {name: read_rgb(SAMPLES / f"{name}.jpg") for name in ("astronaut", "chelsea")}
-    contestants = [ours("default", 40), ours("reference", 40)]
-    with running(contestants, tmp_path, 1) as started:
-        assert started == contestants, [contestant.error for contestant in contestants]
-        compete(started, images, rounds=2)
-    default, reference = contestants
-    assert default.faces == {"astronaut": 1, "chelsea": 0}
-    assert {name: len(times) for name, times in default.times.items()} == dict.fromkeys(images, 2)
-    assert default.rss_mb > 30
-    assert default.versions["onnxruntime"]
-    by_image = ratios(reference, default)
-    assert len(over_images(by_image)) == 2
-
-
-@pytest.mark.skipif(
-    not Path("/proc/thread-self/children").exists(), reason="this system does not list children"
-)
-def test_a_program_is_stopped_while_it_is_not_its_turn(tmp_path: Path) -> None:
-    image = read_rgb(SAMPLES / "chelsea.jpg")
-    contestants = [ours("kiosk", None), ours("default", 40)]
-    with running(contestants, tmp_path, 1) as started:
-        compete(started, {"chelsea": image}, rounds=1)
-        states = [
-            Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
-            for task in Path("/proc/self/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    assert states.count("T") == len(contestants)
-
-
-def test_a_peer_that_is_not_there_is_left_out_and_the_others_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = run(
-        peers.main, tmp_path / "r.json", "astronaut", "--environments", tmp_path,
-        "--peers", "mtcnn-runtime", "yunet", "--preset", "kiosk", "--rounds", "1",
-        "--threads", "1",
-    )  # fmt: skip
-    assert set(found) == {"time/ours kiosk/20/astronaut"}
-    told = capsys.readouterr().err
-    assert "--setup" in told
-    assert "--yunet FILE" in told
-
-
-def test_yunet_runs_in_the_environment_of_the_project(tmp_path: Path, shared: Path) -> None:
-    model = shared / "data" / "peers" / "yunet_n_dynamic.onnx"
-    contestants = [ours("default", 40), theirs("yunet", 40, model)]
-    with running(contestants, tmp_path, 1) as started:
-        compete(started, {"astronaut": read_rgb(SAMPLES / "astronaut.jpg")}, rounds=1)
-    assert contestants[1].error is None
-    assert contestants[1].faces == {"astronaut": 1}
-    assert ratios(contestants[1], contestants[0])["astronaut"][0] > 0
-
-
-def test_a_program_that_fails_drops_out_with_its_reason(tmp_path: Path) -> None:
-    broken = ours("no such preset", 20)
-    with running([broken], tmp_path, 1) as started:
-        assert started == []
-    assert broken.error is not None
-    assert "no such preset" in broken.error
-
-
-def test_every_peer_has_an_adapter_and_pinned_packages() -> None:
-    assert len(PEERS) == 8
-    for name, peer in PEERS.items():
-        assert peer.adapter in ADAPTERS, name
-        unpinned = [p for p in (*peer.packages, *peer.alone) if "==" not in p]
-        assert set(unpinned) <= {"requests", "tqdm"}, name  # they do not compute

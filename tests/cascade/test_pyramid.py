@@ -167,6 +167,21 @@ def test_area_levels_average_the_full_image(size: tuple[int, int]) -> None:
         np.testing.assert_allclose(level, plain, rtol=0, atol=ROUNDING)
 
 
+@pytest.mark.parametrize("kind", [AreaSampler, OctaveSampler])
+def test_a_sampler_of_a_bgr_image_samples_the_same_pixels_in_rgb(
+    kind: Any, photo: ImageArray
+) -> None:
+    smallest = () if kind is AreaSampler else (0.05,)
+    rgb = kind(photo, *smallest)
+    bgr = kind(np.ascontiguousarray(photo[:, :, ::-1]), *smallest, bgr=True)
+    boxes = np.array([[20.0, 30, 120, 130], [-40, -40, 9, 9], [5, 5, 420, 420]])
+    for scale in (1.2, 0.6, 0.11):
+        np.testing.assert_array_equal(bgr.level(scale), rgb.level(scale))
+    for size in (24, 48):
+        np.testing.assert_array_equal(bgr.windows(boxes, size), rgb.windows(boxes, size))
+    assert bgr.windows(np.zeros((0, 4)), 24).shape == (0, 24, 24, 3)
+
+
 def test_octave_levels_look_like_area_levels(photo: ImageArray) -> None:
     area, octaves = samplers(photo)
     for scale in (0.6, 0.5, 0.43, 0.25, 0.15, 0.05):

@@ -19,13 +19,13 @@ import pytest
 from edge_mtcnn.cascade import pnet
 from edge_mtcnn.cascade.boxes import nms, regress, square
 from edge_mtcnn.cascade.candidates import Candidates
-from edge_mtcnn.cascade.networks import Network
+from edge_mtcnn.cascade.networks import Network, Networks
 from edge_mtcnn.cascade.onet import finish
 from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, pyramid_scales
 from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.runtime.models import load_manifest
-from edge_mtcnn.runtime.sessions import Networks, open_networks
+from edge_mtcnn.runtime.sessions import open_networks
 from edge_mtcnn.runtime.workers import Workers
 from edge_mtcnn.types import FloatArray, ImageArray
 

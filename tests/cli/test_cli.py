@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -79,12 +80,12 @@ def test_every_command_has_help_with_an_example_and_a_config_file(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([name, "--help"]) == 0
-    told = capsys.readouterr().out
-    assert f"example:\n  edge-mtcnn {name}" in told
-    assert "--config FILE" in told
+    output = capsys.readouterr().out
+    assert f"example:\n  edge-mtcnn {name}" in output
+    assert "--config FILE" in output
 
 
-def test_the_version_is_told_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_written_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"edge-mtcnn {__version__}\n"
 
@@ -125,10 +126,10 @@ def test_wrong_usage_is_one_clear_message_and_exit_code_2(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], in_folder: Path
 ) -> None:
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert said in told.err
-    assert "Traceback" not in told.err
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert said in output.err
+    assert "Traceback" not in output.err
+    assert output.out == ""
     assert list(in_folder.iterdir()) == []
 
 
@@ -140,9 +141,9 @@ def test_an_altered_model_file_is_one_clear_message_and_exit_code_2(
     config = tmp_path / "options.json"
     save_options(config, runtime=RuntimeOptions(models=models))
     assert main(["detect", "--config", str(config)]) == 2
-    (_, told) = capsys.readouterr().err.splitlines()
-    assert told.startswith("error: ")
-    assert "rnet.weights" in told
+    (_, output) = capsys.readouterr().err.splitlines()
+    assert output.startswith("error: ")
+    assert "rnet.weights" in output
 
 
 def test_flags_win_over_the_config_file_and_the_file_over_the_defaults(
@@ -154,8 +155,8 @@ def test_flags_win_over_the_config_file_and_the_file_over_the_defaults(
     assert main(["detect", "--json", "-", "--config", str(config)]) == 0
     assert main(["detect", "--json", "-", "--config", str(config), "--min-face-size", "40"]) == 0
     assert main(["detect", "--json", "-", "--config", str(config), "--preset", "default"]) == 0
-    told = lines_of(capsys.readouterr().out)
-    assert [len(entry["faces"]) for entry in told] == [0, 1, 1]
+    output = lines_of(capsys.readouterr().out)
+    assert [len(entry["faces"]) for entry in output] == [0, 1, 1]
 
 
 # What detect reports.
@@ -165,11 +166,11 @@ def test_without_a_path_the_sample_photo_has_its_one_face(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["detect"]) == 0
-    told = capsys.readouterr()
-    (line,) = told.out.splitlines()
+    output = capsys.readouterr()
+    (line,) = output.out.splitlines()
     assert "astronaut.jpg: 512x512, 1 face: " in line
-    assert "sample photo" in told.err
-    assert "1 image, 1 face, 0 failed" in told.err
+    assert "sample photo" in output.err
+    assert "1 image, 1 face, 0 failed" in output.err
 
 
 def test_json_lines_have_the_documented_form(
@@ -195,24 +196,24 @@ def test_one_unreadable_file_among_good_ones_is_reported_and_the_others_are_done
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["detect", str(photos), "--json", "-"]) == 1
-    told = capsys.readouterr()
-    entries = {Path(entry["path"]).name: entry for entry in lines_of(told.out)}
+    output = capsys.readouterr()
+    entries = {Path(entry["path"]).name: entry for entry in lines_of(output.out)}
     assert set(entries) == {ONE_FACE, NO_FACE, "broken.jpg"}
     assert list(entries["broken.jpg"]) == ["path", "error"]
     assert "broken.jpg" in entries["broken.jpg"]["error"]
     assert len(entries[ONE_FACE]["faces"]) == 1
-    assert "2 images, 1 face, 1 failed" in told.err
-    assert len(told.err.splitlines()) == 1
+    assert "2 images, 1 face, 1 failed" in output.err
+    assert len(output.err.splitlines()) == 1
 
 
 def test_for_people_faces_go_to_standard_output_and_problems_to_standard_error(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["detect", str(photos), "--recursive"]) == 1
-    told = capsys.readouterr()
-    assert len(told.out.splitlines()) == 3
-    assert "no faces" in told.out
-    (problem,) = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert "no faces" in output.out
+    (problem,) = [line for line in output.err.splitlines() if line.startswith("error: ")]
     assert "broken.jpg" in problem
 
 
@@ -245,17 +246,18 @@ def test_a_folder_without_images_is_a_failed_input_and_the_others_are_done(
     (in_folder / "empty" / "deep").mkdir(parents=True)
     arguments = ["detect", "empty", str(sample_path(ONE_FACE)), "empty/", "--json", "-"]
     assert main(arguments) == 1
-    told = capsys.readouterr()
-    failed, done = lines_of(told.out)
+    output = capsys.readouterr()
+    failed, done = lines_of(output.out)
     assert failed["path"] == "empty"
-    assert failed["error"].startswith("empty: no image files in this folder; --recursive looks")
+    reason = "empty: no image files in this folder; --recursive also looks"
+    assert failed["error"].startswith(reason)
     assert len(done["faces"]) == 1
-    assert "1 image, 1 face, 1 failed" in told.err
+    assert "1 image, 1 face, 1 failed" in output.err
     assert main(["detect", "empty", "--recursive"]) == 1
     assert "error: empty: no image files in this folder\n" in capsys.readouterr().err
 
 
-def test_a_calibration_gives_the_threshold_and_warns_where_it_may_not_hold(
+def test_a_calibration_sets_the_threshold_and_warns_where_it_may_not_hold(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "camera.json"
@@ -263,9 +265,11 @@ def test_a_calibration_gives_the_threshold_and_warns_where_it_may_not_hold(
     for threshold, options in ((0.5, DetectorOptions()), (1.0, DetectorOptions(min_face_size=50))):
         write_calibration(file, threshold, options)
         assert main(["detect", "--calibration", str(file), "--json", "-"]) == 0
-        told = capsys.readouterr()
-        (entry,) = lines_of(told.out)
-        lines.append((len(entry["faces"]), "warning: " in told.err, "min_face_size" in told.err))
+        output = capsys.readouterr()
+        (entry,) = lines_of(output.out)
+        lines.append(
+            (len(entry["faces"]), "warning: " in output.err, "min_face_size" in output.err)
+        )
     assert lines == [(1, False, False), (0, True, True)]
     assert main(["detect", "--calibration", str(file), "--confidence", "0.5"]) == 2
     assert "not both" in capsys.readouterr().err
@@ -293,7 +297,7 @@ def test_a_json_file_appears_whole_and_standard_output_stays_empty(
 
 
 @POSIX
-def test_json_goes_through_a_pipe_or_a_link_without_replacing_it(tmp_path: Path) -> None:
+def test_json_is_written_through_a_pipe_or_a_link_without_replacing_it(tmp_path: Path) -> None:
     place, link = tmp_path / "real.jsonl", tmp_path / "link.jsonl"
     link.symlink_to(place)
     report = JsonLines(str(link))
@@ -514,13 +518,13 @@ def test_interrupted_what_was_done_is_on_disk_as_whole_lines(
         time.sleep(0.005)
     process.send_signal(number)
     asked = time.monotonic()
-    _, told = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=30)
     assert time.monotonic() - asked < 10
-    assert process.returncode == code, told
-    assert "Traceback" not in told
+    assert process.returncode == code, output
+    assert "Traceback" not in output
     entries = lines_of(report.read_text())
     assert 3 <= len(entries) < 60
-    assert f"interrupted after {len(entries)} of 60" in told
+    assert f"interrupted after {len(entries)} of 60" in output
     assert not part.exists()
     pictures = decoded(many.parent / "marked")
     assert {f"{index:02}.jpg" for index in range(len(entries))} <= set(pictures)
@@ -537,9 +541,9 @@ def test_a_closed_pipe_ends_the_command_quietly(
     assert process.stderr is not None
     assert "00.jpg" in process.stdout.readline()
     process.stdout.close()
-    told = process.stderr.read()
+    output = process.stderr.read()
     assert process.wait(timeout=60) == 141
-    assert told == ""
+    assert output == ""
 
 
 def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
@@ -550,7 +554,44 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_hard_file_gives_one_line_and_none_ends_the_command(
+@POSIX
+def test_the_progress_bar_does_not_hide_that_an_image_is_damaged() -> None:
+    pytest.importorskip("tqdm")
+    program = """
+import os
+from edge_mtcnn.cli.terminal import Progress
+from edge_mtcnn.images.codec_errors import listening
+progress = Progress(10, "image")
+with listening(exclusive=True) as heard:
+    progress._bar.refresh()
+    os.write(2, b"Corrupt JPEG data: premature end of data segment\\n")
+with progress.writing():
+    print(heard.complaints)
+progress.close()
+"""
+    import fcntl
+    import termios
+
+    terminal, stderr = os.openpty()
+    fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        timeout=60,
+    )
+    os.set_blocking(terminal, False)
+    shown = os.read(terminal, 65536)
+    os.close(stderr)
+    os.close(terminal)
+    assert done.stdout == "['Corrupt JPEG data: premature end of data segment']\n"
+    assert b"0/10" in shown
+    assert b"Corrupt" not in shown
+
+
+def test_every_hard_file_has_one_line_and_none_ends_the_command(
     shared: Path, tmp_path: Path
 ) -> None:
     tricky = shared / "data" / "tricky"

@@ -90,7 +90,7 @@ def test_the_memory_limit_of_a_container_counts(tmp_path: Path) -> None:
     assert machine.memory == machine.memory_available == 512 << 20
 
 
-def test_a_system_that_tells_nothing_leaves_gaps(tmp_path: Path) -> None:
+def test_facts_that_a_system_does_not_report_are_none(tmp_path: Path) -> None:
     machine = read_machine(tmp_path)
     assert machine.board is None
     assert machine.memory is None
@@ -118,7 +118,7 @@ def test_the_first_of_two_versions_on_the_path_is_the_one_that_counts(tmp_path: 
 
 
 @pytest.mark.parametrize("machine", [PC, PI_4, JETSON])
-def test_one_runtime_and_one_opencv_are_well_everywhere(machine: Machine) -> None:
+def test_one_runtime_and_one_opencv_are_fine_everywhere(machine: Machine) -> None:
     assert findings(machine, [CPU], [HEADLESS]) == []
 
 
@@ -139,7 +139,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("machine", "runtimes", "level", "what", "advice"), BAD)
-def test_a_known_bad_combination_is_told_with_what_to_do(
+def test_a_known_bad_combination_is_reported_with_advice(
     machine: Machine, runtimes: list[Package], level: str, what: str, advice: str
 ) -> None:
     (finding,) = findings(machine, runtimes, [HEADLESS])
@@ -180,13 +180,13 @@ def test_two_distributions_of_opencv_are_a_warning() -> None:
         ("something else", "message"),
     ],
 )
-def test_a_failed_self_test_is_told_with_what_may_help(error: str, advice: str) -> None:
+def test_a_failed_self_test_is_reported_with_advice(error: str, advice: str) -> None:
     (finding,) = self_test_findings(SelfTest(error=error))
     assert error in finding.what
     assert advice in finding.advice
 
 
-def test_the_self_test_finds_the_face_of_the_sample_and_tells_its_time() -> None:
+def test_the_self_test_finds_the_face_of_the_sample_and_reports_its_time() -> None:
     test = run_self_test(sample_photo(), RuntimeOptions(threads=1))
     assert test.error is None
     assert test.passed
@@ -203,14 +203,16 @@ def test_the_self_test_is_not_passed_by_a_photo_without_that_face(project_root: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals by number are POSIX")
-def test_a_process_that_a_signal_ends_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    dying = "import os, signal; os.kill(os.getpid(), signal.SIGILL)  # {path!r}{photo!r}{options!r}"
-    monkeypatch.setattr("edge_mtcnn.doctor.selftest._PROGRAM", dying)
+def test_a_process_that_a_signal_ends_is_reported_by_the_name_of_the_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dying = "import os, signal; os.kill(os.getpid(), signal.SIGILL)  # {path!r}{arguments!r}"
+    monkeypatch.setattr("edge_mtcnn.board.new_process._PROGRAM", dying)
     test = run_self_test(sample_photo(), RuntimeOptions())
     assert test.error == "the process was ended by SIGILL"
 
 
-def test_each_altered_or_missing_model_file_is_told(tmp_path: Path) -> None:
+def test_each_altered_or_missing_model_file_is_reported(tmp_path: Path) -> None:
     models = shutil.copytree(default_folder(), tmp_path / "models")
     (models / "onet.weights").unlink()
     blocked = models / "pnet.blocked.onnx"
@@ -231,7 +233,7 @@ def test_a_folder_without_a_manifest_is_one_problem(tmp_path: Path) -> None:
     assert "manifest" in finding.what
 
 
-def test_the_json_report_is_one_object_and_the_exit_code_says_whether_all_is_well(
+def test_the_json_report_is_one_object_and_the_exit_code_says_whether_there_is_a_problem(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code = main(["doctor", "--json"])
@@ -245,10 +247,10 @@ def test_the_json_report_is_one_object_and_the_exit_code_says_whether_all_is_wel
 
 def test_the_report_for_people_names_every_section(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor", "--threads", "1"])
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     for title in ("packages", "machine", "models 1.", "self-test", "as expected", "found"):
-        assert title in told.out
-    assert told.err == ""
+        assert title in output.out
+    assert output.err == ""
 
 
 def test_a_device_that_is_not_there_is_a_problem_with_what_is_available() -> None:

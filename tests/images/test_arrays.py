@@ -88,7 +88,7 @@ SAME_IMAGE: dict[str, Callable[[ImageArray], Any]] = {
 
 
 @pytest.mark.parametrize("change", SAME_IMAGE.values(), ids=list(SAME_IMAGE))
-def test_the_same_image_in_another_memory_gives_the_same_faces(
+def test_the_same_image_in_another_memory_has_the_same_faces(
     change: Callable[[ImageArray], Any], photo: ImageArray, default_detector: FaceDetector
 ) -> None:
     expected = default_detector.detect(photo)
@@ -96,7 +96,7 @@ def test_the_same_image_in_another_memory_gives_the_same_faces(
     assert default_detector.detect(change(photo)) == expected
 
 
-def test_a_memory_mapped_image_gives_the_same_faces(
+def test_a_memory_mapped_image_has_the_same_faces(
     photo: ImageArray, default_detector: FaceDetector, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "image.npy", photo)
@@ -245,7 +245,7 @@ def test_no_array_is_written_into(
         assert (image == before).all()
 
 
-def test_a_refused_array_is_not_written_into_and_gives_no_warning(
+def test_a_refused_array_is_not_modified_and_causes_no_warning(
     photo: ImageArray, default_detector: FaceDetector
 ) -> None:
     for change, _ in REFUSED.values():

@@ -235,7 +235,7 @@ def test_a_box_is_cut_out_with_its_margin_as_far_as_the_image_reaches(
     assert np.array_equal(crop, numbered[top:bottom, left:right])
 
 
-def test_a_box_beside_the_image_gives_an_empty_crop(numbered: ImageArray) -> None:
+def test_a_box_outside_the_image_has_an_empty_crop(numbered: ImageArray) -> None:
     right, above = crop_faces(numbered, faces_at((150, 10, 170, 30), (10, -60, 30, -40)), 0.2)
     assert right.size == 0
     assert above.size == 0
@@ -284,7 +284,7 @@ def test_crops_that_would_take_gigabytes_together_are_refused_and_given_one_by_o
     faces = faces_at(*[(-1e6, -1e6, 1e6, 1e6)] * 2000)
     with pytest.raises(OptionsError, match=r"the crops of 2000 faces would take 120\.0 GB, more"):
         crop_faces(image, faces)
-    with pytest.raises(OptionsError, match=r"100\.7 GB, more than 2 GB; give fewer faces"):
+    with pytest.raises(OptionsError, match=r"100\.7 GB, more than 2 GB; pass fewer faces"):
         align_faces(image, faces, size=4096)
     one_by_one = zip(cropped_faces(image, faces), aligned_faces(image, faces, 4096), strict=True)
     crop, aligned = next(one_by_one)

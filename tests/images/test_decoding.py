@@ -135,7 +135,7 @@ def thumbnail_exif(photo: Image.Image) -> bytes:
 
 
 @pytest.mark.parametrize("form", SAME_PICTURE)
-def test_each_form_of_a_picture_gives_the_picture(form: str, photo: Image.Image) -> None:
+def test_each_form_of_a_picture_is_read_as_the_picture(form: str, photo: Image.Image) -> None:
     make, tolerance = SAME_PICTURE[form]
     image = read(make(photo))
     assert image.dtype == np.uint8
@@ -198,7 +198,7 @@ def test_the_first_frame_of_an_animated_gif_is_taken(photo: Image.Image) -> None
     assert distance(read(data), photo) <= PALETTE_LOSS
 
 
-def test_an_animated_webp_gives_its_first_frame_or_says_why_not(photo: Image.Image) -> None:
+def test_an_animated_webp_is_read_as_its_first_frame_or_says_why_not(photo: Image.Image) -> None:
     data = saved(photo, "WEBP", save_all=True, append_images=[inverted(photo)], lossless=True)
     try:
         image = read(data)
@@ -248,8 +248,8 @@ def test_exif_orientation_is_applied(orientation: int, kind: str, photo: Image.I
     exif = oriented(orientation)
     options = {"quality": 98} if kind in ("JPEG", "WEBP") else {}
     data = saved(stored, kind, exif=exif, **options)
-    with Image.open(io.BytesIO(data)) as told:
-        upright = ImageOps.exif_transpose(told).convert("RGB")
+    with Image.open(io.BytesIO(data)) as output:
+        upright = ImageOps.exif_transpose(output).convert("RGB")
     image = read(data)
     assert image.shape == (150, 120, 3)
     assert image.flags.c_contiguous
@@ -531,9 +531,7 @@ def test_a_jpeg_of_endless_scans_is_refused_with_what_to_do(
     path.write_bytes(with_scans(progressive, MAX_SCANS + 1))
     with pytest.raises(ImageError) as caught:
         read_image(path)
-    assert str(caught.value) == (
-        f"{path}: the JPEG has more than 500 scans; save it again with an image editor"
-    )
+    assert str(caught.value) == (f"{path}: more than 500 scans; save it as a baseline JPEG")
 
 
 def test_compressed_text_that_grows_without_end_is_not_unpacked(photo: Image.Image) -> None:
@@ -605,7 +603,9 @@ def test_a_path_may_be_text_bytes_or_a_path_with_any_name(
         assert np.array_equal(read_image(form), np.asarray(photo))  # type: ignore[arg-type]
 
 
-def test_the_same_file_gives_a_new_array_each_time(photo: Image.Image, tmp_path: Path) -> None:
+def test_the_same_file_is_read_into_a_new_array_each_time(
+    photo: Image.Image, tmp_path: Path
+) -> None:
     path = tmp_path / "photo.png"
     photo.save(path)
     first = read_image(path)

@@ -151,7 +151,7 @@ def test_the_table_has_every_tricky_file(tricky: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("path", CASES)
-def test_a_tricky_file_gives_faces_or_none_or_an_error_with_its_name_and_reason(
+def test_a_tricky_file_has_faces_or_none_or_an_error_with_its_name_and_reason(
     path: str, tricky: Path, default_detector: FaceDetector
 ) -> None:
     expected = CASES[path]

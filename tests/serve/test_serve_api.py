@@ -6,7 +6,6 @@ A change here is a change for users.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import pydoc
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from signatures import parameters_of
 
 from edge_mtcnn import FaceDetector, serve
 from edge_mtcnn.serve import ServeOptions, Service, ServiceServer
@@ -59,16 +59,6 @@ def find(path: str) -> Any:
     for name in path.split("."):
         value = getattr(value, name)
     return value
-
-
-def parameters_of(function: Any) -> list[str]:
-    names: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in names:
-            names.append("*")
-        names.append(parameter.name)
-        assert parameter.kind not in {parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL}, function
-    return names
 
 
 def public_members(value: object) -> set[str]:

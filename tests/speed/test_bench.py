@@ -50,7 +50,7 @@ def test_every_detector_detects_in_every_image_in_every_round(
             assert sum(image.stages[stage][number] for stage in STAGES) <= sample
 
 
-def test_measuring_goes_on_until_the_time_is_over(default_detector: FaceDetector) -> None:
+def test_measuring_continues_until_the_time_is_over(default_detector: FaceDetector) -> None:
     image = np.zeros((64, 64, 3), dtype=np.uint8)
     [[times]] = measure([default_detector], [image], 0.3, fewest=1)
     assert len(times.samples) > 5  # a detection in so small an image takes a few milliseconds
@@ -62,7 +62,7 @@ def test_times_without_timings_are_refused() -> None:
         _ = ImageTimes(Faces.empty((10, 10))).timings
 
 
-def test_batches_give_a_rate(default_detector: FaceDetector) -> None:
+def test_batches_have_a_rate(default_detector: FaceDetector) -> None:
     image = np.zeros((64, 64, 3), dtype=np.uint8)
     assert 1 < throughput(default_detector, [image] * 3, 0.05) < 100_000
 
@@ -93,7 +93,7 @@ def test_percentiles_of_unsorted_times() -> None:
 # Readings of the device.
 
 
-def test_a_raspberry_pi_tells_that_its_power_is_too_low(tmp_path: Path) -> None:
+def test_a_raspberry_pi_reports_that_its_power_is_too_low(tmp_path: Path) -> None:
     root = put(
         tmp_path,
         {
@@ -122,7 +122,7 @@ def test_a_board_that_was_throttled_before_but_not_now_is_not_slowed_down(tmp_pa
     assert read_device(root).limits == ()
 
 
-def test_a_jetson_tells_cooling_and_over_current(tmp_path: Path) -> None:
+def test_a_jetson_reports_cooling_and_over_current(tmp_path: Path) -> None:
     zones = {"CPU-therm": "45500", "GPU-therm": "44000", "PMIC-Die": "-256000", "CPU-copy": "n/a"}
     files = {}
     for number, (name, degrees) in enumerate(zones.items()):
@@ -149,7 +149,7 @@ def test_throttling_of_a_server_is_what_its_cores_counted_meanwhile(tmp_path: Pa
     assert slowed_down(after, after) == ()
 
 
-def test_two_zones_of_one_name_are_both_told(tmp_path: Path) -> None:
+def test_two_zones_of_one_name_are_both_reported(tmp_path: Path) -> None:
     files = {}
     for number in range(2):
         files[f"sys/class/thermal/thermal_zone{number}/type"] = "acpitz"
@@ -158,7 +158,7 @@ def test_two_zones_of_one_name_are_both_told(tmp_path: Path) -> None:
     assert readings.temperatures == {"acpitz": 30.0, "acpitz (thermal_zone1)": 31.0}
 
 
-def test_a_system_without_sensors_tells_nothing(tmp_path: Path) -> None:
+def test_a_system_without_sensors_reports_nothing(tmp_path: Path) -> None:
     put(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": "what?"})
     assert read_device(tmp_path) == Readings()
 
@@ -175,25 +175,25 @@ def test_the_sensors_of_this_machine_can_be_read() -> None:
 def test_resident_memory_is_not_above_its_peak() -> None:
     now, peak = resident_mb(), peak_resident_mb()
     if now is None or peak is None:
-        pytest.skip("this system does not tell the memory of a process")
+        pytest.skip("this system does not report the memory of a process")
     assert 10 < now <= peak
 
 
 # The command.
 
 
-def test_bench_tells_what_runs_and_how_long_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_reports_what_runs_and_how_long_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--seconds", FEW_SECONDS, "--threads", "1"]) == 0
-    told = capsys.readouterr().out
-    assert "CPUExecutionProvider, 1 thread, form" in told
-    assert "astronaut.jpg: 512x512, 1 face" in told
-    assert re.search(r"median \d+\.\d ms, p95 \d+\.\d ms over \d+ detections", told)
-    assert "ms per stage: pyramid" in told
-    assert re.search(r"10 levels through P-Net, \d+ through R-Net, \d+ through O-Net", told)
-    assert "detect_batch:" in told
+    output = capsys.readouterr().out
+    assert "CPUExecutionProvider, 1 thread, form" in output
+    assert "astronaut.jpg: 512x512, 1 face" in output
+    assert re.search(r"median \d+\.\d ms, p95 \d+\.\d ms over \d+ detections", output)
+    assert "ms per stage: pyramid" in output
+    assert re.search(r"10 levels through P-Net, \d+ through R-Net, \d+ through O-Net", output)
+    assert "detect_batch:" in output
 
 
-def test_bench_tells_heat_and_throttling(
+def test_bench_reports_heat_and_throttling(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = iter(
@@ -203,12 +203,12 @@ def test_bench_tells_heat_and_throttling(
                      limits=("throttled",)),
         ]
     )  # fmt: skip
-    monkeypatch.setattr("edge_mtcnn.board.sensors.read_device", lambda: next(readings))
+    monkeypatch.setattr("edge_mtcnn.speed.report.read_device", lambda: next(readings))
     assert main(["bench", "--seconds", FEW_SECONDS, "--preset", "kiosk"]) == 0
-    told = capsys.readouterr().out
-    assert "temperature of cpu: 82 °C, 50 before" in told
-    assert "clock: 1000 MHz of at most 1800" in told
-    assert "warning: the device was slowed down: throttled" in told
+    output = capsys.readouterr().out
+    assert "temperature of cpu: 82 °C, 50 before" in output
+    assert "clock: 1000 MHz of at most 1800" in output
+    assert "warning: the device was slowed down: throttled" in output
 
 
 def test_bench_as_json_is_of_the_schema_of_the_benchmarks(
@@ -230,7 +230,7 @@ def test_bench_as_json_is_of_the_schema_of_the_benchmarks(
     assert set(content["sensors"]) == {"before", "after"}
 
 
-def test_bench_tells_where_a_cap_cut_the_candidates(
+def test_bench_reports_where_a_cap_cut_the_candidates(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     config = tmp_path / "few.json"
@@ -239,15 +239,15 @@ def test_bench_tells_where_a_cap_cut_the_candidates(
     assert "cut by caps: pnet" in capsys.readouterr().out
 
 
-def test_bench_goes_on_without_the_images_that_it_cannot_read(
+def test_bench_continues_without_the_images_that_it_cannot_read(
     capsys: pytest.CaptureFixture[str], sample_path: Callable[[str], Path], tmp_path: Path
 ) -> None:
     shutil.copy(sample_path("chelsea"), tmp_path / "cat.jpg")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a JPEG")
     assert main(["bench", str(tmp_path), "--seconds", FEW_SECONDS]) == 1
-    told = capsys.readouterr()
-    assert "cat.jpg: 451x300, 0 faces" in told.out
-    assert "broken.jpg" in told.err
+    output = capsys.readouterr()
+    assert "cat.jpg: 451x300, 0 faces" in output.out
+    assert "broken.jpg" in output.err
     (tmp_path / "empty").mkdir()
     files = [str(tmp_path / name) for name in ("cat.jpg", "empty")]
     assert main(["bench", *files, "--seconds", FEW_SECONDS]) == 1
@@ -262,13 +262,13 @@ def test_bench_takes_the_first_images_of_a_large_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge_mtcnn.cli.bench._MOST_IMAGES", 2)
+    monkeypatch.setattr("edge_mtcnn.cli.inputs._MOST_IMAGES", 2)
     for name in "abc":
         shutil.copy(sample_path("chelsea"), tmp_path / f"{name}.jpg")
     assert main(["bench", str(tmp_path), "--seconds", FEW_SECONDS]) == 0
-    told = capsys.readouterr()
-    assert "the first 2 of 3 images" in told.err
-    assert re.findall(r"(\w)\.jpg: 451x300", told.out) == ["a", "b"]
+    output = capsys.readouterr()
+    assert "the first 2 of 3 images" in output.err
+    assert re.findall(r"(\w)\.jpg: 451x300", output.out) == ["a", "b"]
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])

@@ -65,7 +65,7 @@ def test_the_least_memory_is_taken_where_all_are_over_the_limit() -> None:
     assert chosen.error is not None
 
 
-def test_a_limit_does_not_matter_where_memory_is_not_told() -> None:
+def test_a_limit_does_not_matter_where_memory_is_not_reported() -> None:
     assert pick([timed(1, 1.9), timed(2, 1.0)], 50).value == 2
 
 
@@ -111,7 +111,7 @@ def test_powers_of_two_and_the_most_are_tried(monkeypatch: pytest.MonkeyPatch) -
     assert module._thread_counts(None) == [None]
 
 
-def test_a_device_that_does_not_start_is_told_and_left_out(
+def test_a_device_that_does_not_start_is_reported_and_skipped(
     photo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -146,7 +146,8 @@ def test_nothing_that_works_is_an_error_with_its_reason(photo: Any, tmp_path: Pa
 def test_memory_that_cannot_be_measured_leaves_the_choice_to_the_times(
     photo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PROGRAM", "raise SystemExit('no memory today')")
+    failing = "raise SystemExit('no memory today')"
+    monkeypatch.setattr("edge_mtcnn.board.new_process._PROGRAM", failing)
     found = tune([photo], DetectorOptions(min_face_size=80), RuntimeOptions(), seconds=QUICK,
                  max_threads=1, max_memory_mb=1.0)  # fmt: skip
     [trial] = [t for t in found.trials if t.setting == "threads"]
@@ -168,9 +169,9 @@ def test_the_file_of_tune_is_read_by_the_detector_and_by_other_commands(
     photo = str(sample_path("astronaut"))
     arguments = ["--preset", "kiosk", "--max-threads", "1", "--seconds", str(QUICK)]
     assert main(["tune", photo, *arguments, "--output", str(file)]) == 0
-    told = capsys.readouterr()
-    assert "chosen" in told.out
-    assert f"--config {file}" in told.err
+    output = capsys.readouterr()
+    assert "chosen" in output.out
+    assert f"--config {file}" in output.err
 
     options, runtime = load_options(file)
     assert options == DetectorOptions.from_preset("kiosk")
@@ -190,9 +191,9 @@ def test_a_file_of_the_defaults_holds_the_runtime_alone(
     arguments = ["tune", str(sample_path("chelsea")), "--max-threads", "1", "--json"]
     assert main([*arguments, "--seconds", str(QUICK), "--output", str(file)]) == 0
     assert set(json.loads(file.read_text())) == {"runtime"}
-    told = json.loads(capsys.readouterr().out)
-    assert told["runtime"] == json.loads(file.read_text())["runtime"]
-    assert {trial["setting"] for trial in told["trials"]} >= {"form", "threads"}
+    output = json.loads(capsys.readouterr().out)
+    assert output["runtime"] == json.loads(file.read_text())["runtime"]
+    assert {trial["setting"] for trial in output["trials"]} >= {"form", "threads"}
 
 
 def test_a_limit_that_nothing_keeps_is_a_warning(
@@ -201,7 +202,7 @@ def test_a_limit_that_nothing_keeps_is_a_warning(
     file = tmp_path / "tuned.json"
     arguments = ["tune", str(sample_path("chelsea")), "--max-threads", "1", "--max-memory", "5"]
     assert main([*arguments, "--seconds", str(QUICK), "--output", str(file)]) == 0
-    assert "nothing tried fits: the setting chosen needs more than 5 MB" in capsys.readouterr().err
+    assert "no setting fits: the chosen one needs more than 5 MB" in capsys.readouterr().err
     assert file.is_file()
 
 
@@ -245,7 +246,7 @@ def test_tune_is_refused_at_the_start_where_it_may_not_write(
 ) -> None:
     tmp_path.chmod(0o555)
     assert main(["tune", "--output", str(tmp_path / "tuned.json")]) == 2
-    assert "cannot write into the folder" in capsys.readouterr().err
+    assert "cannot write to the folder" in capsys.readouterr().err
 
 
 def test_an_image_of_any_size_can_be_tuned_with(tmp_path: Path) -> None:

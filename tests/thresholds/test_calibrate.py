@@ -28,7 +28,7 @@ from edge_mtcnn.thresholds import (
     calibrate,
     from_folders,
 )
-from edge_mtcnn.thresholds.calibrator import judged
+from edge_mtcnn.thresholds.calibrator import evidence_of
 from edge_mtcnn.thresholds.detections import Measured
 from edge_mtcnn.thresholds.labels.images import with_face, without_faces
 
@@ -77,17 +77,17 @@ HERE, THERE, ELSEWHERE = (0, 0, 100, 100), (200, 200, 290, 290), (120, 0, 180, 6
 
 def test_a_photo_of_a_face_somewhere_says_its_best_score_and_nothing_of_non_faces() -> None:
     image = with_face(Path("a.jpg"), "a.jpg")
-    faces, others = judged(Measured(image, found((HERE, 0.4), (THERE, 0.9))))
+    faces, others = evidence_of(Measured(image, found((HERE, 0.4), (THERE, 0.9))))
     assert [each.score for each in faces] == [pytest.approx(0.9)]
     assert others == []
-    (missed,), _ = judged(Measured(image, found()))
+    (missed,), _ = evidence_of(Measured(image, found()))
     assert np.isnan(missed.score)
     assert missed.box is None
 
 
 def test_an_image_without_faces_says_its_best_false_score() -> None:
     image = without_faces(Path("a.jpg"), "a.jpg")
-    faces, others = judged(Measured(image, found((HERE, 0.4), (THERE, 0.9))))
+    faces, others = evidence_of(Measured(image, found((HERE, 0.4), (THERE, 0.9))))
     assert faces == []
     assert [each.score for each in others] == [pytest.approx(0.9)]
 
@@ -96,14 +96,14 @@ def test_an_annotated_image_says_each_faces_score_and_the_best_of_what_is_none()
     image = LabelledImage.of_boxes(
         Path("a.jpg"), "a.jpg", [[0, 0, 100, 100], [200, 200, 90, 90]], [False, False]
     )
-    faces, others = judged(Measured(image, found((HERE, 0.7), (ELSEWHERE, 0.3))))
+    faces, others = evidence_of(Measured(image, found((HERE, 0.7), (ELSEWHERE, 0.3))))
     assert faces[0].score == pytest.approx(0.7)
     assert np.isnan(faces[1].score)
     assert [each.score for each in others] == [pytest.approx(0.3)]
     ignoring = LabelledImage.of_boxes(
         Path("a.jpg"), "a.jpg", [[0, 0, 100, 100], [120, 0, 60, 60]], [False, True]
     )
-    faces, others = judged(Measured(ignoring, found((HERE, 0.7), (ELSEWHERE, 0.3))))
+    faces, others = evidence_of(Measured(ignoring, found((HERE, 0.7), (ELSEWHERE, 0.3))))
     assert len(faces) == 1
     assert np.isnan(others[0].score)
 
@@ -162,7 +162,7 @@ def test_bounds_out_of_range_are_refused(wrong: dict[str, float], detector: Face
 # The command.
 
 
-def test_the_command_writes_the_calibration_and_tells_the_table_of_the_article(
+def test_the_command_writes_the_calibration_and_prints_the_table_of_the_article(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["calibrate", "faces", "others", *FAST]) == 0
@@ -222,7 +222,7 @@ def test_annotated_boxes_do_as_well(place: Path) -> None:
     assert content["at_threshold"]["recall"]["count"] == 1
 
 
-def test_an_unreadable_image_is_left_out_and_told(
+def test_an_unreadable_image_is_skipped_and_reported(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (place / "others" / "broken.jpg").write_bytes(b"\xff\xd8 not much")
@@ -230,7 +230,7 @@ def test_an_unreadable_image_is_left_out_and_told(
     err = capsys.readouterr().err
     assert "error: " in err
     assert "broken.jpg" in err
-    assert err.endswith("1 of 6 images failed and are left out\n")
+    assert err.endswith("1 of 6 images failed and were skipped\n")
     assert written(Path("calibration.json"))["counts"]["failed"] == 1
 
 
@@ -242,7 +242,7 @@ WRONG = [
     (["faces", "others", "--recall", "1.5"], "recall must be above 0"),
     (["faces", "others", "--fpr", "0.1", "--recall", "0.9"], "not allowed with"),
     (["faces", "others", "--promise", *FAST], "3 images without faces cannot promise"),
-    (["faces", "others", "--confidence", "0.5"], "looks for the threshold itself"),
+    (["faces", "others", "--confidence", "0.5"], "unrecognized arguments: --confidence 0.5"),
     (["faces", "others", "--labels", "l.csv"], "with --labels there is one folder"),
     (["faces", "--labels", "l.csv"], "cannot read l.csv"),
     (["faces", "others", "--output", "no/such.json"], "there is no folder no"),
@@ -292,7 +292,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped_and_ends_with_the_same_
     assert out == ""
     assert "Traceback" not in err
     assert err.startswith("interrupted after ")
-    assert "of 85 images; stopped.json.journal keeps them: the same command goes on" in err
+    assert "of 85 images; stopped.json.journal keeps them: run the same command" in err
     assert not (many / "stopped.json").exists()
     known = journal.read_bytes().count(b"\n") - 1
     assert 10 <= known < 85

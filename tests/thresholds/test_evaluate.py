@@ -144,7 +144,7 @@ def test_a_calibration_sets_the_threshold(
     assert main([*arguments, "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["at_threshold"]["threshold"] == 0.25
-    assert "the threshold may not hold here: min_face_size: calibrated with 61, now 60" in err
+    assert "so it may not hold here: min_face_size: calibrated with 61, now 60" in err
     assert main([*arguments, "--confidence", "0.5"]) == 2
     assert "--confidence or --calibration, not both" in capsys.readouterr().err
 
@@ -204,14 +204,14 @@ def test_wrong_usage_is_one_clear_message(
     assert says in capsys.readouterr().err
 
 
-def test_a_missing_photo_is_told_and_left_out(
+def test_a_missing_photo_is_reported_and_skipped(
     annotate: Annotate, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = annotate("wider")
     (place / "photos" / f"{PHOTOS[1]}.jpg").unlink()
     assert main(["evaluate", path, "photos", "--json", "-", *FAST]) == 1
     out, err = capsys.readouterr()
-    assert "1 of 3 images failed and are left out" in err
+    assert "1 of 3 images failed and were skipped" in err
     figures = json.loads(out)
     assert (figures["images"], figures["faces"]) == (2, 1)
     assert figures["failed"][0]["path"] == f"{PHOTOS[1]}.jpg"
@@ -291,7 +291,7 @@ def test_the_landmark_error_is_the_mean_distance_over_the_distance_of_the_eyes()
     assert worse.failures == 1.0
 
 
-def test_annotations_that_call_the_persons_own_left_left_are_exchanged_and_told() -> None:
+def test_annotations_that_call_the_persons_own_left_left_are_exchanged_and_reported() -> None:
     own = POINTS[[1, 0, 2, 4, 3]]
     error = landmark_error([measured(POINTS, own)])
     assert error is not None

@@ -101,8 +101,8 @@ def test_damage_in_the_middle_costs_one_detection(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"my notes\n", "is no journal that can be read; starting anew"),
-        (b'{"edge-mtcnn journal":99,"setup":{}}\n', "is no journal that can be read"),
+        (b"my notes\n", "is not a readable journal; starting again"),
+        (b'{"edge-mtcnn journal":99,"setup":{}}\n', "is not a readable journal"),
         (b'{"edge-mtcnn journal":1,"setup":3}\n', "was made with another version"),
         (
             b'{"edge-mtcnn journal":1,"setup":{"version":"1","options":{"min_face_size":20}}}\n',
@@ -110,7 +110,7 @@ def test_damage_in_the_middle_costs_one_detection(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_count_is_told_and_started_anew(
+def test_what_does_not_count_is_reported_and_replaced(
     content: bytes, says: str, photo: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "journal"

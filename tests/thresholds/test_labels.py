@@ -103,7 +103,7 @@ def test_a_face_without_a_box_is_somewhere_in_the_image(tmp_path: Path) -> None:
         ("path,label\na.jpg\n", "csv:2: needs 2 columns; got 1"),
         ("path,label\n,face\n", "csv:2: the path is empty"),
         ("path,label\na.jpg,face\na.jpg,nonface\n", "csv:3: a.jpg is labelled as face and as"),
-        ("path,label\na.jpg,face\na.jpg,face\n", "csv:3: a.jpg is there twice, see line 2"),
+        ("path,label\na.jpg,face\na.jpg,face\n", "csv:3: a.jpg occurs twice, see line 2"),
         ("path,label,x,y,w,h\na.jpg,face,1,2,x,4\n", "csv:2: x,y,w,h must be numbers; got 'x'"),
         ("path,label,x,y,w,h\na.jpg,face,1,2,nan,4\n", "csv:2: x,y,w,h must be numbers"),
         ("path,label,x,y,w,h\na.jpg,face,1,2,0,4\n", "w and h must be above 0; got 0 and 4"),
@@ -111,7 +111,7 @@ def test_a_face_without_a_box_is_somewhere_in_the_image(tmp_path: Path) -> None:
         ('path,label\n"a.jpg,face\n', "not valid CSV"),
     ],
 )
-def test_a_wrong_csv_file_is_told_with_its_line(text: str, says: str, tmp_path: Path) -> None:
+def test_a_wrong_csv_file_is_reported_with_its_line(text: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=says):
         from_csv(csv_of(tmp_path, text), tmp_path)
 
@@ -171,11 +171,11 @@ def test_a_face_without_a_size_is_ignored(folder: Path, tmp_path: Path) -> None:
         ("a.jpg\n2\n1 2 3 4\n", "txt:4: the file ends where"),
         ("a.jpg\n1\n1 2 3\n", "txt:3: a face is x y w h"),
         ("a.jpg\n1\n1 2 3 x\n", "txt:3: the values of a face must be numbers; got 'x'"),
-        ("a.jpg\n0\na.jpg\n0\n", "txt:3: a.jpg is there a second time"),
+        ("a.jpg\n0\na.jpg\n0\n", "txt:3: a.jpg occurs twice"),
         ("a.jpg\n1\n1 2 3 4\n5 6 7 8\n", "the number of faces above may be too small"),
     ],
 )
-def test_a_wrong_wider_list_is_told_with_its_line(
+def test_a_wrong_wider_list_is_reported_with_its_line(
     text: str, says: str, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(AnnotationError, match=says):
@@ -241,7 +241,7 @@ def test_of_several_categories_that_called_face_or_the_named_one_counts(
         ({"images": None}, "needs the lists images and annotations"),
         ({"images": [3]}, r"images\[0\] must be an object"),
         ({"images": [{"id": 1}]}, r"images\[0\] has no file_name"),
-        ({"images": [{"id": 1, "file_name": "a"}] * 2}, "id 1 is there a second time"),
+        ({"images": [{"id": 1, "file_name": "a"}] * 2}, "id 1 occurs twice"),
         ({"annotations": [{"image_id": 9, "bbox": [1, 2, 3, 4]}]}, "no image with the id 9"),
         ({"annotations": [{"image_id": 1}]}, r"annotations\[0\] has no bbox"),
         ({"annotations": [{"image_id": 1, "bbox": [1, 2, 3]}]}, "bbox must be x, y, width"),
@@ -250,14 +250,16 @@ def test_of_several_categories_that_called_face_or_the_named_one_counts(
         ({"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}, "cat, dog"),
     ],
 )
-def test_a_wrong_coco_file_is_told_with_its_entry(
+def test_a_wrong_coco_file_is_reported_with_its_entry(
     changes: dict[str, Any], says: str, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(AnnotationError, match=says):
         coco(tmp_path, folder, **changes)
 
 
-def test_a_coco_file_that_is_no_json_is_told_with_its_line(folder: Path, tmp_path: Path) -> None:
+def test_a_coco_file_without_valid_json_is_reported_with_its_line(
+    folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "coco.json").write_text('{\n"images": [}\n')
     with pytest.raises(AnnotationError, match=r"coco\.json:2: not valid JSON"):
         read_annotations(tmp_path / "coco.json", folder)
@@ -328,7 +330,7 @@ def test_a_box_may_reach_over_the_edge_by_what_programs_round(folder: Path, tmp_
 
 def test_of_several_classes_the_named_one_counts(folder: Path, tmp_path: Path) -> None:
     files = {"a.txt": "0 .5 .5 .2 .2\n1 .5 .5 .4 .4\n"}
-    with pytest.raises(AnnotationError, match="name one of 0, 1"):
+    with pytest.raises(AnnotationError, match="choose one of 0, 1"):
         yolo(tmp_path, folder, files)
     assert len(yolo(tmp_path, folder, files, "1")["a.jpg"].boxes) == 1
 
@@ -349,7 +351,7 @@ def test_a_label_without_its_image_is_an_image_that_cannot_be_read(
         ("0 120 80 30 40", "fractions of the image's size, 0..1; got 120 80 30 40"),
     ],
 )
-def test_a_wrong_yolo_file_is_told_with_its_line(
+def test_a_wrong_yolo_file_is_reported_with_its_line(
     text: str, says: str, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(AnnotationError, match=says):
@@ -359,10 +361,10 @@ def test_a_wrong_yolo_file_is_told_with_its_line(
 # Which format.
 
 
-def test_a_format_that_cannot_be_told_or_is_unknown_is_refused(
+def test_a_format_that_cannot_be_guessed_or_is_unknown_is_refused(
     folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(AnnotationError, match="name one of wider, coco, yolo"):
+    with pytest.raises(AnnotationError, match="choose one of wider, coco, yolo"):
         read_annotations(tmp_path / "labels.xml", folder)
     with pytest.raises(AnnotationError, match="format must be one of"):
         read_annotations(tmp_path / "labels.txt", folder, form="voc")

@@ -110,7 +110,7 @@ def test_file_names_are_text_never_markup(page: Page) -> None:
     assert any(NASTY in (image["alt"] or "") for image in page.all("img"))
 
 
-def test_plots_and_thumbnails_are_told_to_those_who_do_not_see_them(page: Page) -> None:
+def test_plots_and_thumbnails_have_texts_for_those_who_do_not_see_them(page: Page) -> None:
     plots = [svg for svg in page.all("svg") if svg.get("role") == "img"]
     assert len(plots) == 4
     identities = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]

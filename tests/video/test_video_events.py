@@ -1,4 +1,4 @@
-"""Events and their readers, callbacks, and the look whether a frame shows anything."""
+"""Events and their readers, callbacks, and the check whether a frame shows anything."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_reader_gets_every_event_in_order_with_numbers_without_gaps() -> N
         assert reader.closed
 
 
-def test_a_slow_reader_loses_its_oldest_events_and_holds_up_nobody() -> None:
+def test_a_slow_reader_loses_its_oldest_events_and_delays_no_other() -> None:
     hub = EventHub()
     slow, quick = hub.reader(2, None), hub.reader(100, None)
     for _ in range(5):
@@ -93,10 +93,10 @@ def test_an_event_is_plain_json_without_any_image() -> None:
     hub.send(event)
     sent = reader.get(1)
     assert sent is not None
-    told = json.loads(json.dumps(sent.to_dict()))
-    assert next(iter(told)) == "event"
-    assert before <= told.pop("wall_time") <= time.time()
-    assert told == {
+    values = json.loads(json.dumps(sent.to_dict()))
+    assert next(iter(values)) == "event"
+    assert before <= values.pop("wall_time") <= time.time()
+    assert values == {
         "event": "FaceLeft",
         "sequence": 1,
         "time": 2.5,
@@ -128,7 +128,7 @@ def test_a_callback_that_raises_is_reported_and_called_again(
     assert "my mistake" in caplog.text
 
 
-def test_a_callback_that_hangs_holds_up_neither_the_others_nor_the_stop() -> None:
+def test_a_callback_that_hangs_delays_neither_the_others_nor_the_stop() -> None:
     hub = EventHub()
     callbacks = Callbacks(hub)
     hang, seen = threading.Event(), []
@@ -198,7 +198,7 @@ def test_a_flash_of_darkness_is_not_blindness() -> None:
     assert reasons(pictures) == [None] * 9
 
 
-def test_a_scene_and_a_dim_scene_are_no_blindness() -> None:
+def test_a_scene_and_a_dim_scene_are_not_blindness() -> None:
     day = scene([(80, 40)])
     assert reasons(noisy(day, 2, 12)) == [None] * 12
     dim = (day * 0.2).astype(np.uint8)
@@ -213,13 +213,13 @@ def test_identical_frames_of_a_camera_are_frozen_and_those_of_a_file_are_not() -
     assert reasons(noisy(background(), 1, 8), options) == [None] * 8
 
 
-def test_a_changed_frame_size_is_no_frozen_picture() -> None:
+def test_a_changed_frame_size_is_not_a_frozen_picture() -> None:
     options = BlindOptions(frozen_seconds=0.2)
     sizes = [(240, 320), (120, 160)] * 4
     assert reasons([background(*size) for size in sizes], options) == [None] * 8
 
 
-def test_the_looks_can_be_turned_off() -> None:
+def test_the_checks_can_be_turned_off() -> None:
     options = BlindOptions(covered_spread=0, frozen_seconds=1e9)
     assert reasons([np.zeros((48, 64, 3), np.uint8)] * 20, options) == [None] * 20
 

@@ -1,4 +1,4 @@
-"""Frames with what is known drawn in."""
+"""Drawing a snapshot into its frame."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_track_that_is_not_confirmed_is_not_drawn() -> None:
     assert np.array_equal(draw_snapshot(frame, snapshot(confirmed=False)), frame)
 
 
-def test_gray_frames_become_coloured_and_a_blind_camera_is_told() -> None:
+def test_gray_frames_become_coloured_and_a_blind_camera_is_labelled() -> None:
     gray = cv2.cvtColor(background(), cv2.COLOR_BGR2GRAY)
     picture = draw_snapshot(np.asarray(gray, np.uint8), snapshot())
     assert picture.shape == (240, 320, 3)

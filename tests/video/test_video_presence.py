@@ -1,4 +1,4 @@
-"""Who is here, since when: a rule over tracks and times."""
+"""Who is present, and since when: rules over tracks and times."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def test_a_person_appears_when_the_track_has_lasted_and_not_before() -> None:
 @pytest.mark.parametrize(
     "change", [{"mean_score": 0.5}, {"confirmed": False}, {"seen": False}], ids=str
 )
-def test_a_doubtful_track_is_no_person(change: dict[str, object]) -> None:
+def test_a_doubtful_track_is_not_a_person(change: dict[str, object]) -> None:
     presence = Presence()
     doubtful = replace(track(last=5), **change)  # type: ignore[arg-type]
     assert presence.update([doubtful], 5.0, SIZE) == []
 
 
-def test_missed_frames_end_no_presence_and_the_dwell_is_from_first_to_last_sight() -> None:
+def test_missed_frames_end_no_presence_and_the_dwell_is_from_first_to_last_detection() -> None:
     presence = Presence(PresenceOptions(leave_after=1.0))
     appeared(presence)
     assert presence.update([], 1.9, SIZE) == []
@@ -152,7 +152,7 @@ def test_the_selected_person_follows_the_rule(select: str, expected: int) -> Non
         track(13, x=500, size=80, first=0.1, last=1),
     ]
     presence.update(tracks, 1.0, SIZE)
-    assert presence.selected == expected
+    assert [person.id for person in presence.persons() if person.selected] == [expected]
 
 
 def test_another_is_selected_only_when_clearly_better_for_some_time() -> None:
@@ -179,7 +179,7 @@ def test_only_faces_in_the_region_count() -> None:
     assert kinds(appeared(presence, number=2, x=400)) == [FaceAppeared, PersonChanged]
 
 
-def test_distance_is_told_by_face_height_or_eye_distance() -> None:
+def test_distance_is_limited_by_face_height_or_eye_distance() -> None:
     assert appeared(Presence(PresenceOptions(min_height=120))) == []
     assert len(appeared(Presence(PresenceOptions(min_height=90, max_height=110)))) == 2
     assert appeared(Presence(PresenceOptions(max_height=90))) == []

@@ -1,4 +1,4 @@
-"""Sources of frames: files, iterables, streams; what is lost, what blocks, what is left over."""
+"""Sources of frames: files, iterables, streams; losses, blocked calls, and what is left over."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from videos import Image, our_threads, panned, wait_until, write_video
+from videos import Image, counts, our_threads, panned, wait_until, write_video
 
-from benchmarks.common.images import BenchmarkError
+from benchmarks.common.program import BenchmarkError
 from edge_mtcnn import FaceDetector, OptionsError, SourceError
 from edge_mtcnn.video import Frame, SourceOptions, open_source
 from edge_mtcnn.video.source.captures import SourceSpec
-from endurance.faults import MjpegServer, Outcome, counts, rtsp
+from endurance.faults import MjpegServer, Outcome, rtsp
 
 QUICK = SourceOptions(retry_first=0.01, retry_longest=0.02, pace="fast")
 STOP_SECONDS = 1.0  # promised to users
@@ -43,7 +43,7 @@ def numbered(count: int, side: int = 32) -> Iterator[Image]:
         yield np.full((side, side, 3), number, dtype=np.uint8)
 
 
-def test_a_file_gives_every_frame_once_at_the_times_of_its_rate(video: Path) -> None:
+def test_a_file_yields_every_frame_once_at_the_times_of_its_rate(video: Path) -> None:
     with open_source(video, QUICK) as source:
         frames = list(source)
         assert source.state == "closed"
@@ -77,7 +77,7 @@ def test_a_slow_reader_of_a_paced_file_gets_the_newest_and_the_dropped_are_count
         assert source.dropped == second.number - first.number - 1
 
 
-def test_a_missing_file_and_a_folder_are_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="there is no such file"):
         open_source(tmp_path / "nothing.mp4")
     with pytest.raises(SourceError, match="is a folder"):
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_video_fails_at_once(content: bytes, tmp_path: Path) -
         source.read(10)
 
 
-def test_patience_with_a_lost_source_can_end() -> None:
+def test_reading_gives_up_on_a_lost_source_after_the_time_set() -> None:
     def camera() -> Iterator[Image]:
         raise OSError("no camera")
         yield
@@ -122,7 +122,7 @@ def test_frames_of_an_iterable_are_copied(video: Path) -> None:
         assert [int(frame.image[0, 0, 0]) for frame in source] == [0, 1, 2]
 
 
-def test_a_rate_gives_the_frames_of_an_iterable_their_times() -> None:
+def test_a_rate_sets_the_times_of_the_frames_of_an_iterable() -> None:
     options = SourceOptions(fps=10)
     with open_source(numbered(4), options) as source:
         times = [frame.time for frame in source]
@@ -139,7 +139,7 @@ def test_a_rate_gives_the_frames_of_an_iterable_their_times() -> None:
         "text",
     ],
 )
-def test_what_is_no_frame_is_refused_by_name(frame: object) -> None:
+def test_what_is_not_a_frame_is_refused(frame: object) -> None:
     options = SourceOptions(retry_first=0.01, retry_longest=0.01, give_up_after=0)
     with (
         open_source([frame], options) as source,
@@ -148,7 +148,7 @@ def test_what_is_no_frame_is_refused_by_name(frame: object) -> None:
         source.read(5)
 
 
-def test_a_live_source_gives_the_newest_frame() -> None:
+def test_a_live_source_delivers_the_newest_frame() -> None:
     ready = threading.Event()
 
     def camera() -> Iterator[Image]:
@@ -221,7 +221,7 @@ def test_reading_with_a_timeout_returns_in_time() -> None:
         hang.set()
 
 
-def test_a_blocked_read_counts_as_lost_and_the_source_is_opened_anew() -> None:
+def test_a_blocked_read_counts_as_lost_and_the_source_is_opened_again() -> None:
     hang = threading.Event()
     opened = itertools.count()
 
@@ -239,7 +239,7 @@ def test_a_blocked_read_counts_as_lost_and_the_source_is_opened_anew() -> None:
         assert values[2] in (2, 102)
         assert source.last_loss is not None
         assert "no frame came within 0.1 s" in source.last_loss
-    hang.set()  # what the abandoned threads say now is not heard
+    hang.set()  # what the replaced threads deliver now is ignored
 
 
 def test_no_more_threads_are_started_when_many_hang_in_the_device() -> None:
@@ -255,7 +255,7 @@ def test_no_more_threads_are_started_when_many_hang_in_the_device() -> None:
         assert source.stuck
         assert our_threads().count("edge-mtcnn-source") == 4
         hang.set()
-        assert source.read(5) is not None  # and it goes on when they let go
+        assert source.read(5) is not None  # reading goes on when their calls return
         assert not source.stuck
 
 
@@ -322,7 +322,7 @@ def test_a_source_is_understood_and_named_without_secrets(
 
 
 @pytest.mark.parametrize("spec", [True, 1.5, None])
-def test_what_is_no_source_is_refused(spec: object) -> None:
+def test_what_is_not_a_source_is_refused(spec: object) -> None:
     with pytest.raises(SourceError):
         SourceSpec(spec)  # type: ignore[arg-type]
 

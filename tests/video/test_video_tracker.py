@@ -17,7 +17,7 @@ from edge_mtcnn.video.tracking import tracks as tracks_module
 from edge_mtcnn.video.tracking.budget import Budget
 from edge_mtcnn.video.tracking.motion import MotionGate, thumbnail
 from edge_mtcnn.video.tracking.smoothing import FaceFilter
-from edge_mtcnn.video.tracking.tracks import TrackBook, overlap_of
+from edge_mtcnn.video.tracking.tracks import TrackBook, continuous_iou
 
 FPS = 20
 LANDMARKS = [(30.0, 40.0), (70.0, 40.0), (50.0, 60.0), (35.0, 80.0), (65.0, 80.0)]
@@ -52,19 +52,21 @@ def test_a_moving_face_keeps_its_id_and_is_found_in_every_frame_with_few_full_se
         assert tracks[0].seen
         assert tracks[0].confirmed == (index > 0)
         # Where full detection has it; both measure with some noise.
-        assert overlap_of(tracks[0].face.box, found[0].box) > 0.75
+        assert continuous_iou(tracks[0].face.box, found[0].box) > 0.75
     assert tracker.counts.frames == 60
     assert tracker.counts.full <= 2
     assert tracker.counts.near >= 58
 
 
-def test_a_quick_look_is_o_nets_alone_and_finds_a_face_where_it_was(detector: FaceDetector) -> None:
+def test_a_quick_search_uses_o_net_alone_and_finds_a_face_where_it_was(
+    detector: FaceDetector,
+) -> None:
     frames = list(panned(2, step=3))
     (before,) = detector.detect(frames[0], color="bgr")
     near = detector.search(frames[1], color="bgr", timings=True).quick([before.box])
     (face,) = near
     (full,) = detector.detect(frames[1], color="bgr")
-    assert overlap_of(face.box, full.box) > 0.8
+    assert continuous_iou(face.box, full.box) > 0.8
     assert face.score == face.confidence  # no mirror check
     assert near.timings is not None
     assert (near.timings.rnet_windows, near.timings.onet_windows) == (0, 1)
@@ -83,7 +85,7 @@ def test_the_mirror_check_scores_a_known_face_only_now_and_then(detector: FaceDe
     assert 4 <= fresh <= 8  # the first few, then each half second of two
 
 
-def test_two_faces_that_pass_out_of_view_and_come_back_are_told_apart(
+def test_two_faces_that_pass_out_of_view_and_come_back_keep_their_ids(
     detector: FaceDetector,
 ) -> None:
     tracker = FaceTracker(detector)
@@ -159,7 +161,7 @@ def test_a_face_that_jumps_is_searched_for_at_once_in_the_whole_frame(
     assert any(track.seen and track.face.box[0] > 380 for track in tracks)
 
 
-def test_a_changed_frame_size_begins_anew_with_new_ids(detector: FaceDetector) -> None:
+def test_a_changed_frame_size_starts_again_with_new_ids(detector: FaceDetector) -> None:
     tracker = FaceTracker(detector)
     tracker.update(scene([(0, 0)]), 0.0)
     (track,) = tracker.update(scene([(0, 0)], (300, 400)), 0.1)
@@ -229,7 +231,7 @@ def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
 # The book of tracks
 
 
-def test_a_track_is_confirmed_by_sights_and_kept_over_short_misses() -> None:
+def test_a_track_is_confirmed_by_detections_and_kept_over_short_misses() -> None:
     book = TrackBook(confirm_hits=3, keep_seconds=0.5)
     confirmed = [book.update(faces_at((10, 10)), i * 0.1)[0].confirmed for i in range(3)]
     assert confirmed == [False, False, True]
@@ -241,7 +243,7 @@ def test_a_track_is_confirmed_by_sights_and_kept_over_short_misses() -> None:
     assert new.id == 2
 
 
-def test_a_passing_mistake_is_gone_after_two_misses() -> None:
+def test_an_unconfirmed_track_is_removed_after_two_misses() -> None:
     book = TrackBook()
     book.update(faces_at((10, 10)), 0.0)
     assert len(book.update(faces_at(), 0.1)) == 1
@@ -323,7 +325,7 @@ def test_a_face_of_another_size_is_another_face() -> None:
     assert {track.id for track in book.update(faces_at((0, 0), size=190), 0.1)} == {1, 2}
 
 
-def test_sights_without_a_score_keep_the_score() -> None:
+def test_detections_without_a_score_keep_the_score() -> None:
     book = TrackBook()
     book.update(faces_at((0, 0), score=0.9), 0.0)
     (track,) = book.update(faces_at((0, 0), score=0.2), 0.1, scored=False)
@@ -391,7 +393,7 @@ def test_a_thumbnail_is_small_and_of_any_frame(shape: tuple[int, ...]) -> None:
     assert (small == 77).all()
 
 
-def test_a_purse_pays_the_first_search_and_then_what_it_holds() -> None:
+def test_a_budget_covers_the_first_search_and_then_what_it_holds() -> None:
     budget = Budget(2.0, None, threads=1)
     assert budget.allows_search(1.0)
     budget.full_took(10.0)
@@ -404,7 +406,7 @@ def test_a_purse_pays_the_first_search_and_then_what_it_holds() -> None:
     for _ in range(1000):
         budget.frame(0.05)
     budget.spent(20.0)
-    assert not budget.allows_search(1.0)  # a long calm pays for no storm
+    assert not budget.allows_search(1.0)  # a quiet period cannot fund a long burst
 
 
 def test_a_share_of_a_core_is_spread_over_the_threads() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from videos import Image, background, our_threads, panned, scene, wait_until, write_video
+from videos import Image, background, counts, our_threads, panned, scene, wait_until, write_video
 
 from edge_mtcnn import EdgeMTCNNError, FaceDetector, SourceError
 from edge_mtcnn.video import (
@@ -32,7 +32,6 @@ from edge_mtcnn.video import (
     ViewCleared,
     WatchOptions,
 )
-from endurance.faults import counts
 
 STOP_SECONDS = 1.0  # promised to users
 FPS = 20
@@ -106,7 +105,7 @@ def state_is(watcher: FaceWatcher, state: str) -> Callable[[], bool]:
     return lambda: watcher.snapshot.state == state
 
 
-def test_a_visit_in_a_file_is_told_from_appearing_to_leaving(
+def test_a_visit_in_a_file_is_reported_from_appearing_to_leaving(
     video: Path, detector: FaceDetector
 ) -> None:
     watcher = FaceWatcher(video, detector, options())
@@ -171,7 +170,7 @@ def test_a_watcher_whose_video_has_just_ended_can_be_started_at_once(
     watcher.close()
 
 
-def test_stopping_tells_that_persons_are_no_longer_known(detector: FaceDetector) -> None:
+def test_stopping_reports_that_persons_are_no_longer_known(detector: FaceDetector) -> None:
     watcher = FaceWatcher(Camera(scene([(80, 40)])), detector, live())
     reader = watcher.events()
     with watcher:
@@ -278,7 +277,7 @@ def test_stopping_takes_less_than_a_second_while_the_source_hangs(detector: Face
     camera.hang.set()
 
 
-def test_stopping_takes_less_than_a_second_while_a_frame_is_in_work(
+def test_stopping_takes_less_than_a_second_while_a_frame_is_being_processed(
     detector: FaceDetector,
 ) -> None:
     release = threading.Event()
@@ -301,7 +300,7 @@ def test_stopping_takes_less_than_a_second_while_a_frame_is_in_work(
     assert watcher.snapshot.state == "stopped"
     events = list(reader)  # ended, and complete without the thread that hangs
     assert [type(event) for event in events[-2:]] == [FaceLeft, PersonChanged]
-    watcher.start()  # a new run, in which the old one is not heard
+    watcher.start()  # a new run, which ignores the events of the old one
     late = watcher.events()
     release.set()
     assert wait_until(answer_is(watcher, "someone"))
@@ -373,7 +372,7 @@ def test_the_newest_frame_can_be_asked_for(detector: FaceDetector) -> None:
     assert watcher.frame() is None
 
 
-def test_waiting_for_news_gives_a_newer_snapshot(detector: FaceDetector) -> None:
+def test_waiting_returns_a_newer_snapshot(detector: FaceDetector) -> None:
     with FaceWatcher(Camera(background()), detector, live()) as watcher:
         first = watcher.wait(0, timeout=5)
         second = watcher.wait(first.turn, timeout=5)
@@ -392,7 +391,7 @@ def test_the_heartbeat_goes_on_without_frames(detector: FaceDetector) -> None:
     camera.hang.set()
 
 
-def test_a_source_that_cannot_come_back_is_a_failure_that_is_told(detector: FaceDetector) -> None:
+def test_a_source_that_cannot_come_back_is_reported_as_a_failure(detector: FaceDetector) -> None:
     def once() -> Iterator[Image]:
         yield background()
         raise OSError("broken")
@@ -407,7 +406,7 @@ def test_a_source_that_cannot_come_back_is_a_failure_that_is_told(detector: Face
             watcher.start()
 
 
-def test_a_missing_file_is_told_when_the_watcher_is_made(detector: FaceDetector) -> None:
+def test_a_missing_file_is_refused_when_the_watcher_is_made(detector: FaceDetector) -> None:
     with pytest.raises(SourceError, match="no such file"):
         FaceWatcher("nothing.mp4", detector)
 

@@ -86,7 +86,7 @@ def test_a_calibration_of_another_detector_warns_and_one_threshold_is_enough(
     assert main(["watch", str(video), "--fast", *calibration]) == 0
     output = capsys.readouterr()
     assert "person 1 is here" in output.out
-    assert "warning: the threshold may not hold before the camera: min_face_size" in output.err
+    assert "so it may not hold for the camera: min_face_size" in output.err
     assert main(["watch", str(video), "--confidence", "0.5", *calibration]) == 2
     assert "not both" in capsys.readouterr().err
 
@@ -104,7 +104,7 @@ def test_events_are_told_in_words(video: Path, capsys: pytest.CaptureFixture[str
     assert lines[1:] == [
         "person 1 is selected",
         lines[2],
-        "no one is selected",
+        "no person is selected",
     ]
     assert re.fullmatch(r"person 1 left after 1\.[45] s", lines[2])
     assert re.search(r"70 frames in .* 0 dropped, 0 reconnects", output.err)
@@ -178,7 +178,7 @@ def test_a_recording_keeps_the_pace_and_the_size_of_its_first_frame(tmp_path: Pa
         (["VIDEO", "--json", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "nowhere/events.jsonl"], "cannot write --json"),
         (["VIDEO", "--region", "1,2"], "region must be"),
-        (["VIDEO", "--region", "left"], "--region takes four numbers"),
+        (["VIDEO", "--region", "left"], "--region takes four comma-separated numbers"),
         (["VIDEO", "--seconds", "0"], "--seconds must be above 0"),
         (["VIDEO", "--leave-after", "-1"], "leave_after"),
     ],
@@ -225,7 +225,7 @@ def test_it_stops_after_the_time_that_was_asked_for(
     started = time.monotonic()
     assert main(["watch", str(long_video), "--seconds", "0.8"]) == 0
     assert time.monotonic() - started < 5
-    assert "(the watch ended)" in capsys.readouterr().out
+    assert "(watching stopped)" in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_with_130_and_loses_neither_events_nor_video(

@@ -1,1 +1,1 @@
-"""Labels of images: from folders, CSV files, and the formats WIDER, COCO and YOLO."""
+"""Labels of images: from folders, from a CSV file, and in the formats WIDER, COCO and YOLO."""

@@ -1,7 +1,7 @@
-"""COCO JSON: ``images``, ``annotations`` with ``bbox`` ``x, y, w, h``, maybe five ``keypoints``.
+"""COCO JSON: ``images``, ``annotations`` with ``bbox`` ``x, y, w, h``, and optional ``keypoints``.
 
-Crowds (``iscrowd``) are ignored faces. Keypoints count where there are five or where the category
-names five that are eyes, nose and mouth corners, and all of them are labelled.
+Crowds (``iscrowd``) are ignored faces. Keypoints are used as landmarks if there are five, or if the
+category names eyes, nose and mouth corners among more, and if all five are labelled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["read_coco"]
 
 
 def read_coco(file: Path, images: Path, category: str | None = None) -> list[LabelledImage]:
-    """Read COCO annotations of one category: the only one, that called face, or ``category``."""
+    """Read the faces of COCO: of ``category``, else of the only category or of that called face."""
     content = _content(file)
     chosen = _category(file, content, category)
     order = _keypoint_order(content, chosen)
@@ -33,7 +33,7 @@ def read_coco(file: Path, images: Path, category: str | None = None) -> list[Lab
             raise AnnotationError(f"{where}: file_name must be a path; got {name!r}")
         identity = _identity(where, entry, "id")
         if identity in known:
-            raise AnnotationError(f"{where}: the id {identity!r} is there a second time")
+            raise AnnotationError(f"{where}: the id {identity!r} occurs twice")
         known.add(identity)
     for index, entry in enumerate(content["annotations"]):
         where = f"{file}: annotations[{index}]"
@@ -69,7 +69,7 @@ def _content(file: Path) -> dict[str, Any]:
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise AnnotationError(
-                f"{file} is no COCO file: it needs the lists images and annotations"
+                f"{file} is not a COCO file: it needs the lists images and annotations"
             )
         for index, entry in enumerate(content[name]):
             if not isinstance(entry, dict):
@@ -78,7 +78,7 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 def _category(file: Path, content: Mapping[str, Any], wanted: str | None) -> Any:
-    """The id of the category of faces; ``None`` when the file has no categories."""
+    """The id of the category of the faces; ``None`` if the file has no categories."""
     given = content.get("categories") or []
     names = {
         entry["id"]: str(entry.get("name", entry["id"]))
@@ -98,12 +98,12 @@ def _category(file: Path, content: Mapping[str, Any], wanted: str | None) -> Any
         if name.lower() == "face":
             return identity
     raise AnnotationError(
-        f"{file}: which category is the faces? name one of {', '.join(names.values())}"
+        f"{file}: which category are the faces? choose one of {', '.join(names.values())}"
     )
 
 
 def _keypoint_order(content: Mapping[str, Any], chosen: Any) -> list[int] | None:
-    """Where our five landmarks are among the keypoints; ``None`` when they are not there."""
+    """Places of the five landmarks among the keypoints; ``None`` if the category lacks one."""
     entries = [
         entry
         for entry in content.get("categories") or []
@@ -128,7 +128,9 @@ def _points(where: str, keypoints: object, order: list[int] | None) -> FloatArra
     if not keypoints or order is None:
         return nowhere
     if not isinstance(keypoints, list) or len(keypoints) % 3:
-        raise AnnotationError(f"{where}: keypoints must be x, y, v of each; got {keypoints!r}")
+        raise AnnotationError(
+            f"{where}: keypoints must be x, y, v for each point; got {keypoints!r}"
+        )
     triples = np.array(numbers(where, "keypoints", keypoints)).reshape(-1, 3)
     if len(triples) <= max(order) or not triples[order, 2].all():
         return nowhere

@@ -1,6 +1,6 @@
-"""Annotated sets in the three formats that people have: WIDER text list, COCO JSON, YOLO text.
+"""Annotated sets in three common formats: WIDER text list, COCO JSON, YOLO text.
 
-A reader gives one ``LabelledImage`` per image, with all its faces. Imports ``labels``.
+Each reader returns one ``LabelledImage`` per image, with all its faces. Imports the readers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FORMATS: Mapping[str, Callable[[Path, Path, str | None], list[LabelledImage]]] =
     "coco": read_coco,
     "yolo": read_yolo,
 }
-"""Readers by the name of the format: of annotations, folder of images and category."""
+"""The reader of each format; it takes annotations, folder of images and category."""
 
 
 def guess_format(annotations: str | os.PathLike[str]) -> str:
-    """The format of a file or folder by what it is called.
+    """The format of a file or folder, by its name.
 
     Raises:
-        AnnotationError: it is none of the three.
+        AnnotationError: the name fits none of the three.
     """
     path = Path(annotations)
     if path.is_dir():
@@ -37,7 +37,7 @@ def guess_format(annotations: str | os.PathLike[str]) -> str:
     if path.suffix.lower() not in known:
         raise AnnotationError(
             f"cannot tell the format of {path}: a folder is read as yolo, .json as coco and .txt"
-            f" as wider; name one of {', '.join(FORMATS)}"
+            f" as wider; choose one of {', '.join(FORMATS)}"
         )
     return known[path.suffix.lower()]
 
@@ -52,13 +52,14 @@ def read_annotations(
     """Read an annotated set.
 
     Args:
-        annotations: file of the WIDER list or of COCO, folder of YOLO files.
+        annotations: file with the WIDER list or COCO JSON, or folder of YOLO files.
         images: folder that the paths of the images are relative to.
-        form: ``"wider"``, ``"coco"`` or ``"yolo"``; by the name of ``annotations`` when left out.
-        category: which category of COCO or class of YOLO the faces are, where there are several.
+        form: ``"wider"``, ``"coco"`` or ``"yolo"``; by default according to the name of
+            ``annotations``.
+        category: COCO category or YOLO class of the faces; needed if there are several.
 
     Raises:
-        AnnotationError: something cannot be read; the message names file and line.
+        AnnotationError: the set cannot be read; the message names file and line.
     """
     form = guess_format(annotations) if form is None else form
     if form not in FORMATS:

@@ -1,8 +1,8 @@
 """The text list of WIDER FACE, ``wider_face_val_bbx_gt.txt``.
 
-Per image a line with its path, one with the number of faces, and one for each face: ``x y w h blur
-expression illumination invalid occlusion pose``. An image without a face has the number 0 and then,
-in the files of the authors, one line of zeros all the same. Faces marked invalid are ignored.
+For each image there is a line with its path, one with the number of faces, and one for each face:
+``x y w h blur expression illumination invalid occlusion pose``. After the number 0, the files of
+the authors still have one line of zeros. Faces marked as invalid are ignored.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage, 
 
 __all__ = ["read_wider"]
 
-_INVALID = 7  # its place in the line of a face
+_INVALID = 7  # its index in the line of a face
 
 
 def read_wider(file: Path, images: Path, category: str | None = None) -> list[LabelledImage]:
-    """Read a WIDER list; there are no categories in it."""
+    """Read a WIDER list; it has no categories."""
     if category is not None:
         raise AnnotationError(f"{file}: a WIDER list has no categories; got {category!r}")
     lines = [line.strip() for line in read_text(file).splitlines()]
@@ -34,7 +34,7 @@ def read_wider(file: Path, images: Path, category: str | None = None) -> list[La
                 " above may be too small"
             )
         if name in found:
-            raise AnnotationError(f"{file}:{at}: {name} is there a second time")
+            raise AnnotationError(f"{file}:{at}: {name} occurs twice")
         count = _count(file, at, lines)
         at += 1
         rows = [_face(file, at + row, lines) for row in range(count)]

@@ -1,8 +1,8 @@
-"""YOLO text: per image a file of lines ``class cx cy w h``, fractions of the image's size.
+"""YOLO text: for each image a file with lines ``class cx cy w h``, fractions of the image's size.
 
-The files lie in one folder as the images lie in another, ``a/1.jpg`` with ``a/1.txt``; an image
-without a file has no face. After the box may stand five landmarks, ``x y`` or ``x y visibility``;
-one at ``0 0`` or ``-1 -1`` is not annotated.
+The folder of the labels has the structure of the folder of the images: ``a/1.txt`` belongs to
+``a/1.jpg``. An image without a file has no face. Five landmarks may follow the box, as ``x y`` or
+``x y visibility``; a landmark at ``0 0`` or ``-1 -1`` is not annotated.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from edge_mtcnn.types import FloatArray
 __all__ = ["read_yolo"]
 
 _BOX, _POINTS, _VISIBLE_POINTS = 5, 5 + 2 * 5, 5 + 3 * 5
-# Written beside the labels by programs for annotation: names of classes, lists of images.
+# Files that annotation programs write beside the labels: names of classes, lists of images.
 _NO_LABELS = frozenset({"classes", "train", "val", "valid", "test"})
-_ROUNDING = 0.001  # of the image: boxes at its edge may reach over it by what programs round
+_ROUNDING = 0.001  # fraction of the image by which rounding may move a box across its edge
 
 
 def read_yolo(folder: Path, images: Path, category: str | None = None) -> list[LabelledImage]:
     """Read YOLO labels of one class: the only one, or ``category``.
 
-    A label file without its image gives an image at the place where it should be.
+    A label file without its image counts as an image that is missing, where it should be.
     """
     if not folder.is_dir():
         raise AnnotationError(f"YOLO annotations are a folder of .txt files; got {folder}")
@@ -45,7 +45,7 @@ def read_yolo(folder: Path, images: Path, category: str | None = None) -> list[L
         classes = sorted({cells[0] for found in lines.values() for cells in found})
         if len(classes) > 1:
             names = ", ".join(f"{value:g}" for value in classes)
-            raise AnnotationError(f"{folder}: which class is the faces? name one of {names}")
+            raise AnnotationError(f"{folder}: which class are the faces? choose one of {names}")
     return [
         _image(path, stem, lines.get(stem, []), category)
         for stem, path in sorted((places | missing).items())

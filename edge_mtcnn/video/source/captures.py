@@ -1,7 +1,7 @@
-"""Where frames come from: one small class for cameras, files and streams, picamera2, and iterables.
+"""Captures: one small class each for cameras, files and streams, for picamera2, and for iterables.
 
-A capture blocks: opening and reading take as long as the device likes, so only a reading thread of
-``sources`` uses one, and that thread also closes it. Frames are (H, W, 3) BGR uint8.
+Opening and reading a capture may block for any time. So only the reading thread of a source uses
+it, and that thread also closes it. Frames are (H, W, 3) BGR uint8.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ Spec = int | str | os.PathLike[str] | Iterable[Any] | Callable[[], Iterable[Any]
 class SourceOptions:
     """How a source is opened, read and reopened.
 
+        patient = SourceOptions(open_timeout=30, retry_longest=60)
+
     Attributes:
-        pace: of files. ``"file"`` plays them like a camera: frames come when they are due, and a
-            late reader gets the newest. ``"fast"`` gives every frame as fast as it is read.
-        size: width and height to ask a camera for, pixels; ``None`` for what it likes.
-        fps: frames per second to ask a camera for, and the rate of frames from an iterable;
-            ``None`` for what it likes, and for the time at which the iterable gives them.
-        live: whether frames of an iterable come from a camera: then only the newest counts.
+        pace: pace of files. ``"file"`` plays them like a camera: frames come when they are due, and
+            a late reader gets the newest. ``"fast"`` delivers every frame as fast as it is read.
+        size: width and height to request from a camera, pixels; ``None`` for its default.
+        fps: frames per second to request from a camera, and the rate of frames of an iterable;
+            ``None`` for the camera's default, and for frames at the pace of the iterable.
+        live: whether the frames of an iterable come from a camera, so that only the newest counts.
         open_timeout: seconds within which the first frame must come, 0.1..600.
         frame_timeout: seconds after which a missing frame counts as a lost source, 0.1..600.
-        retry_first, retry_longest: pause before the first try to reopen, and the longest that it
-            doubles to, seconds, 0.01..3600.
-        retry_jitter: each pause is longer or shorter by up to this share of it, 0..1, so that many
-            devices do not call a camera that comes back all at once.
-        give_up_after: seconds of failed tries after which reading raises ``SourceError``; ``None``
-            for never.
+        retry_first, retry_longest: pause before the first attempt to reopen, and the maximum to
+            which it doubles, seconds, 0.01..3600.
+        retry_jitter: share by which each pause is randomly longer or shorter, 0..1, so that many
+            devices do not reconnect to a camera at the same moment.
+        give_up_after: time of failed attempts after which reading raises ``SourceError``, seconds;
+            ``None`` for never.
     """
 
     pace: Literal["file", "fast"] = "file"
@@ -78,11 +80,11 @@ class SourceOptions:
 
 
 class Captured(NamedTuple):
-    """One frame as a capture gives it.
+    """One frame of a capture.
 
     Attributes:
         image: (H, W, 3) or (H, W) uint8.
-        position: seconds since the first frame where the source knows, as a file does.
+        position: time since the first frame, seconds, if the source knows it, as a file does.
     """
 
     image: ImageArray
@@ -93,15 +95,15 @@ class Capture(Protocol):
     """An open source of frames.
 
     Attributes:
-        live: frames go by whether they are read or not.
-        fps: frames per second where the source tells.
+        live: whether frames that are not read in time are lost.
+        fps: frames per second, if the source reports it.
     """
 
     live: bool
     fps: float | None
 
     def read(self) -> Captured | None:
-        """The next frame, ``None`` at the end; blocks.
+        """Return the next frame, or ``None`` at the end; blocks.
 
         Raises:
             SourceError: the source is lost.
@@ -112,22 +114,22 @@ class Capture(Protocol):
 
 
 class SourceSpec:
-    """What a caller names as a source, understood but not opened.
+    """Description of a source that is not open yet.
 
     Args:
         spec: camera index or ``/dev`` path, file, ``rtsp://`` or ``http://`` address, GStreamer
             pipeline ending in ``appsink``, ``"picamera2"`` or ``"picamera2:NUMBER"``, an iterable
-            of frames, or a function that gives a new one each time it is opened.
+            of frames, or a function that returns a new one each time it is opened.
 
     Raises:
-        SourceError: no such file, or it is none of these.
+        SourceError: the file does not exist, or ``spec`` is none of these.
     """
 
     def __init__(self, spec: Spec) -> None:
         self.kind: Kind
         self.target: Any = spec
         if isinstance(spec, bool):
-            raise SourceError(f"{spec!r} is no video source")
+            raise SourceError(f"{spec!r} is not a video source")
         if isinstance(spec, int) or (isinstance(spec, str) and re.fullmatch(r"\d+", spec)):
             self.kind, self.target = "camera", int(spec)
         elif isinstance(spec, (str, os.PathLike)):
@@ -143,19 +145,19 @@ class SourceSpec:
 
     @property
     def name(self) -> str:
-        """For messages; without user name, password and arguments of an address."""
+        """Name for messages, without user name, password and query of an address."""
         if self.kind == "camera":
             return f"camera {self.target}"
         if self.kind == "frames":
             return f"frames of {type(self.target).__name__}"
-        # Greedy, since a password may hold any sign, and some cameras take it as an argument.
+        # Greedy, because a password may contain "@" or "/". Some cameras expect it in the query.
         text = re.sub(r"://[^\s\"]*@", "://", self.target)
         text = re.sub(r"(://[^\s\"?]*)\?[^\s\"]*", r"\1", text)
         return re.sub(r"\b(user-(?:id|pw)\s*=\s*)(\"[^\"]*\"|\S+)", r"\1...", text)
 
     @property
     def reopens(self) -> bool:
-        """Whether it can be opened again: an iterator is used up."""
+        """Whether it can be opened again; an iterator cannot."""
         return self.kind != "frames" or not isinstance(self.target, Iterator)
 
 
@@ -163,7 +165,7 @@ def open_capture(spec: SourceSpec, options: SourceOptions) -> Capture:
     """Open a source; blocks.
 
     Raises:
-        SourceError: it cannot be opened now; the message says why.
+        SourceError: the source cannot be opened now; the message says why.
     """
     if spec.kind == "frames":
         return _FramesCapture(spec, options)
@@ -186,7 +188,7 @@ def _kind_of_text(text: str) -> Kind:
         return "stream"
     if text.startswith("/dev/"):
         return "camera"  # it may be plugged in later
-    # `os.path` says no of names that cannot be, where `pathlib` raises.
+    # For a name that no file can have, `os.path` returns false where `pathlib` raises.
     if os.path.isdir(text):  # noqa: PTH112
         raise SourceError(f"cannot open the video {text}: it is a folder")
     if not os.path.exists(text):  # noqa: PTH110
@@ -195,7 +197,7 @@ def _kind_of_text(text: str) -> Kind:
 
 
 _FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
-"""TCP as OpenCV does it, and no second of frames spent on an estimate of their rate."""
+"""TCP, which is OpenCV's default too; and no second of frames is used to estimate their rate."""
 
 
 class _OpenCVCapture:
@@ -211,7 +213,8 @@ class _OpenCVCapture:
                 backend = cv2.CAP_V4L2
         elif spec.kind == "stream":
             backend = cv2.CAP_FFMPEG
-            # OpenCV has no other way to tell FFmpeg. Who sets the variable before has it their way.
+            # This variable is OpenCV's only way to pass options to FFmpeg. A value set by the user
+            # is kept.
             os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
             settings = [
                 cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -227,9 +230,9 @@ class _OpenCVCapture:
             self._capture.release()
             raise SourceError(f"cannot open {spec.name}")
         if spec.kind == "camera":
-            self._ask(options)
+            self._request(options)
         frames = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        # A stream of a file has a last frame; what a camera sends has none.
+        # A file that is streamed has a frame count; the stream of a camera has none.
         self.live = spec.kind != "file" and not (spec.kind == "stream" and frames > 0)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps: float | None = rate if 0 < rate <= 1000 else None
@@ -238,12 +241,12 @@ class _OpenCVCapture:
 
     def read(self) -> Captured | None:
         try:
-            there, image = self._capture.read()
+            found, image = self._capture.read()
         except cv2.error as error:
             raise SourceError(f"{self._spec.name}: {_reason(error)}") from None
-        if not there or image is None:
+        if not found or image is None:
             if self.live:
-                raise SourceError(f"{self._spec.name} gives no more frames")
+                raise SourceError(f"{self._spec.name} delivers no more frames")
             if not self._count:
                 raise SourceError(f"{self._spec.name} holds no video that can be read")
             return None
@@ -254,19 +257,19 @@ class _OpenCVCapture:
         self._capture.release()
 
     def _next_position(self) -> float:
-        """Seconds since the start; files tell it, but some stand still or jump back."""
-        told = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+        """Seconds since the start. Some files report times that stand still or jump back."""
+        reported = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
         step = 1 / (self.fps or 25.0)
         first = self._count == 1
         if first:
-            self._start = told if np.isfinite(told) else 0.0
-        position = told - self._start
+            self._start = reported if np.isfinite(reported) else 0.0
+        position = reported - self._start
         if first or not position > self._position or position > self._position + 60:
             position = self._position + step if not first else 0.0
         self._position = position
         return position
 
-    def _ask(self, options: SourceOptions) -> None:
+    def _request(self, options: SourceOptions) -> None:
         if options.size is not None:
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.size[0])
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.size[1])
@@ -288,7 +291,7 @@ class _Picamera2Capture:
                 f"picamera2 cannot be imported ({error}); on a Raspberry Pi install Debian's"
                 " python3-picamera2 and make the environment with --system-site-packages"
             ) from None
-        except ValueError as error:  # how compiled modules say it
+        except ValueError as error:  # NumPy's ABI check in a compiled module
             raise SourceError(
                 f"picamera2 was built for another NumPy ({error}); install the system's version of"
                 " numpy in the environment"
@@ -321,7 +324,7 @@ class _Picamera2Capture:
 
 
 class _FramesCapture:
-    """Arrays from any iterable, or from a function that makes one; each is copied."""
+    """Arrays from an iterable or from a function that returns one; each array is copied."""
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
         self.live = options.live
@@ -329,17 +332,17 @@ class _FramesCapture:
         self._name = spec.name
         self._count = 0
         frames = spec.target
-        # A class of our caller's may do anything when it is iterated, and fail in any way.
+        # The caller's own class may raise any exception when it is iterated.
         try:
             self._frames = iter(frames() if callable(frames) else frames)
         except Exception as error:
-            raise SourceError(f"cannot open {spec.name}: {_told(error)}") from error
+            raise SourceError(f"cannot open {spec.name}: {_error_text(error)}") from error
 
     def read(self) -> Captured | None:
         try:
             frame = next(self._frames, None)
         except Exception as error:
-            raise SourceError(f"{self._name}: {_told(error)}") from error
+            raise SourceError(f"{self._name}: {_error_text(error)}") from error
         if frame is None:
             return None
         image = np.array(frame)
@@ -360,9 +363,9 @@ class _FramesCapture:
 
 
 def _reason(error: cv2.error) -> str:
-    """What OpenCV says, without the addresses that it may repeat."""
+    """OpenCV's message, without addresses, because they may contain a password."""
     return re.sub(r"\S+://\S+", "...", str(error.err or error))
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,8 +1,7 @@
-"""A small gray look at a frame, and whether the scene has changed since it was last searched.
+"""A small gray thumbnail of a frame, and whether the scene changed since it was last searched.
 
-The thumbnail samples the green channel on a grid and averages its neighbours: a fraction of the
-cost of shrinking the whole frame, and enough to see that something moved or that the lens is
-covered.
+The thumbnail samples the green channel on a grid and averages neighbours. That takes a fraction of
+the time of resizing the whole frame, and is enough to see movement or a covered lens.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SAMPLES = 160
 
 
 def thumbnail(image: ImageArray) -> ImageArray:
-    """A small gray picture of a frame, (H, W, C) or (H, W) uint8, at most 80 pixels long."""
+    """Make a gray thumbnail of an (H, W, C) or (H, W) uint8 frame, at most 80 pixels long."""
     step = max(1, max(image.shape[:2]) // _SAMPLES)
     top, left = (min(step // 2, side - 1) for side in image.shape[:2])
     samples = image[top::step, left::step]
@@ -34,10 +33,10 @@ def thumbnail(image: ImageArray) -> ImageArray:
 
 
 class MotionGate:
-    """Tells whether a scene has changed since the last mark.
+    """Detects whether a scene has changed since the last mark.
 
-    Comparing with the frame that was last searched, and not with the frame before, also notices
-    what moves slowly.
+    The frame that was last searched is compared, not the previous frame, so slow movements are
+    noticed too.
 
     Args:
         threshold: grey levels by which a pixel of the thumbnail must differ.
@@ -50,11 +49,11 @@ class MotionGate:
         self._mark: ImageArray | None = None
 
     def mark(self, small: ImageArray) -> None:
-        """From here on, changes are counted anew."""
+        """Compare the following thumbnails with this one."""
         self._mark = small
 
     def changed(self, small: ImageArray) -> bool:
-        """Whether the thumbnail differs from the mark; always when there is none of this size."""
+        """Whether the thumbnail differs from the mark; true if there is no mark of this size."""
         if self._mark is None or self._mark.shape != small.shape:
             return True
         differs = cv2.absdiff(small, self._mark) > self._threshold

@@ -1,7 +1,7 @@
 """Smoothing of a face's box and landmarks over time, with prediction.
 
-An alpha-beta filter: it predicts where each point will be from its velocity and corrects by a part
-of the error. The part grows with the error, measured in face sizes: trembling is smoothed, a real
+An alpha-beta filter predicts each point from its velocity and corrects it by a part of the error.
+The part grows with the error, which is measured in face sizes. So trembling is smoothed, a real
 movement is followed at once, and a steady movement has no lag.
 """
 
@@ -13,24 +13,25 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "Expected", "FaceFilter", "Point"]
+from edge_mtcnn.types import Point
+
+__all__ = ["Box", "Expected", "FaceFilter"]
 
 Box = tuple[float, float, float, float]
-Point = tuple[float, float]
 Points = npt.NDArray[np.float64]
 
 _TREMBLING = 0.35
-"""Part of a tiny error that is believed."""
+"""Part of a very small error that is corrected."""
 _MOVEMENT = 0.06
-"""Error, in face sizes, from which on the measurement is believed entirely."""
+"""Error from which on all of it is corrected, face sizes."""
 _HORIZON = 0.3
-"""Longest time that a velocity is believed without a measurement, seconds."""
+"""Longest time for which a velocity is used without a measurement, seconds."""
 _GROWTH_HORIZON = 0.1
 """The same for growing and shrinking, which is slower and harder to measure."""
 
 
 class Expected(NamedTuple):
-    """Where a face should be.
+    """Expected position of a face.
 
     Attributes:
         box: ``x1, y1, x2, y2``, pixels.
@@ -47,7 +48,7 @@ class FaceFilter:
     Args:
         box: ``x1, y1, x2, y2``, pixels.
         landmarks: five ``x, y``, pixels.
-        time: of the measurement, seconds.
+        time: time of the measurement, seconds.
     """
 
     def __init__(self, box: Box, landmarks: Sequence[Point], time: float) -> None:
@@ -58,7 +59,7 @@ class FaceFilter:
         self._expected: tuple[float, Expected] | None = None
 
     def expected(self, time: float) -> Expected:
-        """The face at ``time``; at the time of the last measurement, that one smoothed."""
+        """Predict the face at ``time``; at the time of the last measurement, smooth it."""
         if self._expected is None or self._expected[0] != time:
             (x, y), (width, height), *landmarks = self._moved(time).tolist()
             box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
@@ -66,13 +67,13 @@ class FaceFilter:
         return self._expected[1]
 
     def correct(self, box: Box, landmarks: Sequence[Point], time: float) -> None:
-        """Take in a measurement."""
+        """Use a measurement."""
         points = self._moved(time)
         error = _packed(box, landmarks) - points
         size = max(float(self._points[1].max()), 1.0)
         share = np.hypot(error[:, :1], error[:, 1:]) / (size * _MOVEMENT)
         alpha = np.minimum(_TREMBLING + (1 - _TREMBLING) * share, 1.0)
-        # Critically damped; but the second measurement is the first to tell a velocity.
+        # Critically damped; only the second measurement shows a velocity at all.
         beta = alpha if self._fresh else alpha**2 / (2 - alpha)
         points += alpha * error
         np.maximum(points[1], 1.0, out=points[1])

@@ -1,9 +1,9 @@
-"""``FaceTracker``: faces through a video for a fraction of a full detection per frame.
+"""``FaceTracker`` follows faces through a video for a fraction of the cost of full detections.
 
-Known faces are looked for where they are expected, by O-Net alone; where that misses one, and a few
-times a second to score them again, R-Net and the mirror check look too. New faces are found by a
-part of the image pyramid that rotates over the frames, and by a full search whenever the scene asks
-for one.
+Known faces are searched for where they are expected, by O-Net alone. If that misses one, and a few
+times per second to score them again, R-Net and the mirror check are used too. New faces are found
+by searching a part of the image pyramid in each frame, in turn, and by full searches when the scene
+changes.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ if TYPE_CHECKING:
 __all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
 
 _ASKED_WHEN_MISSED = (1, 2, 3, 5, 8, 12, 20)
-"""Sights missed in a row after which a track asks for a search: ever less the longer it is gone."""
+"""Numbers of misses in a row after which a track asks for a search, less and less often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerOptions:
     """How faces are followed.
 
+        careful = TrackerOptions(discovery_seconds=0.3, budget_ms=8)
+
     Attributes:
-        discovery_seconds: time within which every level of the pyramid is searched once, so that a
-            new face is found at the latest, 0.05..60; without a budget this holds always.
-        full_every: frames after which a full search is made in any case, at least 1.
-        search_gap: shortest time between two full searches that motion, a new or a lost track asks
-            for, seconds, 0..60.
-        score_gap: longest time for which a known face keeps its score before it is scored again by
-            the mirror check, seconds, 0..60; it is scored in every frame that is searched anyway.
-        confirm_hits: sights after which a track is confirmed, 1..100.
-        keep_seconds: time that a confirmed track is kept without a sight, 0..60.
-        max_tracks: faces followed at the same time, 1..10,000. A frame full of false faces may not
-            make more: each is looked for in every frame, at up to ten places.
-        budget_ms: average wall time of a frame that tracking keeps to, milliseconds; ``None`` for
-            no limit. When it is short, new faces are found later and known ones are looked at in
-            fewer frames; ``discovery_seconds`` is then a wish.
-        budget_share: the same as a share of one core, 0.01..64: what the detector's threads work
-            in a second of video.
+        discovery_seconds: time within which all levels of the pyramid are searched once, seconds,
+            0.05..60. It is the maximum time until a new face is found, unless a budget is set.
+        full_every: number of frames after which a full search is always made, at least 1.
+        search_gap: minimum time between two full searches because of motion or of a new or lost
+            track, seconds, 0..60.
+        score_gap: maximum time until a known face is scored again by the mirror check, seconds,
+            0..60; every frame that is searched anyway scores it too.
+        confirm_hits: number of detections after which a track is confirmed, 1..100.
+        keep_seconds: time for which a confirmed track is kept without a detection, seconds, 0..60.
+        max_tracks: maximum number of faces followed at the same time, 1..10,000. It limits the cost
+            of a frame full of false faces: each track is looked for in up to ten places.
+        budget_ms: average wall time per frame, milliseconds, 0.1..60,000; ``None`` for no limit. If
+            it is short, new faces are found later, and known faces are looked at in fewer frames.
+        budget_share: the same limit as a share of one core, 0.01..64: processor time of the
+            detector's threads per second of video.
     """
 
     discovery_seconds: float = 1.0
@@ -84,11 +85,11 @@ class TrackerCounts:
 
     Attributes:
         frames: all frames.
-        full: with a full search.
-        rotating: with a part of the pyramid.
-        near: with known faces looked for where expected.
-        skipped: in which nothing was looked for.
-        untracked: faces that were found and not followed, as ``max_tracks`` others were already.
+        full: frames with a full search.
+        rotating: frames with a search of a part of the pyramid.
+        near: frames in which known faces were searched for where they were expected.
+        skipped: frames that were not searched.
+        untracked: faces that were not followed, because there were ``max_tracks`` tracks.
     """
 
     frames: int = 0
@@ -100,10 +101,15 @@ class TrackerCounts:
 
 
 class FaceTracker:
-    """Follows the faces of one video; one thread at a time.
+    """Follows the faces of one video. It may be used by one thread at a time.
+
+        tracker = FaceTracker(FaceDetector(preset="kiosk"))
+        for frame in open_source("entrance.mp4"):
+            for track in tracker.update(frame.image, frame.time):
+                print(track.id, track.face.box)
 
     Args:
-        detector: finds the faces; it may be shared with others and is not closed here.
+        detector: finds the faces; it may be shared and is not closed by the tracker.
         options: how they are followed.
     """
 
@@ -121,7 +127,7 @@ class FaceTracker:
         self._begin((0, 0), 0)
 
     def reset(self) -> None:
-        """Forget all tracks, as after a cut; ids go on."""
+        """Remove all tracks, for example after a cut; their ids are not used again."""
         self._book.clear()
         self._begin((0, 0), 0)
 
@@ -133,17 +139,16 @@ class FaceTracker:
         color: Literal["bgr", "rgb"] = "bgr",
         small: ImageArray | None = None,
     ) -> tuple[Track, ...]:
-        """Take in the next frame.
+        """Follow the faces into the next frame.
 
         Args:
-            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. When the size changes, all
-                tracks end.
-            time: of the frame, seconds, never falling; now when left out.
+            image: (H, W, 3), (H, W) gray or (H, W, 4), uint8. All tracks end if the size changes.
+            time: time of the frame, seconds, not before that of the last frame; now if omitted.
             color: order of the channels.
-            small: ``thumbnail(image)`` when it is at hand.
+            small: ``thumbnail(image)``, if it has been made already.
 
         Returns:
-            All tracks, confirmed or not, longest known first.
+            All tracks, confirmed or not; the one that is known longest comes first.
         """
         started = clock.perf_counter()
         now = clock.monotonic() if time is None else time
@@ -169,7 +174,7 @@ class FaceTracker:
         return tracks
 
     def _begin(self, size: tuple[int, int], levels: int) -> None:
-        """Start anew with frames of this size and number of pyramid levels."""
+        """Start again, with frames of this size and number of pyramid levels."""
         self._size = size
         self._parts = _parts(levels)
         self._last = None
@@ -181,10 +186,10 @@ class FaceTracker:
         self._budget.forget()
 
     def _look(self, frame: _Frame, step: float) -> Faces | None:
-        """The faces found in this frame; ``None`` when nothing was looked for.
+        """Find the faces of this frame; ``None`` if nothing was searched.
 
-        The cheapest look that will do: O-Net alone at the known faces, then R-Net too and a part of
-        the pyramid, then everywhere. All of them share the preparation of the frame.
+        The cheapest search that suffices is made: O-Net alone at the known faces, then also R-Net
+        and a part of the pyramid, then the whole pyramid. All share the prepared frame.
         """
         boxes = self._book.windows(frame.time)
         self._since_full += 1
@@ -193,13 +198,17 @@ class FaceTracker:
             return self._full(frame, boxes)
 
         levels = self._rotated()
+        # The two have separate costs: the budget may cover a part of the pyramid when it does not
+        # cover a crowd of known faces.
         if len(boxes) and not self._budget.allows_near():
             boxes = boxes[:0]
         if not len(boxes) and not levels:
+            # With tracks the frame is skipped, so that they do not count as missed.
             return None if len(self._book) else Faces.empty(self._size)
         self.counts.near += bool(len(boxes))
         self.counts.rotating += bool(levels)
         started = clock.perf_counter()
+        # If a part of the pyramid is due, the known faces go through its stages with it.
         known = self._known(frame, boxes) if not levels and len(boxes) else None
         if known is not None:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
@@ -209,15 +218,14 @@ class FaceTracker:
         if not levels:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
         if not len(boxes):
-            # Nothing was looked for at the places of the tracks; what was found may still be
-            # theirs.
+            # The places of the tracks were not searched, but a face that was found may be theirs.
             return faces if len(faces) or not len(self._book) else None
         if self._lost(faces, frame.time) and self._budget.allows_search(1.0):
             return self._full(frame, boxes)
         return faces
 
     def _full_is_due(self, frame: _Frame, boxes: FloatArray) -> bool:
-        """Whether all levels should be searched: after a time, or because the scene asks for it."""
+        """Whether to search all levels: after a time, for a new track, or in a changed scene."""
         if self._since_full >= self.options.full_every or self._due >= max(len(self._parts), 1):
             return True
         if frame.time - self._full_time < self.options.search_gap:
@@ -228,14 +236,14 @@ class FaceTracker:
         return self._gate.changed(frame.small())
 
     def _known(self, frame: _Frame, boxes: FloatArray) -> Faces | None:
-        """The known faces, all of them, at a quick look; ``None`` when more than that is due."""
+        """Find all known faces by O-Net alone; ``None`` if that misses one or is not enough."""
         if not self._book.settled or frame.time - self._scored >= self.options.score_gap:
             return None
         faces = frame.search.quick(boxes)
         return faces if self._book.all_in(faces, frame.time) else None
 
     def _full(self, frame: _Frame, boxes: FloatArray) -> Faces:
-        """All levels, and the expected places too."""
+        """Search all levels and the expected places."""
         started = clock.perf_counter()
         faces = frame.search.everywhere(boxes)
         self._budget.full_took((clock.perf_counter() - started) * 1e3)
@@ -246,19 +254,20 @@ class FaceTracker:
         return faces
 
     def _lost(self, faces: Faces, now: float) -> bool:
-        """Whether a track that was just there is not, long enough after the last full search."""
+        """Whether a track was just lost, long enough after the last full search."""
         if now - self._full_time < self.options.search_gap:
             return False
         return any(count in _ASKED_WHEN_MISSED for count in self._book.missing(faces, now))
 
     def _rotated(self) -> tuple[int, ...]:
-        """The levels whose turn it is."""
+        """The levels to search in this frame."""
         levels: list[int] = []
         for _ in self._parts:
             if self._due < 1:
                 break
             part = self._parts[self._turn]
-            # Of a full search, about: with the usual scale factor each level is half the last.
+            # The share of a full search that this part costs, roughly: with the usual scale factor
+            # each level costs half of the level before.
             if not self._budget.allows_search(0.5 ** min(self._turn + 1, len(self._parts) - 1)):
                 self._due = min(self._due, float(len(self._parts)))
                 break
@@ -269,12 +278,12 @@ class FaceTracker:
 
 
 class _Frame(NamedTuple):
-    """The frame that is looked at.
+    """The frame that is searched.
 
     Attributes:
-        search: for faces in it.
-        time: seconds.
-        small: makes its thumbnail.
+        search: the prepared search of the frame.
+        time: time of the frame, seconds.
+        small: function that makes its thumbnail.
     """
 
     search: Search
@@ -283,7 +292,7 @@ class _Frame(NamedTuple):
 
 
 def _parts(levels: int) -> list[tuple[int, ...]]:
-    """The pyramid in parts that cost about as much: the large levels alone, the rest together."""
+    """Split the pyramid into parts of similar cost: large levels alone, the others together."""
     alone = min(levels, 2)
     parts: list[tuple[int, ...]] = [(level,) for level in range(alone)]
     return parts + [tuple(range(alone, levels))] * (levels > alone)

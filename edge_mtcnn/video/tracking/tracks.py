@@ -1,7 +1,7 @@
 """Tracks: the same face from frame to frame under one id.
 
-``TrackBook`` takes the faces found in a frame and its time, and keeps the book of who is who: a
-pure rule without images or detector. Boxes are ``x1, y1, x2, y2``, source pixels.
+``TrackBook`` assigns the faces found in a frame to tracks. Its rules use boxes and times only, no
+images and no detector. Boxes are ``x1, y1, x2, y2``, source pixels.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ import numpy as np
 from edge_mtcnn.types import Face, Faces, FloatArray, Landmarks
 from edge_mtcnn.video.tracking.smoothing import Box, FaceFilter
 
-__all__ = ["Track", "TrackBook", "overlap_of"]
+__all__ = ["Track", "TrackBook", "continuous_iou"]
 
-# A face goes on as the track that overlaps it or whose centre is this near, in face sizes.
+# A face continues the track that overlaps it or whose centre is this near, in face sizes.
 _LEAST_OVERLAP = 0.15
 _FARTHEST_CENTRE = 0.6
 _LARGEST_SIZE_RATIO = 1.8
-# A track that is not seen and lies this much under one that is seen is most likely the same face.
+# An unseen track that overlaps a seen one this much is most likely the same face.
 _SAME_FACE = 0.45
 _SCALES_OF_A_MISSED_FACE = (1.35, 0.8)
-# Where no movement is known or it was mistaken, the face is looked for to the sides, in face sizes.
+# If no movement is known, or it was wrong, the face is searched for at the sides, in face sizes.
 _SIDESTEP = 0.35
 _SCORES_OF_A_MEAN = 4
 _FEW = 16
-"""Faces up to which a track is compared with all of them faster than the near ones are found."""
+"""Number of faces up to which comparing all of them is faster than finding the near ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One face followed through the frames, as it stands at the newest one.
+    """One face that is followed, in its state at the newest frame.
 
     Attributes:
-        id: stable number of the face, from 1, never used again.
-        face: smoothed box and landmarks, source pixels; its score is that of the last sight that
-            was scored, some tenths of a second ago at most.
-        confirmed: it was found often enough to be no passing mistake.
-        seen: it was found in this very frame; else box and landmarks are predicted.
-        first_seen, last_seen: monotonic times of its first and last sight, seconds.
-        hits: frames in which it was found.
-        mean_score: 0..1, of its recent sights.
+        id: number of the track, from 1; numbers are not used again.
+        face: smoothed box and landmarks, source pixels. The score is that of the last detection
+            that was scored, at most some tenths of a second ago.
+        confirmed: whether it was found often enough to count as a face.
+        seen: whether it was found in this frame; otherwise box and landmarks are predicted.
+        first_seen, last_seen: monotonic times of the first and the last detection, seconds.
+        hits: number of frames in which it was found.
+        mean_score: mean score of the recent detections, 0..1.
     """
 
     id: int
@@ -60,9 +60,9 @@ class TrackBook:
     """Assigns found faces to tracks.
 
     Args:
-        confirm_hits: sights after which a track is confirmed, at least 1.
-        keep_seconds: time that a confirmed track is kept without a sight.
-        max_tracks: tracks followed at the same time, at least 1.
+        confirm_hits: number of detections after which a track is confirmed, at least 1.
+        keep_seconds: time for which a confirmed track is kept without a detection, seconds.
+        max_tracks: maximum number of tracks, at least 1.
 
     Attributes:
         untracked: faces of all frames so far that were not followed because of ``max_tracks``.
@@ -83,12 +83,12 @@ class TrackBook:
         return len(self._followed)
 
     def clear(self) -> None:
-        """Forget all tracks; ids go on."""
+        """Remove all tracks; their ids are not used again."""
         self._followed.clear()
         self._paired = None
 
     def windows(self, time: float) -> FloatArray:
-        """(N, 4) boxes in which to look for the tracks: several for one just found or missed."""
+        """Boxes in which to look for tracks, (N, 4); several for a track just found or missed."""
         boxes: list[Box] = []
         for followed in self._followed:
             box = followed.filter.expected(time).box
@@ -116,7 +116,7 @@ class TrackBook:
         return len(self._pairs(faces, time)) == len(self._followed)
 
     def missing(self, faces: Faces, time: float) -> list[int]:
-        """For each confirmed track without a face in ``faces``: sights missed then in a row."""
+        """Number of misses in a row of each confirmed track without a face in ``faces``."""
         found = {row for row, _ in self._pairs(faces, time)}
         return [
             followed.missed + 1
@@ -126,21 +126,21 @@ class TrackBook:
 
     @property
     def settled(self) -> bool:
-        """Whether all were seen just now, and their scores are means of several sights."""
+        """Whether all were seen just now, and their scores are means of several detections."""
         return all(
             followed.missed == 0 and followed.scored >= _SCORES_OF_A_MEAN
             for followed in self._followed
         )
 
     def update(self, faces: Faces, time: float, *, scored: bool = True) -> tuple[Track, ...]:
-        """Take in the faces of a frame; tracks without a face count as missed.
+        """Use the faces of a frame; a track without a face counts as missed.
 
-        Known tracks stay. New faces are followed in the order given, as far as ``max_tracks`` goes.
+        Known tracks stay. New faces are followed in the given order, up to ``max_tracks``.
 
         Args:
-            faces: all that was found, of which some may be new; best first.
+            faces: all faces that were found, best first; some may be new.
             time: monotonic time of the frame, seconds.
-            scored: their scores count; else known tracks keep theirs.
+            scored: whether their scores count; otherwise known tracks keep theirs.
 
         Returns:
             The tracks, longest known first.
@@ -148,7 +148,7 @@ class TrackBook:
         pairs = self._pairs(faces, time)
         self._paired = None
         for row, column in pairs:
-            self._followed[row].sight(faces[column], time, scored)
+            self._followed[row].update(faces[column], time, scored)
         known = {column for _, column in pairs}
         paired = {row for row, _ in pairs}
         for row, followed in enumerate(self._followed):
@@ -164,27 +164,27 @@ class TrackBook:
         return self.tracks(time)
 
     def tracks(self, time: float) -> tuple[Track, ...]:
-        """The tracks as expected at ``time``, without new faces.
+        """Predict the tracks at ``time``, without new faces.
 
-        Compares each unseen track with each seen one, which ``max_tracks`` bounds.
+        Each unseen track is compared with each seen one; ``max_tracks`` bounds the number of pairs.
         """
         tracks = [followed.track(time, self._confirm_hits) for followed in self._followed]
         seen = [track.face.box for track in tracks if track.seen]
         return tuple(
             track
             for track in tracks
-            if track.seen or all(overlap_of(track.face.box, box) <= _SAME_FACE for box in seen)
+            if track.seen or all(continuous_iou(track.face.box, box) <= _SAME_FACE for box in seen)
         )
 
     def _kept(self, followed: _Followed, time: float) -> bool:
         if followed.missed == 0:
             return True
-        if followed.hits < self._confirm_hits:  # a passing mistake gets one more chance
+        if followed.hits < self._confirm_hits:  # not confirmed: it may be missed once
             return followed.missed < 2
         return time - followed.last_seen <= self._keep_seconds
 
     def _pairs(self, faces: Faces, time: float) -> list[tuple[int, int]]:
-        """Rows of tracks and of faces that belong together: greedily, best fit first."""
+        """Match tracks and faces greedily, best fit first; pairs of their row numbers."""
         last = self._paired
         if last is not None and last[0] is faces and last[1] == time:
             return last[2]
@@ -225,8 +225,12 @@ def _scaled(box: Box, scale: float) -> Box:
     return (x1 - x, y1 - y, x2 + x, y2 + y)
 
 
-def overlap_of(box: Box, other: Box) -> float:
-    """Intersection over union of two boxes ``x1, y1, x2, y2``."""
+def continuous_iou(box: Box, other: Box) -> float:
+    """Intersection over union of two boxes ``x1, y1, x2, y2`` of width ``x2 - x1``.
+
+    Smoothed and predicted boxes have continuous coordinates. ``cascade/boxes.py`` counts pixels
+    instead, so that a width is ``x2 - x1 + 1``.
+    """
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = box, other
     inner = max(min(ax2, bx2) - max(ax1, bx1), 0) * max(min(ay2, by2) - max(ay1, by1), 0)
     union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - inner
@@ -234,7 +238,7 @@ def overlap_of(box: Box, other: Box) -> float:
 
 
 class _Followed:
-    """A track in the making."""
+    """A track (mutable, internal)."""
 
     def __init__(self, number: int, face: Face, time: float) -> None:
         self.id = number
@@ -245,7 +249,7 @@ class _Followed:
         self._last = face
         self._mean_score = face.score
 
-    def sight(self, face: Face, time: float, scored: bool) -> None:
+    def update(self, face: Face, time: float, scored: bool) -> None:
         self.filter.correct(face.box, face.landmarks, time)
         self.last_seen = time
         self.hits += 1
@@ -257,7 +261,7 @@ class _Followed:
 
     @property
     def last_box(self) -> Box:
-        """Where it was seen last."""
+        """The smoothed box of the last detection."""
         return self.filter.expected(self.last_seen).box
 
     def track(self, time: float, confirm_hits: int) -> Track:
@@ -280,10 +284,10 @@ class _Followed:
 
 
 class _Nearby:
-    """The faces of a frame, of which those near a place can be picked without comparing them all.
+    """Index of the faces of a frame: finds those near a place without comparing all of them.
 
     Args:
-        boxes: (N, 4) of the faces.
+        boxes: boxes of the faces, (N, 4).
     """
 
     def __init__(self, boxes: FloatArray) -> None:
@@ -293,7 +297,7 @@ class _Nearby:
         self._sides = exact[:, 2:] - exact[:, :2]
 
     def to(self, places: Sequence[Box], reach: float) -> Iterable[tuple[int, Box]]:
-        """Number and box of every face that ``_fit`` may take for one of the places, and others."""
+        """Number and box of each face that may fit one of the places; some others are included."""
         if len(self._boxes) <= _FEW:
             return enumerate(self._boxes)
         near = np.zeros(len(self._boxes), dtype=bool)
@@ -307,14 +311,14 @@ class _Nearby:
 
 
 def _fit(track: Box, face: Box, reach: float) -> float:
-    """How well a face continues a track, 0..1.5; 0 where one cannot be the other."""
+    """How well a face continues a track, 0..1.5; 0 if it cannot be the same face."""
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = track, face
     a_size, b_size = (ax2 - ax1 + ay2 - ay1) / 2, (bx2 - bx1 + by2 - by1) / 2
     smaller, larger = min(a_size, b_size), max(a_size, b_size, 1e-9)
     if larger > _LARGEST_SIZE_RATIO * smaller:
         return 0.0
     distance = math.hypot(ax1 + ax2 - bx1 - bx2, ay1 + ay2 - by1 - by2) / 2 / larger
-    overlap = overlap_of(track, face)
+    overlap = continuous_iou(track, face)
     if overlap < _LEAST_OVERLAP and distance > reach:
         return 0.0
     return overlap + max(1 - distance, 0.01) * 0.5

@@ -1,8 +1,9 @@
-"""Run the Python listings of a Markdown file and write what they print below them.
+"""Runs the Python listings of a Markdown page and updates the output printed below them.
 
-Listings run in order and share their names, as in a notebook. What one prints stands in the
-``text`` block that follows it. ``python docs/execute.py docs/article.md`` writes these blocks anew;
-``tests/test_article.py`` compares them with what comes out today.
+Listings run in order and share their variables, as in a notebook. The ``text`` block after a
+listing holds its output. ``test_article.py`` compares that output with today's. To update it:
+
+    python tests/listings.py docs/article.md
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ LISTING = re.compile(
 
 
 def listings(text: str) -> list[tuple[str, str]]:
-    """Code and expected output of each listing; no output is an empty text."""
+    """Code and expected output of each listing; the output is empty where the page has none."""
     return [(found["code"], found["output"] or "") for found in LISTING.finditer(text)]
 
 
 def runner(name: str) -> Callable[[str], str]:
-    """A function that runs one listing after another and returns what each prints."""
+    """A function that runs a listing after those before it, and returns what it prints."""
     names: dict[str, Any] = {"__name__": name}
 
     def run(code: str) -> str:
@@ -40,7 +41,7 @@ def runner(name: str) -> Callable[[str], str]:
 
 
 def executed(text: str, name: str) -> str:
-    """The same page with what its listings print now."""
+    """The page with the output of today below each listing."""
     run = runner(name)
 
     def with_output(found: re.Match[str]) -> str:
@@ -52,7 +53,7 @@ def executed(text: str, name: str) -> str:
 
 
 def main() -> int:
-    """Execute the pages named, in the folder above this one."""
+    """Update the pages given as arguments; run it at the top of the checkout."""
     for page in map(Path, sys.argv[1:]):
         page.write_text(executed(page.read_text(encoding="utf-8"), page.name), encoding="utf-8")
     return 0
