@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "edge_mtcnn", "serve"]
 TOKEN = "correct-horse-battery-staple"
 
 
-def test_it_tells_its_address_serves_and_ends_with_the_signal(
+def test_it_prints_its_address_serves_and_ends_with_the_signal(
     tmp_path: Path, project_root: Path
 ) -> None:
     secret = tmp_path / "token"
@@ -59,7 +59,9 @@ def test_it_tells_its_address_serves_and_ends_with_the_signal(
         process.stderr.close()
 
 
-def test_a_source_that_is_away_is_told_once_and_without_its_password(project_root: Path) -> None:
+def test_a_source_that_is_away_is_reported_once_and_without_its_password(
+    project_root: Path,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]  # nothing listens there when the socket is closed
     process = subprocess.Popen(
@@ -118,8 +120,8 @@ def test_the_limit_of_a_detection_is_an_option(
     project_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", "--help"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert f"(default: {ServeOptions().detect_seconds:g}) --workers" in told
+    help_text = " ".join(capsys.readouterr().out.split())
+    assert f"(default: {ServeOptions().detect_seconds:g}) --workers" in help_text
     assert main(["serve", "--detect-seconds", "0"]) == 2
     assert "detect_seconds must be a number in 0.1..3600; got 0" in capsys.readouterr().err
 
@@ -140,14 +142,14 @@ def test_the_limit_of_a_detection_is_an_option(
         assert "took longer than 0.1 s" in answer.json()["error"]
         assert httpx.get(f"{url}healthz", trust_env=False).status_code == 200
         process.terminate()
-        assert process.stderr.read() == "", "a detection that was stopped is no trouble to log"
+        assert process.stderr.read() == "", "a stopped detection is not logged"
     finally:
         process.kill()
         process.wait()
         process.stderr.close()
 
 
-def test_another_address_without_a_token_is_wrong_usage(
+def test_another_address_without_a_token_is_a_usage_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("EDGE_MTCNN_TOKEN", raising=False)
@@ -165,21 +167,21 @@ def test_a_short_token_of_the_environment_is_refused_and_not_shown(
     assert "hunter2" not in shown
 
 
-def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)]) == 2
     assert f"cannot listen at 127.0.0.1 port {port}" in capsys.readouterr().err
 
 
-def test_a_token_file_that_is_missing_is_told(
+def test_a_token_file_that_is_missing_is_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["serve", "--token-file", str(tmp_path / "none")]) == 2
     assert "cannot read --token-file" in capsys.readouterr().err
 
 
-def test_a_source_that_is_no_file_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_source_that_is_no_file_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "no-such-video.mp4", "--port", "0"]) == 2
     assert "no such file" in capsys.readouterr().err
 
@@ -192,7 +194,7 @@ def test_the_source_may_come_from_the_environment(
     assert "no-such-video.mp4: there is no such file" in capsys.readouterr().err
 
 
-def test_missing_packages_are_told_with_the_way_to_install_them(
+def test_missing_packages_are_reported_with_the_way_to_install_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_mtcnn.cli.serve.find_spec", lambda _: None)

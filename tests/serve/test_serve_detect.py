@@ -170,7 +170,7 @@ def test_a_body_that_does_not_arrive_is_answered_and_closed(running: Running) ->
 def test_a_connection_that_sends_no_whole_request_is_closed(running: Running, sent: bytes) -> None:
     started = time.monotonic()
     assert talk(running, sent) == b""
-    assert time.monotonic() - started < 6  # head_seconds and some turns
+    assert time.monotonic() - started < 6  # head_seconds and a few checks
 
 
 def test_garbage_is_no_request(running: Running) -> None:
@@ -191,7 +191,7 @@ class Holding:
         return Faces.empty(image.shape[:2])
 
 
-def test_too_many_images_are_sent_away_while_health_is_answered_at_once(photo: bytes) -> None:
+def test_too_many_images_are_refused_while_health_is_answered_at_once(photo: bytes) -> None:
     detector: Any = Holding()
     options = ServeOptions(workers=1, waiting=1)
     with serving(detector, options) as running, ThreadPoolExecutor(8) as pool:
@@ -228,7 +228,7 @@ def test_open_connections_do_not_keep_others_out(default_detector: FaceDetector)
                 peer.close()
 
 
-def test_a_connection_may_ask_again(running: Running, photo: bytes) -> None:
+def test_a_connection_serves_several_requests(running: Running, photo: bytes) -> None:
     with running.client() as client:
         for _ in range(3):
             assert client.post("/detect", content=photo).status_code == 200

@@ -35,13 +35,13 @@ def test_any_other_address_needs_a_token(host: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "short", "fifteen-letters"])
-def test_a_short_token_is_refused_and_not_told(token: str) -> None:
+def test_a_short_token_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(OptionsError, match="at least 16 characters") as caught:
         ServeOptions(token=token)
     assert not token or token not in str(caught.value)
 
 
-def test_a_token_with_spaces_is_refused_and_not_told() -> None:
+def test_a_token_with_spaces_is_refused_and_not_shown() -> None:
     with pytest.raises(OptionsError, match="without spaces") as caught:
         ServeOptions(token="correct horse battery")
     assert "battery" not in str(caught.value)

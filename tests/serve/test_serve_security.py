@@ -1,4 +1,4 @@
-"""Who may ask the service: Host, Origin, token, and the headers of every answer."""
+"""Access control: Host, Origin, token, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_picture_or_form_in_a_page_of_another_site_is_refused(opened: Running,
         assert client.get("/").status_code == 200, "a link to the page may be followed"
 
 
-def test_the_own_page_is_served(opened: Running) -> None:
+def test_the_page_of_the_service_itself_may_use_it(opened: Running) -> None:
     with opened.client(Origin=opened.url, **{"Sec-Fetch-Site": "same-origin"}) as client:
         assert client.get("/state").status_code == 200
 
@@ -108,7 +108,7 @@ def test_every_answer_carries_the_security_headers(opened: Running, path: str) -
 
 
 @pytest.mark.parametrize("path", ["/state", "/events", "/stream", "/metrics", "/nothing"])
-def test_without_the_token_nothing_is_told(locked: Running, path: str) -> None:
+def test_without_the_token_nothing_is_revealed(locked: Running, path: str) -> None:
     with locked.client() as client:
         answer = client.get(path)
     assert answer.status_code == 401
@@ -126,7 +126,7 @@ def test_without_the_token_no_image_is_searched(
 
 
 @pytest.mark.parametrize("path", ["/", "/app.js", "/style.css", "/healthz", "/openapi.json"])
-def test_page_and_health_are_open_and_tell_nobody(locked: Running, path: str) -> None:
+def test_page_and_health_need_no_token_and_do_not_reveal_it(locked: Running, path: str) -> None:
     with locked.client() as client:
         answer = client.get(path)
     assert answer.status_code == 200

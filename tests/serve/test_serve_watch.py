@@ -1,4 +1,4 @@
-"""What the service tells of a source: state, events, pictures, health, metrics."""
+"""What the service reports about a source: state, events, pictures, health, metrics."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_someone_comes_and_goes_and_the_source_is_lost_and_back(
         assert again["person"] != appeared["person"]
 
 
-def test_a_reader_goes_on_after_the_last_event_that_it_knows(
+def test_a_reader_resumes_after_the_last_event_that_it_has_seen(
     scene: Scene, running: Running
 ) -> None:
     with running.client() as client:
@@ -192,7 +192,7 @@ def test_pictures_are_off_unless_asked_for(scene: Scene, default_detector: FaceD
         assert running.service.watcher.frame() is None, "no frame is kept either"
 
 
-def test_without_a_source_there_is_nothing_to_tell(default_detector: FaceDetector) -> None:
+def test_without_a_source_there_is_nothing_to_report(default_detector: FaceDetector) -> None:
     with serving(default_detector) as running, running.client() as client:
         state = client.get("/state").json()
         assert (state["state"], state["answer"]) == ("off", "unknown")
@@ -201,7 +201,7 @@ def test_without_a_source_there_is_nothing_to_tell(default_detector: FaceDetecto
         assert client.get("/healthz").json() == {"status": "ok", "watcher": "off"}
 
 
-def test_the_end_lets_readers_go_within_seconds(
+def test_stopping_ends_all_streams_within_seconds(
     scene: Scene, default_detector: FaceDetector
 ) -> None:
     with serving(
@@ -250,21 +250,21 @@ def event(sequence: int) -> PersonChanged:
     return PersonChanged(sequence=sequence, person=sequence, previous=None)
 
 
-async def told(log: EventLog, last_id: str | None, count: int) -> list[bytes]:
+async def first_parts(log: EventLog, last_id: str | None, count: int) -> list[bytes]:
     reader = server_sent_events(log, last_id, None)
     parts = [await asyncio.wait_for(reader.__anext__(), 5) for _ in range(count)]
     await reader.aclose()
     return parts
 
 
-def test_a_reader_that_was_too_slow_is_told_how_much_it_missed() -> None:
+def test_a_reader_that_was_too_slow_learns_how_much_it_missed() -> None:
     async def scenario() -> list[bytes]:
         log = EventLog(remembered=3)
         log.open()
         for sequence in range(1, 9):
             log.append(event(sequence))
         await asyncio.sleep(0.01)
-        return await told(log, f"{log.run}-2", 2)
+        return await first_parts(log, f"{log.run}-2", 2)
 
     _, parts = asyncio.run(scenario())
     assert b'event: missed\ndata: {"events": 3}' in parts
