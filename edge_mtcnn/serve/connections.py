@@ -6,9 +6,6 @@ closes those that exceed a limit.
 
 When more requests arrive than can be answered, a client that just got an answer must pause before
 its next request is read, so that a monitor asking for ``/healthz`` is not behind all the others.
-Measured with and without the pause, on two shared cores: 64 clients that send images, 99 % of the
-health answers within 64 to 81 ms instead of 99 to 116 ms; 200 clients that ask for ``/state``, a
-median of 3 to 5 ms instead of 12 to 15 ms.
 
 The class uses attributes of ``H11Protocol`` that uvicorn does not document (``flow``, ``cycle``,
 ``connections``, ``_unset_keepalive_if_required``), so pyproject.toml pins uvicorn below the first
