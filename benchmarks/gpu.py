@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
     parser = script_parser("benchmarks.gpu", __doc__)
     parser.add_argument("--device", default="cuda", help="device to measure (cuda)")
+    parser.add_argument("--threads", type=int, help="threads of the detectors (all)")
     parser.add_argument("--rounds", type=int, default=20, help="detections of each kind (20)")
     parser.add_argument(
         "--photos", type=int, metavar="N", help="photos for the comparison of faces (all)"
@@ -62,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {
         "card": card,
         "device": options.device,
+        "threads": options.threads,
         "rounds": options.rounds,
         "providers": list(available_providers()),
         "libraries": libraries(),
@@ -92,13 +94,18 @@ def libraries() -> dict[str, str]:
 
 
 def detector(
-    device: str, min_face_size: int | None = None, preset: str = "default"
+    device: str,
+    threads: int | None = None,
+    min_face_size: int | None = None,
+    preset: str = "default",
 ) -> FaceDetector:
-    """A detector that reports every find."""
+    """A detector that reports every find; ``threads`` is for other devices than the processor."""
     options = replace(DetectorOptions.from_preset(preset), confidence=0.0)
     if min_face_size is not None:
         options = replace(options, min_face_size=min_face_size)
-    return FaceDetector(options, RuntimeOptions(device=device))
+    return FaceDetector(
+        options, RuntimeOptions(device=device, threads=None if device == "cpu" else threads)
+    )
 
 
 def start(options: argparse.Namespace) -> list[Result]:
@@ -107,7 +114,7 @@ def start(options: argparse.Namespace) -> list[Result]:
     results = []
     for device in dict.fromkeys(("cpu", options.device)):
         begin = time.perf_counter()
-        made = detector(device)
+        made = detector(device, options.threads)
         opened = (time.perf_counter() - begin) * 1e3
         first, second = milliseconds(lambda d=made: d.detect(frame), 2)  # type: ignore[misc]
         other = milliseconds(lambda d=made: d.detect(frame[:-100, :-60]))[0]  # type: ignore[misc]
@@ -134,7 +141,8 @@ def parity(options: argparse.Namespace) -> list[Result]:
     results = []
     files = photo_pool()[: options.photos]
     for preset in ("reference", "default"):
-        ours, theirs = detector(options.device, None, preset), detector("cpu", None, preset)
+        ours = detector(options.device, options.threads, preset=preset)
+        theirs = detector("cpu", preset=preset)
         faces = same = 0
         pixels = confidence = 0.0
         counts = 0
@@ -207,7 +215,10 @@ def frame_times(options: argparse.Namespace) -> list[Result]:
     for name, size in SIZES.items():
         images = frames(size)
         for smallest in MIN_FACES:
-            detectors = {device: detector(device, smallest) for device in ("cpu", options.device)}
+            detectors = {
+                device: detector(device, options.threads, smallest)
+                for device in ("cpu", options.device)
+            }
             jobs: dict[str, Callable[[], Any]] = {
                 device: Cycle(partial(made.detect, timings=True), images)
                 for device, made in detectors.items()
