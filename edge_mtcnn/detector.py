@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -105,7 +106,9 @@ class FaceDetector:
             else self._runtime.form
         )
         self._model_version = manifest.version
-        self._score = load_score_model(manifest.score_model()) if options.mirror else None
+        self._score_model = cache(lambda: load_score_model(manifest.score_model()))
+        if options.mirror:
+            self._score_model()  # a missing file is an error now
         threads = self._runtime.threads or available_threads()
         self._networks: SessionNetworks | None = open_networks(
             manifest.models(self._form), self._runtime.device, threads
@@ -126,6 +129,7 @@ class FaceDetector:
         self,
         image: Any,
         *,
+        options: DetectorOptions | None = None,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
         timeout: float | None = None,
@@ -138,6 +142,8 @@ class FaceDetector:
         Args:
             image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1; or
                 what ``read_image`` reads: a path, the bytes of a file, or a binary file.
+            options: what to look for in this image, instead of the detector's own ``options``.
+                Nothing is loaded again, so each call may have others.
             color: order of the channels of an array; ``"bgr"`` for frames of OpenCV. A file is
                 decoded to RGB whatever this is.
             timings: attach ``Timings`` to the result.
@@ -153,15 +159,19 @@ class FaceDetector:
             ImageError: it is not such an image, or a file cannot be read; the message says why, and
                 how to convert it.
             DetectionTimeout: the time ran out before the search ended.
-            OptionsError: ``timeout`` is not a positive number.
+            OptionsError: ``timeout`` is not a positive number, or ``options`` no
+                ``DetectorOptions``.
             EdgeMTCNNError: the detector was closed.
         """
-        return self.search(image, color=color, timings=timings, timeout=timeout).everywhere()
+        return self.search(
+            image, options=options, color=color, timings=timings, timeout=timeout
+        ).everywhere()
 
     def search(
         self,
         image: Any,
         *,
+        options: DetectorOptions | None = None,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
         timeout: float | None = None,
@@ -178,6 +188,9 @@ class FaceDetector:
                 faces = search.everywhere()
         """
         check_choice("color", color, ("rgb", "bgr"))
+        options = (
+            self._options if options is None else _of_type(DetectorOptions, "options", options)
+        )
         networks = self._open()
         run: Map = self._workers.map
         if timeout is not None:
@@ -188,16 +201,21 @@ class FaceDetector:
         return Search(
             lambda: as_rgb(pixels, "rgb" if bgr else order),
             (pixels.shape[0], pixels.shape[1]),
-            self._options,
+            options,
             networks,
             run,
             bgr=bgr,
-            score=self._score,
+            score=self._score_model() if options.mirror else None,
             timings=timings,
         )
 
     def detect_batch(
-        self, images: Iterable[Any], *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
+        self,
+        images: Iterable[Any],
+        *,
+        options: DetectorOptions | None = None,
+        color: Literal["rgb", "bgr"] = "rgb",
+        timings: bool = False,
     ) -> list[Faces]:
         """Find the faces of several images of any sizes, one image per thread.
 
@@ -214,7 +232,7 @@ class FaceDetector:
         def detect(numbered: tuple[int, Any]) -> Faces:
             index, image = numbered
             try:
-                return self.detect(image, color=color, timings=timings)
+                return self.detect(image, options=options, color=color, timings=timings)
             except ImageError as error:
                 raise ImageError(f"images[{index}]: {error}") from None
 
