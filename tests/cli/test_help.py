@@ -65,7 +65,10 @@ def values_of(name: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         uses = {"the camera": watched} if name == "watch" else {**uses, "the camera": watched}
     if name == "serve":
         served = _serve_options(args)
-        limits = {"max_body": served.max_body_bytes / 1e6, "max_pixels": served.max_pixels}
+        limits: dict[str, Any] = {
+            "max_body": served.max_body_bytes / 1e6,
+            "max_pixels": served.max_pixels,
+        }
         limits |= {"host": served.host, "port": served.port}
         for of_use in uses.values():
             of_use |= {
