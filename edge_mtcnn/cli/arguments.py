@@ -101,13 +101,14 @@ def add_detector_arguments(
         "--min-face-size",
         type=int,
         metavar="PIXELS",
-        help=f"side of the smallest face to find {stated('min_face_size')}",
+        help="side of the smallest face to search for; no limit of what is reported: smaller faces,"
+        f" down to about a third of it, are found too {stated('min_face_size')}",
     )
     group.add_argument(
         "--max-face-size",
         type=int,
         metavar="PIXELS",
-        help="side of the largest face to find (default: no limit)",
+        help="side of the largest face to search for; larger faces are found too (default: no limit)",
     )
     if confidence is not None:
         group.add_argument("--confidence", type=float, metavar="0..1", help=confidence)
