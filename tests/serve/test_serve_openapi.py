@@ -215,7 +215,7 @@ def test_the_messages_of_the_stream_are_as_described(default_detector: FaceDetec
         described = document(ServeOptions())["paths"]["/events"]["get"]["responses"]["200"]
         schemas = described["content"]["text/event-stream"]["x-events"]
         reader = Reader(stream)
-        seen = set()
+        seen: set[str] = set()
         while not {"hello", "state", "SourceLost"} <= seen:
             name, data, _ = reader.next()
             assert conforms(data, schemas[name]), (name, data)

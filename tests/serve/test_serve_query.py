@@ -55,7 +55,7 @@ def decoded(data: bytes) -> ImageArray:
     """The RGB pixels of an encoded picture."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
-    return pixels[:, :, ::-1]
+    return np.asarray(pixels[:, :, ::-1], np.uint8)
 
 
 def ask(running: Running, query: str, body: bytes, **headers: str) -> httpx.Response:
