@@ -51,9 +51,9 @@ ERRORS = {
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
     "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
-    "FaceDetector.detect": ["self", "image", "*", "color", "timings", "timeout"],
-    "FaceDetector.detect_batch": ["self", "images", "*", "color", "timings"],
-    "FaceDetector.search": ["self", "image", "*", "color", "timings", "timeout"],
+    "FaceDetector.detect": ["self", "image", "*", "options", "color", "timings", "timeout"],
+    "FaceDetector.detect_batch": ["self", "images", "*", "options", "color", "timings"],
+    "FaceDetector.search": ["self", "image", "*", "options", "color", "timings", "timeout"],
     "FaceDetector.warm_up": ["self", "height", "width"],
     "FaceDetector.info": ["self"],
     "FaceDetector.close": ["self"],

@@ -82,7 +82,8 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "serve": (
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
-        ("connections", "events", "metrics", "pictures"),
+        ("connections", "events", "metrics", "pictures", "query"),
+        ("bodies", "wanted"),
         ("detection",),
         ("app",),
         ("server",),
@@ -108,7 +109,7 @@ EXTRA_REQUIREMENTS = {
     "runtime": {"onnxruntime"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
-    "serve": {"prometheus_client", "starlette", "uvicorn"},
+    "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 
