@@ -84,17 +84,18 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "serve": (
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
-        ("connections", "events", "metrics", "pictures"),
+        ("connections", "events", "metrics", "pictures", "query"),
+        ("bodies", "wanted"),
         ("detection",),
         ("app",),
         ("server",),
     ),
     "doctor": (("packages", "selftest"), ("rules",)),
     "cli": (
-        ("terminal",),
+        ("parser", "terminal"),
         ("arguments", "outputs"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
+        ("bench", "calibrate", "config", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}
@@ -111,7 +112,7 @@ EXTRA_REQUIREMENTS = {
     "images": {"PIL", "pillow_heif"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
-    "serve": {"prometheus_client", "starlette", "uvicorn"},
+    "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 
