@@ -104,7 +104,7 @@ class FaceDetector:
             else self._runtime.form
         )
         self._model_version = manifest.version
-        self._score = load_score_model(manifest.score_model()) if options.mirror else None
+        self._score = load_score_model(*manifest.score_model()) if options.mirror else None
         threads = self._runtime.threads or available_threads()
         self._networks: SessionNetworks | None = open_networks(
             manifest.models(self._form), self._runtime.device, threads

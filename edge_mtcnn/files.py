@@ -12,8 +12,9 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "resource", "write_whole"]
+__all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "read_bytes", "resource", "write_whole"]
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -98,10 +99,30 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def resource(name: str) -> Path:
-    """A folder that comes with the package: inside it in a wheel, beside it in a checkout."""
+    """A file that comes with the package: inside it in a wheel, beside it in a checkout.
+
+    Args:
+        name: the file, such as ``models/manifest.json``.
+    """
     package = Path(__file__).resolve().parent
-    packed = package / name
-    return packed if packed.is_dir() else package.parent / name
+    beside = package.parent / name
+    return beside if beside.is_file() and not (package / name).is_file() else package / name
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file, also of one in the zip file that the package was imported from.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        loader: Any = __spec__.loader
+        if not isinstance(getattr(loader, "archive", None), str):  # not a zip file
+            raise
+        content: bytes = loader.get_data(str(path))
+        return content
 
 
 def _umask() -> int:

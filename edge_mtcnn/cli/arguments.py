@@ -218,4 +218,4 @@ def warn_of_mismatch(
 
 def sample_photo() -> Path:
     """The photo that comes with the package: in the wheel, or beside the package in a checkout."""
-    return resource("samples") / "astronaut.jpg"
+    return resource("samples/astronaut.jpg")

@@ -13,11 +13,11 @@ import platform
 import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from edge_mtcnn.errors import MissingRuntimeError, ModelFileError, ProviderError
+from edge_mtcnn.runtime.models import Model
 from edge_mtcnn.types import Float32Array
 
 __all__ = [
@@ -106,12 +106,12 @@ def preferred_form(forms: tuple[str, ...], device: str | tuple[str, ...]) -> str
 
 
 def open_networks(
-    models: Mapping[str, Path], device: str | tuple[str, ...], threads: int = 1
+    models: Mapping[str, Model], device: str | tuple[str, ...], threads: int = 1
 ) -> SessionNetworks:
     """Load the networks on a device.
 
     Args:
-        models: model file by network name, see ``weights.Manifest.models``.
+        models: model by network name, see ``models.Manifest.models``.
         device: see ``RuntimeOptions.device``.
         threads: threads that will call them side by side, for processors.
 
@@ -122,11 +122,12 @@ def open_networks(
     """
     providers = _providers(device)
     count = threads if providers == [_CPU] else 1
-    pnet, rnet, onet = (
+    # The largest comes first: the memory that its loading leaves behind serves the next.
+    onet, rnet, pnet = (
         SessionNetwork(
             [_open(models[name], providers, fallback=device == "auto") for _ in range(count)]
         )
-        for name in ("pnet", "rnet", "onet")
+        for name in ("onet", "rnet", "pnet")
     )
     return SessionNetworks(pnet, rnet, onet)
 
@@ -145,7 +146,7 @@ def _providers(device: str | tuple[str, ...]) -> list[str]:
     return [name for name in wanted if name in available]
 
 
-def _open(model: Path, providers: list[str], *, fallback: bool) -> Any:
+def _open(model: Model, providers: list[str], *, fallback: bool) -> Any:
     """An ONNX Runtime session."""
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -159,10 +160,12 @@ def _open(model: Path, providers: list[str], *, fallback: bool) -> Any:
     options.add_session_config_entry("mlas.disable_kleidiai", "1")
     configured = [(name, dict(_PROVIDER_OPTIONS.get(name, {}))) for name in providers]
     try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=configured)
+        session = onnxruntime.InferenceSession(
+            _source(model, options), options, providers=configured
+        )
     except Exception as error:  # ONNX Runtime raises several types without a common base
         if providers[0] == _CPU:
-            raise ModelFileError(f"ONNX Runtime cannot load {model}: {error}") from error
+            raise ModelFileError(f"ONNX Runtime cannot load {model.path}: {error}") from error
         raise ProviderError(f"{providers[0]} did not start: {error}") from error
     started = session.get_providers()[0]
     if started != providers[0] and not fallback:
@@ -173,6 +176,20 @@ def _open(model: Path, providers: list[str], *, fallback: bool) -> Any:
             " or use device='auto'"
         )
     return session
+
+
+def _source(model: Model, options: Any) -> bytes | str:
+    """What a session is made from: the bytes that were checked, or their file.
+
+    From memory, because ONNX Runtime opens files with weights through ``/proc`` since 1.31, which
+    sandboxes lack. Before 1.24 it takes weights from files only.
+    """
+    if not hasattr(options, "add_external_initializers_from_files_in_memory"):
+        return str(model.path)
+    options.add_external_initializers_from_files_in_memory(
+        list(model.data), list(model.data.values()), list(map(len, model.data.values()))
+    )
+    return model.content
 
 
 def _onnxruntime() -> ModuleType:
