@@ -14,7 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "read_bytes", "resource", "write_whole"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "find_images",
+    "folders_without_images",
+    "read_bytes",
+    "resource",
+    "write_whole",
+]
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}

@@ -1,7 +1,7 @@
 """The model files: where they are, what the manifest says about them, and whether they are intact.
 
-Every file is read once and compared with its SHA-256 in ``manifest.json``. What was compared is what
-ONNX Runtime gets. No model is loaded here.
+Every file is read once and compared with its SHA-256 in ``manifest.json``; ONNX Runtime gets what
+was compared. No model is loaded here.
 """
 
 from __future__ import annotations
