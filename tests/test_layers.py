@@ -32,7 +32,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("serve",),
     ("doctor",),
     ("cli",),
-    ("__main__",),
+    ("__main__", "_pyinstaller"),
 )
 INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "images": (
@@ -88,6 +88,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("server",),
     ),
     "doctor": (("packages", "selftest"), ("rules",)),
+    "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("terminal",),
         ("arguments", "outputs"),
@@ -109,6 +110,7 @@ EXTRA_REQUIREMENTS = {
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
     "serve": {"prometheus_client", "starlette", "uvicorn"},
+    "_pyinstaller": {"PyInstaller"},  # runs these hooks itself
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 
