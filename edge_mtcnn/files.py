@@ -12,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -28,6 +27,8 @@ IMAGE_SUFFIXES = frozenset(
     | {".pbm", ".pgm", ".pnm", ".ppm"}
 )
 """Suffixes of images in a folder. A file that is named itself is taken whatever its suffix."""
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
@@ -111,13 +112,12 @@ def resource(name: str) -> Path:
     Args:
         name: the file, such as ``models/manifest.json``.
     """
-    package = Path(__file__).resolve().parent
-    beside = package.parent / name
-    return beside if beside.is_file() and not (package / name).is_file() else package / name
+    packed, beside = _PACKAGE / name, _PACKAGE.parent / name
+    return beside if beside.is_file() and not packed.is_file() else packed
 
 
 def read_bytes(path: Path) -> bytes:
-    """Content of a file, also of one in the zip file that the package was imported from.
+    """Content of a file, also of one of the package that was imported from a zip file.
 
     Raises:
         OSError: it is missing or cannot be read.
@@ -125,11 +125,11 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        loader: Any = __spec__.loader
-        if not isinstance(getattr(loader, "archive", None), str):  # not a zip file
+        if _PACKAGE.is_dir() or _PACKAGE not in path.parents:
             raise
-        content: bytes = loader.get_data(str(path))
-        return content
+        from importlib.resources import files  # not at import: it takes time
+
+        return files("edge_mtcnn").joinpath(path.relative_to(_PACKAGE).as_posix()).read_bytes()
 
 
 def _umask() -> int:

@@ -93,7 +93,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("terminal",),
         ("arguments", "outputs"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
+        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "service", "tune", "watch"),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}

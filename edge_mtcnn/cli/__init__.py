@@ -38,6 +38,7 @@ COMMANDS = (
     "doctor",
     "watch",
     "serve",
+    "service",
 )
 """Names of the commands and of their modules, as ``--help`` lists them."""
 

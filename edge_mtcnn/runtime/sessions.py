@@ -162,11 +162,10 @@ def _open(model: Model, providers: list[str], *, fallback: bool) -> Any:
     options.log_severity_level = 3  # a provider that fails is reported below, as an error
     # Arm boards with SME leaked memory in every convolution before ONNX Runtime 1.27.
     options.add_session_config_entry("mlas.disable_kleidiai", "1")
+    source = _source(model, options)
     configured = [(name, dict(_PROVIDER_OPTIONS.get(name, {}))) for name in providers]
     try:
-        session = onnxruntime.InferenceSession(
-            _source(model, options), options, providers=configured
-        )
+        session = onnxruntime.InferenceSession(source, options, providers=configured)
     except Exception as error:  # ONNX Runtime raises several types without a common base
         if providers[0] == _CPU:
             raise ModelFileError(f"ONNX Runtime cannot load {model.path}: {error}") from error
@@ -189,6 +188,11 @@ def _source(model: Model, options: Any) -> bytes | str:
     sandboxes lack. Before 1.24 it takes weights from files only.
     """
     if not hasattr(options, "add_external_initializers_from_files_in_memory"):
+        if not model.path.is_file():
+            raise ModelFileError(
+                f"ONNX Runtime {runtime_version()} cannot load {model.path} from a zip file; unpack"
+                " it, or install ONNX Runtime 1.24 or newer"
+            )
         return str(model.path)
     options.add_external_initializers_from_files_in_memory(
         list(model.data), list(model.data.values()), list(map(len, model.data.values()))
