@@ -301,6 +301,7 @@ def test_the_installed_command_prints_the_unit_that_starts_it(installed: Environ
     assert f"ExecStart={command} serve" in unit
 
 
+DETECT = ("detect", "--json", "-")
 SPEC = """
 analysis = Analysis(["application.py"])
 pyz = PYZ(analysis.pure)
@@ -324,6 +325,8 @@ if __name__ == "__main__":
 
 @pytest.mark.timeout(900)  # it packs 270 MB
 def test_pyinstaller_freezes_models_sample_and_commands(built: Built, tmp_path: Path) -> None:
+    if sys.platform == "linux" and shutil.which("objdump") is None:
+        pytest.skip("PyInstaller needs objdump, of the package binutils")
     environment = Environment.create(sys.executable, tmp_path)
     environment.pip("install", "--quiet", f"{built.wheel}[cpu]", "pyinstaller>=6.10")
     work = tmp_path / "work"
@@ -334,7 +337,7 @@ def test_pyinstaller_freezes_models_sample_and_commands(built: Built, tmp_path: 
 
     one_file, one_dir = work / "dist" / "one_file", work / "dist" / "one_dir" / "one_dir"
     for program in (one_file, one_dir):
-        (line,) = checked([program, "detect", "--json", "-"], tmp_path / "elsewhere").splitlines()
+        (line,) = checked([program, *DETECT], tmp_path / "elsewhere").splitlines()
         assert len(json.loads(line)["faces"]) == 1
     report = json.loads(checked([one_dir, "doctor", "--json"], tmp_path / "elsewhere"))
     assert report["findings"] == []
@@ -352,8 +355,8 @@ def test_a_shiv_archive_finds_its_models_and_its_sample(built: Built, tmp_path: 
     environment.output(
         "shiv", "--quiet", "-c", "edge-mtcnn", "-o", str(archive), f"{built.wheel}[cpu]"
     )
-    command = ["env", f"SHIV_ROOT={tmp_path}", sys.executable, archive, "detect", "--json", "-"]
-    (line,) = checked(command, tmp_path).splitlines()
+    root = f"SHIV_ROOT={tmp_path}"  # where it unpacks
+    (line,) = checked(["env", root, sys.executable, archive, *DETECT], tmp_path).splitlines()
     assert len(json.loads(line)["faces"]) == 1
 
 

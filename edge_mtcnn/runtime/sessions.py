@@ -12,7 +12,6 @@ import os
 import platform
 import threading
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -204,11 +203,12 @@ def _onnxruntime() -> ModuleType:
     # From 1.32 on, Linux builds report their use and leave a device id in the home folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        onnxruntime = import_module("onnxruntime")
+        import onnxruntime  # a plain import, which programs that freeze applications see
     except ImportError as error:
         raise MissingRuntimeError(
             "no ONNX Runtime is installed. Install exactly one: pip install 'edge-mtcnn[cpu]'"
             " (processors), pip install 'edge-mtcnn[gpu]' (NVIDIA cards), or on a Jetson the"
             f" onnxruntime-gpu wheel for its JetPack ({error})"
         ) from error
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
