@@ -25,8 +25,10 @@ __all__ = [
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
     | {".pbm", ".pgm", ".pnm", ".ppm"}
+    | {".avif", ".heic", ".heif", ".hif"}
 )
-"""Suffixes of images in a folder. A file that is named itself is taken whatever its suffix."""
+"""Suffixes of images in a folder. A file that is named itself is taken whatever its suffix.
+HEIC and AVIF are found without the extra ``heif`` too, so that their error names it."""
 
 _PACKAGE = Path(__file__).resolve().parent
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import check_bool, check_int, check_number, load_section
 
 __all__ = ["ServeOptions", "is_loopback", "load_serve_options"]
@@ -104,16 +104,16 @@ class ServeOptions:
             check_number(name, getattr(self, name), 0.1, 3600)
         check_number("stale_seconds", self.stale_seconds, 1, 3600)
         if not isinstance(self.host, str):
-            raise OptionsError(f"host must be an address or a name; got {self.host!r}")
+            raise OptionsError(f"host must be an address or a name; got {shown(self.host)}")
         self._check_token()
         for kind in ("hosts", "origins"):
             names = getattr(self, kind)
             if not isinstance(names, (tuple, list)) or not all(isinstance(n, str) for n in names):
-                raise OptionsError(f"{kind} must be a list of texts; got {names!r}")
+                raise OptionsError(f"{kind} must be a list of texts; got {shown(names)}")
         for name in self.hosts:
             if not _NAME.fullmatch(name):
                 raise OptionsError(
-                    f"hosts must be names without a port, such as kiosk.local; got {name!r}"
+                    f"hosts must be names without a port, such as kiosk.local; got {shown(name)}"
                 )
         for origin in self.origins:
             parts = urlsplit(origin)
@@ -122,7 +122,8 @@ class ServeOptions:
                 or f"{parts.scheme}://{parts.netloc}" != origin
             ):
                 raise OptionsError(
-                    f"origins must be like http://kiosk.local:3000, without a path; got {origin!r}"
+                    "origins must be like http://kiosk.local:3000, without a path;"
+                    f" got {shown(origin)}"
                 )
 
     def _check_token(self) -> None:
