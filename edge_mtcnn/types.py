@@ -292,15 +292,15 @@ def mtcnn_entry(face: Face) -> dict[str, Any]:
 
 
 def face_entry(face: Face) -> dict[str, Any]:
-    """A face for JSON: ``Face.to_dict`` with lists for tuples, and ``box_xyxy``.
+    """A face for JSON: ``Face.to_dict`` and ``box_xyxy``; lists for tuples.
 
     ``box_xyxy`` is ``Face.box``, in floats of three digits, and means the same in every JSON of
     this package. ``box`` is kept for programs that read the format of ``mtcnn``.
     """
-    entry = mtcnn_entry(face)
-    entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
+    entry = face.to_dict()
     entry["box_xyxy"] = [round(edge, 3) for edge in face.box]
-    return {**entry, "score": face.score}
+    entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
+    return entry
 
 
 def faces_entry(faces: Faces) -> dict[str, Any]:

@@ -32,7 +32,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("serve",),
     ("doctor",),
     ("cli",),
-    ("__main__",),
+    ("__main__", "_pyinstaller"),
 )
 INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "images": (
@@ -91,11 +91,23 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("server",),
     ),
     "doctor": (("packages", "selftest"), ("rules",)),
+    "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("parser", "terminal"),
         ("arguments", "outputs"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "config", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
+        (
+            "bench",
+            "calibrate",
+            "config",
+            "detect",
+            "doctor",
+            "evaluate",
+            "serve",
+            "service",
+            "tune",
+            "watch",
+        ),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}
@@ -113,6 +125,7 @@ EXTRA_REQUIREMENTS = {
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
     "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
+    "_pyinstaller": {"PyInstaller"},  # runs these hooks itself
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 

@@ -50,15 +50,20 @@ def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 92) 
 
 
 def encode_image(image: ImageArray, suffix: str, *, quality: int = 92) -> bytes:
-    """The bytes of a picture in the format of a suffix, such as ``.png``; see ``write_image``."""
+    """The bytes of an RGB picture in the format of a suffix, such as ``.png``.
+
+    Raises:
+        ImageError: there is no encoder for the suffix, or the picture is too large for it.
+        OptionsError: ``quality`` is out of range.
+    """
     check_int("quality", quality, 1, 100)
-    if not cv2.haveImageWriter(f"image{suffix}"):
-        raise ImageError(f"OpenCV has no encoder for {shown(suffix)}; use one such as .jpg or .png")
     flags = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
     }.get(suffix, [])
+    if not cv2.haveImageWriter(f"image{suffix}"):
+        raise ImageError(f"OpenCV has no encoder for {shown(suffix)}; use one such as .jpg or .png")
     try:
         done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)
     except cv2.error as error:
