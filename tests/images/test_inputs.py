@@ -8,6 +8,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def expected(photo: ImageArray, default_detector: FaceDetector) -> Faces:
     return faces
 
 
+def closing_it(made: Any) -> Any:
+    """A context that closes what was made, if it is a file."""
+    close = callable(getattr(made, "close", None)) and not isinstance(made, type)
+    return closing(made) if close else nullcontext(made)
+
+
 class OnlyRead:
     """The least that a file can be, as the answer of a web server is."""
 
@@ -93,7 +100,7 @@ ENCODED: dict[str, Callable[[Path], Any]] = {
     "str": str,
     "Path": lambda file: file,
     "PathLike of bytes": BytesPath,
-    "DirEntry": lambda file: next(iter(os.scandir(file.parent))),
+    "DirEntry": lambda file: list(os.scandir(file.parent))[0],  # noqa: RUF015 - closes it
     "bytes": Path.read_bytes,
     "bytearray": lambda file: bytearray(file.read_bytes()),
     "memoryview": lambda file: memoryview(file.read_bytes()),
@@ -110,7 +117,6 @@ ENCODED: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("make", ENCODED.values(), ids=list(ENCODED))
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # files that the caller closes
 def test_an_encoded_image_has_the_faces_of_its_array_whatever_the_color(
     make: Callable[[Path], Any],
     color: Any,
@@ -119,9 +125,12 @@ def test_an_encoded_image_has_the_faces_of_its_array_whatever_the_color(
     expected: Faces,
     default_detector: FaceDetector,
 ) -> None:
-    assert default_detector.detect(make(file), color=color) == expected
-    assert default_detector.search(make(file), color=color).everywhere() == expected
-    assert np.array_equal(read_image(make(file)), photo)
+    with closing_it(make(file)) as image:
+        assert default_detector.detect(image, color=color) == expected
+    with closing_it(make(file)) as image:
+        assert default_detector.search(image, color=color).everywhere() == expected
+    with closing_it(make(file)) as image:
+        assert np.array_equal(read_image(image), photo)
 
 
 def test_a_file_is_read_from_where_it_stands_and_left_open(file: Path, photo: ImageArray) -> None:
@@ -175,12 +184,12 @@ def test_one_bad_image_of_a_batch_is_named(
         "number": (lambda _: 3, "int"),
     }.values(),
 )
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_one_image_in_the_place_of_several_is_refused(
     make: Callable[[Path], Any], word: str, file: Path, default_detector: FaceDetector
 ) -> None:
-    with pytest.raises(ImageError, match=f"detect_batch takes a sequence of images; got .*{word}"):
-        default_detector.detect_batch(make(file))
+    message = f"detect_batch takes a sequence of images; got .*{word}"
+    with closing_it(make(file)) as image, pytest.raises(ImageError, match=message):
+        default_detector.detect_batch(image)
 
 
 # What is no image: how to make it, and words that the message must hold.
@@ -309,12 +318,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=list(REFUSED))
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_is_no_image_is_refused_with_advice_for_its_type(
     make: Callable[[Path], Any], words: tuple[str, ...], file: Path, default_detector: FaceDetector
 ) -> None:
-    with pytest.raises(ImageError) as caught:
-        default_detector.detect(make(file))
+    with closing_it(make(file)) as image, pytest.raises(ImageError) as caught:
+        default_detector.detect(image)
     for word in words:
         assert word in str(caught.value)
     assert len(str(caught.value)) < 1500
