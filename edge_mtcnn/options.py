@@ -82,7 +82,8 @@ def nearest(word: object, known: Iterable[str]) -> str:
     """``; did you mean 'kiosk'?``, or nothing where no known word is similar."""
     import difflib  # only needed for a message
 
-    found = difflib.get_close_matches(str(word)[:100], list(known), 1)
+    text = word[:100] if isinstance(word, str) else ""
+    found = difflib.get_close_matches(text, list(known), 1)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
