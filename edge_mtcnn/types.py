@@ -285,8 +285,13 @@ def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = Non
 
 
 def face_entry(face: Face) -> dict[str, Any]:
-    """A face for JSON: ``Face.to_dict``, and ``score`` where it differs from ``confidence``."""
+    """A face for JSON: ``Face.to_dict`` and ``box_xyxy``; ``score`` where it is not ``confidence``.
+
+    ``box_xyxy`` is ``Face.box``, in floats of three digits, and means the same in every JSON of
+    this package. ``box`` is kept for programs that read the format of ``mtcnn``.
+    """
     entry = face.to_dict()
+    entry["box_xyxy"] = [round(edge, 3) for edge in face.box]
     entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
     if face.score != face.confidence:
         entry["score"] = face.score

@@ -82,7 +82,8 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "serve": (
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
-        ("connections", "events", "metrics", "pictures"),
+        ("connections", "events", "metrics", "pictures", "query"),
+        ("bodies", "wanted"),
         ("detection",),
         ("app",),
         ("server",),
@@ -90,10 +91,13 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "doctor": (("packages", "selftest"), ("rules",)),
     "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
-        ("terminal",),
+        ("parser", "terminal"),
         ("arguments", "outputs"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "service", "tune", "watch"),
+        (
+            *("bench", "calibrate", "config", "detect", "doctor", "evaluate"),
+            *("serve", "service", "tune", "watch"),
+        ),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}
@@ -109,7 +113,7 @@ EXTRA_REQUIREMENTS = {
     "runtime": {"onnxruntime"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
-    "serve": {"prometheus_client", "starlette", "uvicorn"},
+    "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
     "_pyinstaller": {"PyInstaller"},  # runs these hooks itself
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, printable, write_line
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class EventLines(_Output):
         self._file: TextIO | None = None
         if target is not None and target != "-":
             _refuse_source("--json", target, source)
+            output_file("--json", target)
             try:
                 self._file = Path(target).open("a", encoding="utf-8")  # noqa: SIM115 - until close
             except OSError as error:

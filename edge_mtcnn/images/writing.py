@@ -11,7 +11,7 @@ from edge_mtcnn.errors import ImageError
 from edge_mtcnn.files import write_whole
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["write_image"]
+__all__ = ["encode_image", "write_image"]
 
 
 def write_image(path: str | os.PathLike[str], image: ImageArray, *, quality: int = 92) -> None:
@@ -26,7 +26,15 @@ def write_image(path: str | os.PathLike[str], image: ImageArray, *, quality: int
         ImageError: there is no encoder for the suffix, or the picture is too large for it.
         OSError: the file cannot be written.
     """
-    suffix = Path(path).suffix.lower()
+    try:
+        data = encode_image(image, Path(path).suffix.lower(), quality=quality)
+    except ImageError as error:
+        raise ImageError(f"cannot write {os.fspath(path)}: {error}") from None
+    write_whole(path, data)
+
+
+def encode_image(image: ImageArray, suffix: str, *, quality: int = 92) -> bytes:
+    """The bytes of a picture in the format of a suffix, such as ``.png``; see ``write_image``."""
     flags = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
@@ -35,7 +43,8 @@ def write_image(path: str | os.PathLike[str], image: ImageArray, *, quality: int
     try:
         done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)
     except cv2.error as error:
-        raise ImageError(f"cannot write {os.fspath(path)}: {error.err or error}") from None
+        raise ImageError(str(error.err or error)) from None
     if not done:
-        raise ImageError(f"cannot write {os.fspath(path)}: OpenCV has no encoder for {suffix!r}")
-    write_whole(path, data.tobytes())
+        raise ImageError(f"OpenCV has no encoder for {suffix!r}")
+    encoded: bytes = data.tobytes()
+    return encoded

@@ -86,7 +86,9 @@ def test_a_calibration_of_another_detector_warns_and_one_threshold_is_enough(
     assert main(["watch", str(video), "--fast", *calibration]) == 0
     output = capsys.readouterr()
     assert "person 1 is here" in output.out
-    assert "so it may not hold for the camera: min_face_size" in output.err
+    (warning,) = [line for line in output.err.splitlines() if line.startswith("warning:")]
+    assert "so it may not hold for the camera; to calibrate again, run: edge-mtcnn" in warning
+    assert warning.endswith(f" --preset kiosk --output {file}")
     assert main(["watch", str(video), "--confidence", "0.5", *calibration]) == 2
     assert "not both" in capsys.readouterr().err
 
@@ -176,7 +178,9 @@ def test_a_recording_keeps_the_pace_and_the_size_of_its_first_frame(tmp_path: Pa
         (["VIDEO", "--annotate", "nowhere/out.mp4"], "cannot write --annotate"),
         (["VIDEO", "--annotate", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "VIDEO"], "is the source"),
-        (["VIDEO", "--json", "nowhere/events.jsonl"], "cannot write --json"),
+        (["VIDEO", "--json", "nowhere/events.jsonl"], "there is no folder nowhere"),
+        (["VIDEO", "--json", "./"], "is a folder"),
+        (["VIDEO", "--json", "photo.jpg"], "the name of a picture"),
         (["VIDEO", "--region", "1,2"], "region must be"),
         (["VIDEO", "--region", "left"], "--region takes four comma-separated numbers"),
         (["VIDEO", "--seconds", "0"], "--seconds must be above 0"),
