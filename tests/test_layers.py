@@ -97,16 +97,8 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments", "outputs"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
         (
-            "bench",
-            "calibrate",
-            "config",
-            "detect",
-            "doctor",
-            "evaluate",
-            "serve",
-            "service",
-            "tune",
-            "watch",
+            *("bench", "calibrate", "config", "detect", "doctor", "evaluate"),
+            *("serve", "service", "tune", "watch"),
         ),
     ),
 }
