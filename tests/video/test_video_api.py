@@ -108,13 +108,13 @@ SIGNATURES = {
     "draw_snapshot": ["image", "snapshot"],
     "open_source": ["spec", "options"],
 }
-EVENT = ["sequence", "time", "wall_time"]
+EVENT = ["sequence", "time", "wall_time", "position_seconds"]
 FIELDS = {
     "BlindOptions": ["dark_level", "covered_spread", "hold_seconds", "frozen_seconds"],
     "Event": EVENT,
     "FaceAppeared": [*EVENT, "person", "box", "score", "eye_distance"],
     "FaceLeft": [*EVENT, "person", "dwell_seconds", "reason"],
-    "Frame": ["image", "time", "number", "live"],
+    "Frame": ["image", "time", "number", "live", "position_seconds"],
     "Person": ["id", "track", "face", "since", "last_seen", "seen", "selected"],
     "PersonChanged": [*EVENT, "person", "previous"],
     "PresenceOptions": [
@@ -135,6 +135,7 @@ FIELDS = {
         "turn",
         "state",
         "time",
+        "position_seconds",
         "frame",
         "frame_size",
         "tracks",

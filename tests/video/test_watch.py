@@ -99,13 +99,10 @@ def test_the_last_line_tells_of_faces_that_were_not_followed() -> None:
 def test_events_are_told_in_words(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(video), "--fast"]) == 0
     output = capsys.readouterr()
-    lines = [line.split(" ", 1)[1] for line in output.out.splitlines()]
-    assert re.fullmatch(r"person 1 is here, \d+x\d+ at \(\d+, \d+\), score 0\.9\d\d", lines[0])
-    assert lines[1:] == [
-        "person 1 is selected",
-        lines[2],
-        "no person is selected",
-    ]
+    times, lines = zip(*(line.split(" ", 1) for line in output.out.splitlines()), strict=True)
+    assert times == ("00:00:00.30", "00:00:00.30", "00:00:02.50", "00:00:02.50")  # in the video
+    assert re.fullmatch(r"person 1 is here, \d+x\d+ at \(\d+, \d+\), score 0\.9\d{3}", lines[0])
+    assert lines[1:] == ("person 1 is selected", lines[2], "no person is selected")
     assert re.fullmatch(r"person 1 left after 1\.[45] s", lines[2])
     assert re.search(r"70 frames in .* 0 dropped, 0 reconnects", output.err)
 
