@@ -28,6 +28,7 @@ __all__ = [
     "Timings",
     "face_entry",
     "faces_entry",
+    "score_text",
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -230,7 +231,7 @@ class Faces(Sequence[Face]):
 
     def __repr__(self) -> str:
         height, width = self.image_size
-        best = f", best score {self.scores.max():.4f}" if len(self) else ""
+        best = f", best score {score_text(self.scores.max())}" if len(self) else ""
         return f"Faces({len(self)} in {width}x{height}{best})"
 
     def largest(self) -> Face | None:
@@ -282,6 +283,14 @@ def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = Non
         raise ValueError(f"expected an array of shape {expected}, got {array.shape}")
     array.flags.writeable = False
     return array
+
+
+def score_text(score: float) -> str:
+    """A score for people: four digits, rounded down.
+
+    So only a score of 1 reads 1.0000, and a threshold copied from the text keeps the face.
+    """
+    return f"{score:.9f}"[:-5]
 
 
 def face_entry(face: Face) -> dict[str, Any]:

@@ -83,8 +83,9 @@ def test_every_caller_words_the_warning_for_another_detector_alike(
 ) -> None:
     file = written()
     sentence = (
-        f"the threshold of {file} was measured with another detector, so it may not hold here:"
-        " min_face_size: calibrated with 60, now 20"
+        f"the threshold of {file} was measured with another detector (min_face_size: calibrated"
+        " with 60, now 20), so it may not hold here; to calibrate again, run:"
+        f" edge-mtcnn calibrate FACES_DIR NONFACES_DIR --output {file}"
     )
     with (
         pytest.warns(UserWarning, match="another detector") as caught,

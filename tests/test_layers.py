@@ -89,10 +89,10 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "doctor": (("packages", "selftest"), ("rules",)),
     "cli": (
-        ("terminal",),
+        ("parser", "terminal"),
         ("arguments", "outputs"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
+        ("bench", "calibrate", "config", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}

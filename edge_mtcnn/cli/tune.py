@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import (
@@ -18,6 +17,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, read_images
+from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, printable, write_line, write_message
 from edge_mtcnn.options import DetectorOptions
 
@@ -90,16 +90,10 @@ def run(args: argparse.Namespace) -> int:
 
     check_positive(args, "seconds", "max_threads", "max_memory")
     options, runtime = options_from(args)
-    output = Path(args.output)
-    if output.suffix not in (".json", ".toml"):
-        raise UsageError(f"--output must end in .json or .toml; got {printable(output.name)!r}")
+    output = output_file("--output", args.output, suffixes=(".json", ".toml"))
     if output.suffix == ".toml" and sys.version_info < (3, 11):
         raise UsageError(
             "Python 3.10 cannot read .toml files; choose an --output that ends in .json"
-        )
-    if not output.parent.is_dir():
-        raise UsageError(
-            f"--output {printable(output)}: there is no folder {printable(output.parent)}"
         )
     if not os.access(output.parent, os.W_OK):
         raise UsageError(

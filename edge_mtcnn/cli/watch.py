@@ -14,6 +14,7 @@ from edge_mtcnn.cli.arguments import (
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
+    calibration_from,
     warn_of_mismatch,
 )
 from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_message
@@ -27,7 +28,7 @@ from edge_mtcnn.cli.watch_output import EventLines, LiveLine, Recording, Window
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
-    from edge_mtcnn.video import EventReader, FaceWatcher, PresenceOptions, WatchOptions
+    from edge_mtcnn.video import EventReader, FaceWatcher
 
 _EXAMPLE = """\
 edge-mtcnn watch 0
@@ -38,7 +39,7 @@ edge-mtcnn watch 0 --region 0.25,0,0.75,1 --min-height 120 --json - | jq .event"
 _NOTES = """\
 SOURCE is the number of a camera, a /dev path, a video file, an rtsp:// or http:// address, a
 GStreamer pipeline that ends in appsink, or picamera2. A camera or stream that is lost is reopened
-until it is back. The preset is kiosk unless --preset or --config is given; the threshold of
+until it is back. The preset is kiosk unless --preset or --config names another; the threshold of
 --calibration holds if 'calibrate' ran with the same preset. With --json FILE events are appended to
 FILE as they happen. No picture is saved without --annotate. Ctrl-C stops watching: the last events
 are still reported, and the video of --annotate is complete."""
@@ -91,18 +92,16 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Watch until the end of the video, a failure, or Ctrl-C; 1 when the source failed for good."""
     quieten_opencv()
-    from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.video import FaceWatcher
     from edge_mtcnn.video.source.source import LOGGER
 
     logging.getLogger(LOGGER).setLevel(logging.ERROR)  # a lost source is shown as an event
 
-    calibration = None if args.calibration is None else load_calibration(args.calibration)
-    detector_options, runtime_options, presence = watch_options_from(args, calibration)
+    calibration = calibration_from(args)
+    detector_options, runtime_options, options = watch_options_from(args, calibration)
     if args.seconds is not None and not args.seconds > 0:
         raise UsageError(f"--seconds must be above 0; got {args.seconds:g}")
-    options = _watch_options(args, presence)
     with ExitStack() as stack:
         window = stack.enter_context(Window(args.source)) if args.show else None
         recording = None
@@ -111,8 +110,7 @@ def run(args: argparse.Namespace) -> int:
         lines = stack.enter_context(EventLines(args.json, args.source))
         live = stack.enter_context(LiveLine())
         detector = stack.enter_context(FaceDetector(detector_options, runtime_options))
-        if calibration is not None:
-            warn_of_mismatch(calibration, detector, "for the camera")
+        warn_of_mismatch(calibration, detector, args, place="for the camera")
         watcher = FaceWatcher(
             args.source,
             detector,
@@ -158,16 +156,6 @@ def _follow(
             return
         if recording is not None and recording.failure is not None:
             raise OSError(recording.failure)
-
-
-def _watch_options(args: argparse.Namespace, presence: PresenceOptions) -> WatchOptions:
-    from edge_mtcnn.video import SourceOptions, TrackerOptions, WatchOptions
-
-    return WatchOptions(
-        source=SourceOptions(pace="fast" if args.fast else "file"),
-        tracker=TrackerOptions(budget_ms=args.budget_ms),
-        presence=presence,
-    )
 
 
 class _Summary:

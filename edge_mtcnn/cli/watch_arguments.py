@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.cli.arguments import options_from
+from edge_mtcnn.cli.arguments import options_from, section_from
 from edge_mtcnn.cli.terminal import UsageError
 
 if TYPE_CHECKING:
     from edge_mtcnn.calibration import Calibration
     from edge_mtcnn.options import DetectorOptions, RuntimeOptions
-    from edge_mtcnn.video import PresenceOptions
+    from edge_mtcnn.video import PresenceOptions, WatchOptions
 
 __all__ = ["WATCH_PRESET", "add_presence_arguments", "quieten_opencv", "watch_options_from"]
 
 WATCH_PRESET = "kiosk"
-"""The preset of a watched source when neither ``--preset`` nor ``--config`` is given."""
+"""The preset of a watched source when neither ``--preset`` nor ``--config`` names one."""
 _NAMES = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
 
 
@@ -61,29 +61,45 @@ def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
 
 def watch_options_from(
     args: argparse.Namespace, calibration: Calibration | None
-) -> tuple[DetectorOptions, RuntimeOptions, PresenceOptions]:
+) -> tuple[DetectorOptions, RuntimeOptions, WatchOptions]:
     """The options of the command line for a watched source.
 
     The threshold applies to persons, as ``PresenceOptions.confidence``. The detector has none,
     because a person's face may have a low score in some frames.
 
     Raises:
-        OptionsError: a value is out of range.
+        OptionsError: a value is out of range, or the file of ``--config`` cannot be read.
         UsageError: the region is not four numbers, or two thresholds are given.
     """
-    from edge_mtcnn.video import PresenceOptions
+    from edge_mtcnn.video import BlindOptions, SourceOptions, TrackerOptions, WatchOptions
 
     detector, runtime = options_from(args, preset=WATCH_PRESET)
+    source: dict[str, Any] = {}
+    tracking: dict[str, Any] = {}
+    if getattr(args, "fast", False):  # serve has neither of these flags
+        source["pace"] = "fast"
+    if getattr(args, "budget_ms", None) is not None:
+        tracking["budget_ms"] = args.budget_ms
+    watch = WatchOptions(
+        source=section_from(args, "source", SourceOptions(**source), source),
+        tracker=section_from(args, "tracking", TrackerOptions(**tracking), tracking),
+        presence=_presence(args, detector.confidence, calibration),
+        blind=section_from(args, "blind", BlindOptions(), ()),
+    )
+    return replace(detector, confidence=0.0), runtime, watch
+
+
+def _presence(
+    args: argparse.Namespace, confidence: float, calibration: Calibration | None
+) -> PresenceOptions:
+    """Flags over ``--config``; ``confidence`` is that of the detector, above 0 where one is set."""
+    from edge_mtcnn.video import PresenceOptions
+
     given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
-    has_confidence = args.confidence is not None or detector.confidence > 0
-    if calibration is not None and has_confidence:
+    if calibration is not None and (args.confidence is not None or confidence > 0):
         raise UsageError(
             "give either confidence, with --confidence or --config, or --calibration, not both"
         )
-    if calibration is not None:
-        given["confidence"] = calibration.threshold
-    elif has_confidence:
-        given["confidence"] = detector.confidence
     if args.region is not None:
         try:
             given["region"] = tuple(float(part) for part in args.region.split(","))
@@ -92,7 +108,12 @@ def watch_options_from(
                 "--region takes four comma-separated numbers, such as 0.25,0,0.75,1; got"
                 f" {args.region!r}"
             ) from None
-    return replace(detector, confidence=0.0), runtime, PresenceOptions(**given)
+    if calibration is not None:
+        given["confidence"] = calibration.threshold
+    elif args.confidence is not None:
+        given["confidence"] = args.confidence
+    values = {"confidence": confidence, **given} if confidence > 0 else given
+    return section_from(args, "presence", PresenceOptions(**values), given)
 
 
 def quieten_opencv() -> None:

@@ -209,14 +209,14 @@ class FaceWatcher:
         self._generation += 1
         old = self._snapshot
         now = max(old.time, time.monotonic())
-        for person in old.persons:
-            self._hub.send(
-                FaceLeft(
-                    time=now, person=person.id, dwell_seconds=person.dwell_seconds, reason="stopped"
-                )
-            )
+        last: list[Event] = [
+            FaceLeft(person=person.id, dwell_seconds=person.dwell_seconds, reason="stopped")
+            for person in old.persons
+        ]
         if old.selected is not None:
-            self._hub.send(PersonChanged(time=now, person=None, previous=old.selected.id))
+            last.append(PersonChanged(person=None, previous=old.selected.id))
+        for event in last:
+            self._hub.send(replace(event, time=now, position_seconds=old.position_seconds))
         self._snapshot = replace(old, turn=old.turn + 1, state="stopped", persons=(), tracks=())
         self._hub.end()
         self._changed.notify_all()

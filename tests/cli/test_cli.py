@@ -82,7 +82,7 @@ def test_every_command_has_help_with_an_example_and_a_config_file(
     assert main([name, "--help"]) == 0
     output = capsys.readouterr().out
     assert f"example:\n  edge-mtcnn {name}" in output
-    assert "--config FILE" in output
+    assert "--config FILE" in output or name == "config"
 
 
 def test_the_version_is_written_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +103,7 @@ def test_help_answers_without_loading_opencv_or_onnx_runtime() -> None:
 
 
 WRONG = [
-    ([], "COMMAND"),
-    (["detekt"], "invalid choice"),
+    (["detekt"], "'detekt'; did you mean 'detect'?"),
     (["detect", "--min-face-size", "3"], "at least 10"),
     (["detect", "--min-face-size", "many"], "invalid int value"),
     (["detect", "--confidence", "90"], "0.0..1.0"),
@@ -115,8 +114,6 @@ WRONG = [
     (["detect", "--crop-style", "round"], "margin"),
     (["detect", "--config", "nowhere.json"], "nowhere.json"),
     (["detect", "--device", "NoSuchProvider"], "CPUExecutionProvider"),
-    (["detect", "--json", "no/such/folder/faces.jsonl"], "No such file or directory"),
-    (["detect", "--json", "."], "Is a directory"),
     (["detect", "--calibration", "nowhere.json"], "nowhere.json"),
 ]
 

@@ -86,7 +86,9 @@ def test_a_calibration_of_another_detector_warns_and_one_threshold_is_enough(
     assert main(["watch", str(video), "--fast", *calibration]) == 0
     output = capsys.readouterr()
     assert "person 1 is here" in output.out
-    assert "so it may not hold for the camera: min_face_size" in output.err
+    (warning,) = [line for line in output.err.splitlines() if line.startswith("warning:")]
+    assert "so it may not hold for the camera; to calibrate again, run: edge-mtcnn" in warning
+    assert warning.endswith(f" --preset kiosk --output {file}")
     assert main(["watch", str(video), "--confidence", "0.5", *calibration]) == 2
     assert "not both" in capsys.readouterr().err
 
@@ -99,13 +101,10 @@ def test_the_last_line_tells_of_faces_that_were_not_followed() -> None:
 def test_events_are_told_in_words(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(video), "--fast"]) == 0
     output = capsys.readouterr()
-    lines = [line.split(" ", 1)[1] for line in output.out.splitlines()]
-    assert re.fullmatch(r"person 1 is here, \d+x\d+ at \(\d+, \d+\), score 0\.9\d\d", lines[0])
-    assert lines[1:] == [
-        "person 1 is selected",
-        lines[2],
-        "no person is selected",
-    ]
+    times, lines = zip(*(line.split(" ", 1) for line in output.out.splitlines()), strict=True)
+    assert times == ("00:00:00.30", "00:00:00.30", "00:00:02.50", "00:00:02.50")  # in the video
+    assert re.fullmatch(r"person 1 is here, \d+x\d+ at \(\d+, \d+\), score 0\.9\d{3}", lines[0])
+    assert lines[1:] == ("person 1 is selected", lines[2], "no person is selected")
     assert re.fullmatch(r"person 1 left after 1\.[45] s", lines[2])
     assert re.search(r"70 frames in .* 0 dropped, 0 reconnects", output.err)
 
@@ -176,7 +175,9 @@ def test_a_recording_keeps_the_pace_and_the_size_of_its_first_frame(tmp_path: Pa
         (["VIDEO", "--annotate", "nowhere/out.mp4"], "cannot write --annotate"),
         (["VIDEO", "--annotate", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "VIDEO"], "is the source"),
-        (["VIDEO", "--json", "nowhere/events.jsonl"], "cannot write --json"),
+        (["VIDEO", "--json", "nowhere/events.jsonl"], "there is no folder nowhere"),
+        (["VIDEO", "--json", "./"], "is a folder"),
+        (["VIDEO", "--json", "photo.jpg"], "the name of a picture"),
         (["VIDEO", "--region", "1,2"], "region must be"),
         (["VIDEO", "--region", "left"], "--region takes four comma-separated numbers"),
         (["VIDEO", "--seconds", "0"], "--seconds must be above 0"),

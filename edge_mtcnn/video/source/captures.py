@@ -33,8 +33,9 @@ class SourceOptions:
         patient = SourceOptions(open_timeout=30, retry_longest=60)
 
     Attributes:
-        pace: pace of files. ``"file"`` plays them like a camera: frames come when they are due, and
-            a late reader gets the newest. ``"fast"`` delivers every frame as fast as it is read.
+        pace: pace of files: ``"file"`` plays them like a camera, so frames come when they are due,
+            and a late reader gets the newest; ``"fast"`` delivers every frame as fast as it is
+            read.
         size: width and height to request from a camera, pixels; ``None`` for its default.
         fps: frames per second to request from a camera, and the rate of frames of an iterable;
             ``None`` for the camera's default, and for frames at the pace of the iterable.

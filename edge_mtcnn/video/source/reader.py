@@ -42,12 +42,15 @@ class Frame:
         time: when the frame arrived or, in a file, is due: monotonic seconds.
         number: position in the source, from 0; dropped frames are counted too.
         live: the frame comes from a camera, which drops frames that are not read in time.
+        position_seconds: place of the frame in a video file, seconds from its first frame, rounded
+            to milliseconds; ``None`` for cameras and streams.
     """
 
     image: ImageArray
     time: float
     number: int
     live: bool
+    position_seconds: float | None = None
 
 
 class Inbox:
@@ -139,13 +142,21 @@ class Inbox:
                 thread.restart_clock(left)
                 self.changed.wait(left)
 
-    def deliver(self, thread: ReadingThread, image: ImageArray, when: float, newest: bool) -> bool:
+    def deliver(
+        self,
+        thread: ReadingThread,
+        image: ImageArray,
+        when: float,
+        position: float | None,
+        newest: bool,
+    ) -> bool:
         """Accept a frame.
 
         Args:
             thread: the thread that read it.
             image: the frame.
             when: its time, monotonic seconds.
+            position: its place in the file, seconds, if it comes from one.
             newest: drop the frames before it that were not taken; else wait until there is room.
 
         Returns:
@@ -166,7 +177,7 @@ class Inbox:
             self.fps = thread.fps
             self.error = self.failing_since = None
             self._last_time = max(when, self._last_time)  # time never runs backwards
-            self.frames.append(Frame(image, self._last_time, self._count, thread.live))
+            self.frames.append(Frame(image, self._last_time, self._count, thread.live, position))
             self._count += 1
             thread.restart_clock()
             self.changed.notify_all()
@@ -258,12 +269,22 @@ class ReadingThread(threading.Thread):
             captured = capture.read()
             if captured is None:
                 return True
-            when = time.monotonic()
-            if captured.position is not None:
-                start = when if start is None else start
-                when = start + captured.position
+            when, position = time.monotonic(), captured.position
+            if position is not None:
+                start = _on_grid(when) if start is None else start
+                when, position = start + _on_grid(position), round(position, 3)
             if paced:
                 self._inbox.wait_until(self, when)
-            if not self._inbox.deliver(self, captured.image, when, capture.live or paced):
+            newest = capture.live or paced
+            if not self._inbox.deliver(self, captured.image, when, position, newest):
                 break
         return False
+
+
+def _on_grid(seconds: float) -> float:
+    """The nearest multiple of 2**-20 s, so that sums and differences of times are exact.
+
+    Otherwise the rounding of a frame's time would depend on when the file was opened, and a person
+    who appears after 0.3 s would sometimes do so one frame later.
+    """
+    return round(seconds * 2**20) / 2**20
