@@ -53,6 +53,7 @@ class FaceWatcher:
 
     Raises:
         SourceError: no such file, or no source at all.
+        OptionsError: ``SourceOptions.loop`` for a camera, a stream or an iterator.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class FaceWatcher:
         keep_frame: bool = False,
     ) -> None:
         self._spec = SourceSpec(spec)
+        self._options = options or WatchOptions()
+        self._spec.check(self._options.source)
         self._own_detector = FaceDetector(preset="kiosk") if detector is None else None
         self._detector = detector or self._own_detector
-        self._options = options or WatchOptions()
         self._on_frame = on_frame
         self._keep_frame = keep_frame
         self._hub = EventHub()
