@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.options import PRESETS, DetectorOptions, check_number, load_options
+from edge_mtcnn.options import (
+    PRESET_CONFIDENCES,
+    PRESETS,
+    DetectorOptions,
+    check_number,
+    load_options,
+)
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "flags_for", "load_calibration"]
 
@@ -129,9 +135,9 @@ class Calibration:
         """The options with this threshold as ``confidence``.
 
         Raises:
-            OptionsError: the options have a confidence of their own.
+            OptionsError: the options have a confidence that no preset has.
         """
-        if options.confidence > 0:
+        if options.confidence not in PRESET_CONFIDENCES:
             raise OptionsError(
                 f"give confidence or calibration, not both; got confidence {options.confidence} and"
                 f" the calibration {self.file}"

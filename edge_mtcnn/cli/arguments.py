@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.files import resource
 from edge_mtcnn.options import (
+    DEFAULT_CONFIDENCE,
     PRESETS,
     DetectorOptions,
     RuntimeOptions,
@@ -77,7 +78,8 @@ def add_detector_arguments(
     parser: argparse.ArgumentParser,
     *,
     presets: Mapping[str, str] = MappingProxyType({"": DEFAULT_PRESET}),
-    confidence: str | None = "lowest score of a face to report (default: 0)",
+    confidence: str | None = "lowest score of a face to report; 0 for all that is found, as with"
+    f" --preset reference (default: {DEFAULT_CONFIDENCE:g})",
 ) -> None:
     """Add the flags of ``DetectorOptions``.
 
@@ -101,13 +103,15 @@ def add_detector_arguments(
         "--min-face-size",
         type=int,
         metavar="PIXELS",
-        help=f"side of the smallest face to find {stated('min_face_size')}",
+        help="side of the smallest face to search for; no limit of what is reported: smaller faces,"
+        f" down to about a third of it, are found too {stated('min_face_size')}",
     )
     group.add_argument(
         "--max-face-size",
         type=int,
         metavar="PIXELS",
-        help="side of the largest face to find (default: no limit)",
+        help="side of the largest face to search for; no limit of what is reported either"
+        " (default: no limit)",
     )
     if confidence is not None:
         group.add_argument("--confidence", type=float, metavar="0..1", help=confidence)
@@ -175,8 +179,11 @@ def options_from(
 
     Raises:
         OptionsError: a value is out of range, or the file cannot be read.
+        UsageError: two thresholds are given.
     """
     given = {name: value for name, value in vars(args).items() if value is not None}
+    if "confidence" in given and "calibration" in given:
+        raise UsageError("give --confidence or --calibration, not both")
     detector, runtime = DetectorOptions.from_preset(preset), RuntimeOptions()
     if "config" in given:
         detector, runtime = load_options(given["config"], preset=preset)

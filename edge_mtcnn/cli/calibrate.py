@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         )
         journal = output_file("the journal", f"{output}.journal", inputs)
         with (
-            FaceDetector(replace(options, confidence=0.0), runtime) as detector,
+            FaceDetector(options, runtime) as detector,
             MeasuringProgress(images, journal) as (listener, notify),
         ):
             result = calibrate(

@@ -71,7 +71,8 @@ def add_parser(commands: Commands) -> None:
     add_calibration_argument(parser)
     add_config_argument(parser)
     add_detector_arguments(
-        parser, confidence='threshold of the line "at the threshold" (default: 0)'
+        parser,
+        confidence='threshold of the line "at the threshold" (default: 0.5)',
     )
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
@@ -87,8 +88,6 @@ def run(args: argparse.Namespace) -> int:
     options, runtime = options_from(args)
     calibration = calibration_from(args)
     if calibration is not None:
-        if args.confidence is not None:
-            raise UsageError("give --confidence or --calibration, not both")
         options = replace(options, confidence=calibration.threshold)
     if args.plot is not None:
         require_plots(args.plot)
@@ -107,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
             if target not in {None, "-"}
         }
         with (
-            FaceDetector(replace(options, confidence=0.0), runtime) as detector,
+            FaceDetector(options, runtime) as detector,
             MeasuringProgress(images, places.get("journal")) as (listener, notify),
         ):
             warn_of_mismatch(calibration, detector, args, write=notify)

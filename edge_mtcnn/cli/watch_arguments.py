@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.cli.arguments import options_from, section_from
 from edge_mtcnn.cli.terminal import UsageError, printable
+from edge_mtcnn.options import PRESET_CONFIDENCES
 
 if TYPE_CHECKING:
     from edge_mtcnn.calibration import Calibration
@@ -158,11 +159,12 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
 def _presence(
     args: argparse.Namespace, confidence: float, calibration: Calibration | None
 ) -> PresenceOptions:
-    """Flags over ``--config``; ``confidence`` is that of the detector, above 0 where one is set."""
+    """Flags over ``--config``; ``confidence`` is that of the detector."""
     from edge_mtcnn.video import PresenceOptions
 
     given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
-    if calibration is not None and (args.confidence is not None or confidence > 0):
+    has_confidence = args.confidence is not None or confidence not in PRESET_CONFIDENCES
+    if calibration is not None and has_confidence:
         raise UsageError(
             "give either confidence, with --confidence or --config, or --calibration, not both"
         )
@@ -178,7 +180,7 @@ def _presence(
         given["confidence"] = calibration.threshold
     elif args.confidence is not None:
         given["confidence"] = args.confidence
-    values = {"confidence": confidence, **given} if confidence > 0 else given
+    values = {"confidence": confidence, **given} if has_confidence else given
     return section_from(args, "presence", PresenceOptions(**values), given)
 
 

@@ -22,7 +22,7 @@ _INSTALL_ONE = (
 # Patterns in the error of a self-test, and the advice for each.
 _SIGNS = (
     ("SIGILL", "install another version of ONNX Runtime; this one was built for newer processors"),
-    (r"libGL|libgthread", "pip uninstall opencv-python; pip install opencv-python-headless"),
+    (r"libGL|libgthread", "pip uninstall -y opencv-python; pip install opencv-python-headless"),
     (r"numpy.*(1\.x|multiarray|_ARRAY_API)", "pip install 'numpy<2', or a newer ONNX Runtime"),
     ("did not start|available", "check driver and device, or use --device auto"),
     ("no answer", "stop other programs and try again with --threads 1"),
@@ -106,7 +106,7 @@ def _runtimes(machine: Machine, runtimes: Sequence[Package]) -> Iterator[Finding
             yield Finding(
                 "problem",
                 f"{package} from the package index is not built for a Jetson's GPU",
-                "pip uninstall onnxruntime-gpu, then install NVIDIA's wheel for this JetPack, or"
+                "pip uninstall -y onnxruntime-gpu, then install NVIDIA's wheel for this JetPack, or"
                 " 'edge-mtcnn[cpu]', which can be faster for networks this small",
             )
         if machine.is_arm and "sme" in machine.features and version < (1, 27):
@@ -126,7 +126,7 @@ def _two_runtimes(machine: Machine, names: list[str]) -> Finding:
         f"{len(names)} distributions of ONNX Runtime overwrite each other's files:"
         f" {', '.join(names)}",
         # Removing one also removes files of the other, so the one to keep is installed again.
-        f"keep one, for example: pip uninstall {' '.join(names)}; then pip install {kept}",
+        f"keep one, for example: pip uninstall -y {' '.join(names)}; then pip install {kept}",
     )
 
 
@@ -138,7 +138,7 @@ def _opencvs(opencvs: Sequence[Package]) -> Iterator[Finding]:
             f"{len(names)} distributions of OpenCV overwrite each other's files:"
             f" {', '.join(names)}",
             "keep the one you need (opencv-python shows windows, opencv-python-headless cannot):"
-            f" pip uninstall {' '.join(names)}; then install that one",
+            f" pip uninstall -y {' '.join(names)}; then install that one",
         )
 
 
