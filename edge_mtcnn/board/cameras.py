@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 __all__ = ["Camera", "Mode", "read_cameras"]
 
@@ -45,7 +44,8 @@ _SENSORS = {
 }
 
 
-class Mode(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mode:
     """One way in which a camera delivers frames.
 
     Attributes:

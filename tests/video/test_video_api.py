@@ -157,6 +157,7 @@ FIELDS = {
     "SourceLost": [*EVENT, "reason"],
     "SourceOptions": [
         "pace",
+        "loop",
         "size",
         "fps",
         "live",
