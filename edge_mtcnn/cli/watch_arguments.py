@@ -145,13 +145,13 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
     spec = SourceSpec(args.source)
     if for_files and spec.kind != "file":
         raise UsageError(
-            f"{for_files[0]} is for video files, and {printable(spec.name)} is none: it is played"
-            " as it comes, and opened again whenever it ends"
+            f"{for_files[0]} is for video files, and {printable(spec.name)} is not one: it is"
+            " watched until you stop, and opened again whenever it ends"
         )
     if for_cameras and spec.kind not in ("camera", "picamera2"):
         raise UsageError(
-            f"{for_cameras[0]} is for cameras of this machine, and {printable(spec.name)} is none;"
-            " leave it out"
+            f"{for_cameras[0]} is for cameras of this machine, and {printable(spec.name)} is not"
+            " one; leave it out"
         )
     return given
 

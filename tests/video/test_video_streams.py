@@ -278,8 +278,8 @@ def test_a_port_that_nothing_listens_at_and_one_of_another_service_are_explained
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        ("Grüße, no video\n".encode() * 900, "it is a text, not a video"),
-        (b"\0\0\0\x18ftypmp42" + bytes(500), "it is no video, is damaged or incomplete"),
+        ("Grüße, no video\n".encode() * 900, "it is text, not a video"),
+        (b"\0\0\0\x18ftypmp42" + bytes(500), "it is not a video, is damaged or incomplete"),
     ],
 )
 def test_a_file_that_is_no_video_is_explained(content: bytes, reason: str, tmp_path: Path) -> None:
@@ -350,5 +350,5 @@ def test_a_looped_file_that_is_removed_or_broken_is_an_error(tmp_path: Path) -> 
     with open_source(video, SourceOptions(loop=True)) as source:
         assert source.read(SECONDS) is not None
         video.write_bytes(b"no video any more")
-        with pytest.raises(SourceError, match="it is a text, not a video"):
+        with pytest.raises(SourceError, match="it is text, not a video"):
             list(source)

@@ -74,9 +74,9 @@ def file_reason(path: str) -> str:
     if b"\0" not in start:
         with suppress(UnicodeDecodeError):
             start[:-4].decode("utf-8")  # the last letter may be cut
-            return "it is a text, not a video"
+            return "it is text, not a video"
     return (
-        "it is no video, is damaged or incomplete, or has a format that this OpenCV cannot read;"
+        "it is not a video, is damaged or incomplete, or has a format that this OpenCV cannot read;"
         " play it with ffplay, or convert it: ffmpeg -i FILE converted.mp4"
     )
 

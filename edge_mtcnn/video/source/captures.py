@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
 
-from edge_mtcnn.errors import OptionsError, SourceError
+from edge_mtcnn.errors import OptionsError, SourceError, brief, shown
 from edge_mtcnn.options import check_bool, check_choice, check_int, check_number
 from edge_mtcnn.types import ImageArray
 
@@ -66,7 +66,7 @@ class SourceOptions:
         check_bool("live", self.live)
         if self.size is not None:
             if not isinstance(self.size, (tuple, list)) or len(self.size) != 2:
-                raise OptionsError(f"size must be a width and a height; got {self.size!r}")
+                raise OptionsError(f"size must be a width and a height; got {shown(self.size)}")
             for side in self.size:
                 check_int("each of size", side, 1, 100_000)
             object.__setattr__(self, "size", tuple(self.size))
@@ -134,7 +134,7 @@ class SourceSpec:
         self.kind: Kind
         self.target: Any = spec
         if isinstance(spec, bool):
-            raise SourceError(f"{spec!r} is not a video source")
+            raise SourceError(f"{shown(spec)} is not a video source")
         if isinstance(spec, int) or (isinstance(spec, str) and re.fullmatch(r"\d+", spec)):
             self.kind, self.target = "camera", int(spec)
         elif isinstance(spec, (str, os.PathLike)):
@@ -209,12 +209,12 @@ def _kind_of_text(text: str) -> Kind:
     # For a name that no file can have, `os.path` returns false where `pathlib` raises.
     if os.path.isdir(text):  # noqa: PTH112
         raise SourceError(
-            f"cannot open the video {text}: it is a folder; name one video in it"
+            f"cannot open the video {brief(text)}: it is a folder; name one video in it"
             " (edge-mtcnn detect searches the images of a folder)"
         )
     if not os.path.exists(text):  # noqa: PTH110
         raise SourceError(
-            f"cannot open the video {text}: there is no such file; a camera is a number such as 0,"
-            " an address starts with rtsp:// or http://"
+            f"cannot open the video {brief(text)}: there is no such file; a camera is a number such"
+            " as 0, an address starts with rtsp:// or http://"
         )
     return "file"
