@@ -29,6 +29,7 @@ __all__ = [
     "face_entry",
     "faces_entry",
     "mtcnn_entry",
+    "score_text",
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -225,7 +226,7 @@ class Faces(Sequence[Face]):
 
     def __repr__(self) -> str:
         height, width = self.image_size
-        best = f", best score {self.scores.max():.4f}" if len(self) else ""
+        best = f", best score {score_text(self.scores.max())}" if len(self) else ""
         return f"Faces({len(self)} in {width}x{height}{best})"
 
     def largest(self) -> Face | None:
@@ -289,6 +290,14 @@ def mtcnn_entry(face: Face) -> dict[str, Any]:
         "confidence": face.confidence,
         "keypoints": {name: (int(px), int(py)) for name, (px, py) in points},
     }
+
+
+def score_text(score: float) -> str:
+    """A score for people: four digits, rounded down.
+
+    So only a score of 1 reads 1.0000, and a threshold copied from the text keeps the face.
+    """
+    return f"{score:.9f}"[:-5]
 
 
 def face_entry(face: Face) -> dict[str, Any]:

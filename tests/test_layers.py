@@ -51,7 +51,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("search",),
     ),
     "runtime": (("models", "workers"), ("sessions",)),
-    "board": (("identity", "memory", "new_process", "sensors"),),
+    "board": (("cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
@@ -79,7 +79,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("callbacks", "loop", "overlay"),
         ("watcher",),
     ),
-    "video.source": (("captures",), ("reader",), ("source",)),
+    "video.source": (("advice", "captures"), ("devices",), ("reader",), ("source",)),
     "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
     "serve": (
         ("options", "notify", "page"),

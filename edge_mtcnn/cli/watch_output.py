@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, printable, write_line
+from edge_mtcnn.types import score_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -82,14 +83,18 @@ class EventLines(_Output):
 def _event_text(event: Event) -> str:
     """An event for people."""
     values: dict[str, Any] = event.to_dict()
-    clock = time.strftime("%H:%M:%S", time.localtime(event.wall_time))
     name = values["event"]
     if name == "FaceAppeared":
         x1, y1, x2, y2 = values["box"]
         text = f"person {values['person']} is here, {x2 - x1:.0f}x{y2 - y1:.0f} at"
-        text += f" ({x1:.0f}, {y1:.0f}), score {values['score']:.3f}"
+        text += f" ({x1:.0f}, {y1:.0f}), score {score_text(values['score'])}"
     elif name == "FaceLeft":
-        why = {"gone": "", "unknown": " (unknown since)", "stopped": " (watching stopped)"}
+        why = {
+            "gone": "",
+            "unknown": " (unknown since)",
+            "ended": " (the video ended)",
+            "stopped": " (watching stopped)",
+        }
         text = f"person {values['person']} left after {values['dwell_seconds']:.1f} s"
         text += why[values["reason"]]
     elif name == "PersonChanged":
@@ -103,7 +108,15 @@ def _event_text(event: Event) -> str:
         text = f"view blocked: {values['reason']}"
     else:
         text = f"view clear after {values['blocked_seconds']:.1f} s"
-    return f"{clock} {text}"
+    return f"{_clock(event)} {text}"
+
+
+def _clock(event: Event) -> str:
+    """The place in the video, or the time of day for a camera or stream."""
+    if event.position_seconds is None:
+        return time.strftime("%H:%M:%S", time.localtime(event.wall_time))
+    minutes, seconds = divmod(round(event.position_seconds, 2), 60)
+    return f"{int(minutes) // 60:02d}:{int(minutes) % 60:02d}:{seconds:05.2f}"
 
 
 class LiveLine(_Output):

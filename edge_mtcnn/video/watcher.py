@@ -56,6 +56,7 @@ class FaceWatcher:
 
     Raises:
         SourceError: no such file, or no source at all.
+        OptionsError: ``SourceOptions.loop`` for a camera, a stream or an iterator.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class FaceWatcher:
         keep_frame: bool = False,
     ) -> None:
         self._spec = SourceSpec(spec)
+        self._options = options or WatchOptions()
+        self._spec.check(self._options.source)
         self._own_detector = FaceDetector(_DETECTOR_OPTIONS) if detector is None else None
         self._detector = detector or self._own_detector
-        self._options = options or WatchOptions()
         self._on_frame = on_frame
         self._keep_frame = keep_frame
         self._hub = EventHub()
@@ -215,14 +217,14 @@ class FaceWatcher:
         self._generation += 1
         old = self._snapshot
         now = max(old.time, time.monotonic())
-        for person in old.persons:
-            self._hub.send(
-                FaceLeft(
-                    time=now, person=person.id, dwell_seconds=person.dwell_seconds, reason="stopped"
-                )
-            )
+        last: list[Event] = [
+            FaceLeft(person=person.id, dwell_seconds=person.dwell_seconds, reason="stopped")
+            for person in old.persons
+        ]
         if old.selected is not None:
-            self._hub.send(PersonChanged(time=now, person=None, previous=old.selected.id))
+            last.append(PersonChanged(person=None, previous=old.selected.id))
+        for event in last:
+            self._hub.send(replace(event, time=now, position_seconds=old.position_seconds))
         self._snapshot = replace(old, turn=old.turn + 1, state="stopped", persons=(), tracks=())
         self._hub.end()
         self._changed.notify_all()

@@ -19,7 +19,7 @@ from edge_mtcnn.options import PRESETS
 REQUIRED = {"calibrate": ["faces/"], "evaluate": ["boxes.json", "photos/"], "watch": ["0"]}
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
-    "access", "detection", "limits", "presence", "runtime",
+    "access", "detection", "limits", "presence", "runtime", "source",
 }  # fmt: skip
 DIALECT = (
     r"tells?|told|telling|gives?|goes|going|go on|shall|sights?|whose|barren|looked for|left out"
