@@ -90,7 +90,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "doctor": (("packages", "selftest"), ("rules",)),
     "cli": (
         ("terminal",),
-        ("arguments", "outputs"),
+        ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
         ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
     ),

@@ -64,7 +64,9 @@ def add_parser(commands: Commands) -> None:
         help="write each event as one line of JSON, to standard output or appended to FILE",
     )
     parser.add_argument(
-        "--annotate", metavar="FILE.mp4", help="write the video with boxes and persons drawn in"
+        "--annotate",
+        metavar="FILE.mp4",
+        help="write the video with boxes and persons drawn in: .mp4, .webm or .avi",
     )
     parser.add_argument(
         "--show", action="store_true", help="show the video in a window; q closes it"
@@ -108,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         recording = None
         if args.annotate:
             recording = stack.enter_context(Recording(args.annotate, args.source))
+            if recording.note is not None:
+                write_message(f"note: {recording.note}")
         lines = stack.enter_context(EventLines(args.json, args.source))
         live = stack.enter_context(LiveLine())
         detector = stack.enter_context(FaceDetector(detector_options, runtime_options))

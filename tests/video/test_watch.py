@@ -169,7 +169,7 @@ def test_a_recording_keeps_the_pace_and_the_size_of_its_first_frame(tmp_path: Pa
     ("arguments", "message"),
     [
         (["nothing.mp4"], "there is no such file"),
-        (["VIDEO", "--annotate", "out.gif"], r"--annotate writes \.mp4 or \.avi"),
+        (["VIDEO", "--annotate", "out.gif"], r"--annotate writes \.mp4 or \.webm or \.avi"),
         (["VIDEO", "--annotate", "nowhere/out.mp4"], "cannot write --annotate"),
         (["VIDEO", "--annotate", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "VIDEO"], "is the source"),
