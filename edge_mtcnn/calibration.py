@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import PRESET_CONFIDENCES, DetectorOptions, check_number
+from edge_mtcnn.options import PRESET_CONFIDENCES, DetectorOptions, check_number, check_path
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "load_calibration"]
 
@@ -110,7 +110,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     Raises:
         OptionsError: the file cannot be read, or is not a calibration of this version.
     """
-    file = Path(path)
+    file = check_path("calibration", path)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

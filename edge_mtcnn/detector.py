@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,8 +27,11 @@ from edge_mtcnn.images.arrays import as_rgb, checked_array
 from edge_mtcnn.options import (
     DetectorOptions,
     RuntimeOptions,
+    check_bool,
     check_choice,
+    check_int,
     check_number,
+    check_type,
     load_options,
 )
 from edge_mtcnn.runtime.models import load_manifest
@@ -88,11 +91,11 @@ class FaceDetector:
         )
         if preset is not None:
             options = DetectorOptions.from_preset(preset)
-        options = _of_type(
-            DetectorOptions, "options", saved_options if options is None else options
+        options = check_type(
+            "options", saved_options if options is None else options, DetectorOptions
         )
-        self._runtime = _of_type(
-            RuntimeOptions, "runtime", saved_runtime if runtime is None else runtime
+        self._runtime = check_type(
+            "runtime", saved_runtime if runtime is None else runtime, RuntimeOptions
         )
 
         manifest = load_manifest(self._runtime.models)
@@ -181,8 +184,9 @@ class FaceDetector:
                 faces = search.everywhere()
         """
         check_choice("color", color, ("rgb", "bgr"))
-        options = (
-            self._options if options is None else _of_type(DetectorOptions, "options", options)
+        check_bool("timings", timings)
+        options = check_type(
+            "options", self._options if options is None else options, DetectorOptions
         )
         pixels = checked_array(image)
         networks, run = self._open(), self._workers.map
@@ -214,6 +218,8 @@ class FaceDetector:
         Returns:
             One ``Faces`` per image, in order, equal to what ``detect`` returns.
         """
+        if not isinstance(images, Iterable):
+            raise ImageError(f"detect_batch takes a sequence of images; got {shown(images)}")
         if isinstance(images, np.ndarray) and images.ndim < 4:
             # Its rows would be taken for gray images.
             raise ImageError(
@@ -231,6 +237,8 @@ class FaceDetector:
             height: height of the images that will follow, pixels.
             width: width of the images that will follow, pixels.
         """
+        check_int("height", height, 1, 100_000)
+        check_int("width", width, 1, 100_000)
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()
         for network, spec in ((networks.rnet, RNET), (networks.onet, ONET)):
@@ -313,12 +321,3 @@ class _Deadline:
             return run(checked, items)
 
         return checked_run
-
-
-_Options = TypeVar("_Options")
-
-
-def _of_type(kind: type[_Options], name: str, value: object) -> _Options:
-    if not isinstance(value, kind):
-        raise OptionsError(f"{name} must be {kind.__name__}; got {shown(value)}")
-    return value

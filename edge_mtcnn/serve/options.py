@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_bool, check_int, check_number
+from edge_mtcnn.options import check_bool, check_int, check_number, check_type
 
 __all__ = ["ServeOptions", "is_loopback"]
 
@@ -80,6 +80,7 @@ class ServeOptions:
     stale_seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        check_type("host", self.host, str)
         check_int("port", self.port, 0, 65535)
         check_bool("stream", self.stream)
         check_number("stream_fps", self.stream_fps, 0.1, 60)
@@ -95,6 +96,11 @@ class ServeOptions:
             check_number(name, getattr(self, name), 0.1, 3600)
         check_number("stale_seconds", self.stale_seconds, 1, 3600)
         self._check_token()
+        for place in ("hosts", "origins"):
+            names = getattr(self, place)
+            if not isinstance(names, (tuple, list)) or not all(isinstance(n, str) for n in names):
+                raise OptionsError(f"{place} must be a tuple of texts; got {shown(names)}")
+            object.__setattr__(self, place, tuple(names))
         for name in self.hosts:
             if not _NAME.fullmatch(name):
                 raise OptionsError(
@@ -119,6 +125,8 @@ class ServeOptions:
                     f"listening on {self.host} lets others on the network see who is here: give a"
                     " token (--token-file, or EDGE_MTCNN_TOKEN in the environment)"
                 )
+        elif not isinstance(self.token, str):
+            raise OptionsError(f"the token must be text; got {type(self.token).__name__}")
         elif len(self.token) < SHORTEST_TOKEN:
             raise OptionsError(
                 f"the token must have at least {SHORTEST_TOKEN} characters; got {len(self.token)}."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError, SourceError, shown
-from edge_mtcnn.options import check_choice, check_int, check_number
+from edge_mtcnn.options import check_bool, check_choice, check_int, check_number
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["Capture", "Captured", "Kind", "SourceOptions", "SourceSpec", "Spec", "open_capture"]
@@ -70,6 +70,7 @@ class SourceOptions:
             object.__setattr__(self, "size", tuple(self.size))
         if self.fps is not None:
             check_number("fps", self.fps, 0.01, 10_000)
+        check_bool("live", self.live)
         check_number("open_timeout", self.open_timeout, 0.1, 600)
         check_number("frame_timeout", self.frame_timeout, 0.1, 600)
         check_number("retry_first", self.retry_first, 0.01, 3600)
@@ -135,7 +136,9 @@ class SourceSpec:
         elif isinstance(spec, (str, os.PathLike)):
             self.kind = _kind_of_text(os.fspath(spec))
             self.target = os.fspath(spec)
-        elif callable(spec) or isinstance(spec, Iterable):
+        elif callable(spec) or (
+            isinstance(spec, Iterable) and not isinstance(spec, (bytes, bytearray, Mapping, Set))
+        ):
             self.kind = "frames"
         else:
             raise SourceError(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.errors import SourceError
+from edge_mtcnn.options import check_options, check_timeout, check_type
 from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec
 from edge_mtcnn.video.source.reader import Frame, Inbox, SourceState
 
@@ -44,8 +45,9 @@ def open_source(spec: Spec, options: SourceOptions | None = None) -> Source:
 
     Raises:
         SourceError: the file does not exist, OpenCV has no GStreamer, or ``spec`` is not a source.
+        OptionsError: ``options`` are not ``SourceOptions``.
     """
-    return Source(SourceSpec(spec), options or SourceOptions())
+    return Source(SourceSpec(spec), check_options("options", options, SourceOptions))
 
 
 class Source:
@@ -59,6 +61,8 @@ class Source:
     """
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
+        check_type("spec", spec, SourceSpec, "open_source")
+        check_type("options", options, SourceOptions)
         self.name = spec.name
         self._spec = spec
         self._options = options
@@ -126,6 +130,7 @@ class Source:
             SourceError: the source was lost and cannot be reopened, or not within
                 ``give_up_after``.
         """
+        check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         inbox = self._inbox
         with inbox.changed:
