@@ -40,8 +40,10 @@ SOURCE is the number of a camera, a /dev path, a video file, an rtsp:// or http:
 GStreamer pipeline that ends in appsink, or picamera2. A camera or stream that is lost is reopened
 until it is back. The preset is kiosk unless --preset or --config is given; the threshold of
 --calibration holds if 'calibrate' ran with the same preset. With --json FILE events are appended to
-FILE as they happen. No picture is saved without --annotate. Ctrl-C stops watching: the last events
-are still reported, and the video of --annotate is complete."""
+FILE as they happen. The time of an event is the time of day, or for a file its place in the video;
+in JSON it is position_seconds. No picture is saved without --annotate, which writes H.264 if OpenCV
+or a program ffmpeg can. Ctrl-C stops watching: the last events are still reported, and the video of
+--annotate is complete."""
 
 _POLL_SECONDS = 0.1
 
