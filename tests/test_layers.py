@@ -49,7 +49,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("search",),
     ),
     "runtime": (("models", "workers"), ("sessions",)),
-    "board": (("identity", "memory", "new_process", "sensors"),),
+    "board": (("cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
@@ -77,7 +77,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("callbacks", "loop", "overlay"),
         ("watcher",),
     ),
-    "video.source": (("captures",), ("reader",), ("source",)),
+    "video.source": (("advice", "captures"), ("devices",), ("reader",), ("source",)),
     "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
     "serve": (
         ("options", "notify", "page"),
@@ -89,10 +89,10 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "doctor": (("packages", "selftest"), ("rules",)),
     "cli": (
-        ("terminal",),
+        ("parser", "terminal"),
         ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
+        ("bench", "calibrate", "config", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}

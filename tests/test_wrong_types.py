@@ -60,6 +60,7 @@ LABELLED = thresholds.LabelledImage(Path("a.jpg"), "a.jpg", None)
 def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dict[str, Call]]:
     """Every public function, by the name that a test below shows."""
     folder = tmp_path_factory.mktemp("wrong")
+    (folder / "empty.json").write_text("{}")
     with ExitStack() as stack:
         source = stack.enter_context(video.open_source(lambda: iter([PICTURE])))
         watcher = video.FaceWatcher(lambda: iter([PICTURE]), default_detector)
@@ -155,7 +156,11 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
             "RuntimeOptions.from_dict": Call(
                 edge_mtcnn.RuntimeOptions.from_dict, {}, {"values": (*TEXT, None, {5: 1})}
             ),
-            "load_options": Call(options.load_options, {}, {"path": (*PATH, None)}),
+            "load_options": Call(
+                options.load_options,
+                {"path": folder / "empty.json"},
+                {"path": (*PATH, None), "preset": CHOICE},
+            ),
             "save_options": Call(
                 options.save_options,
                 {"path": folder / "a.json"},
@@ -226,10 +231,18 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
             "WatchOptions": fields(
                 video.WatchOptions, source=OBJECT, tracker=OBJECT, presence=OBJECT, blind=OBJECT
             ),
-            "SourceOptions": fields(video.SourceOptions, pace=CHOICE, size=PAIR, live=FLAG),
+            "SourceOptions": fields(
+                video.SourceOptions, pace=CHOICE, size=PAIR, live=FLAG, loop=FLAG
+            ),
             "TrackerOptions": fields(video.TrackerOptions),
             "PresenceOptions": fields(video.PresenceOptions, select=CHOICE, region=OBJECT),
             "BlindOptions": fields(video.BlindOptions),
+            "load_watch_options": Call(video.load_watch_options, {}, {"path": (*PATH, None)}),
+            "load_serve_options": Call(
+                serve.load_serve_options,
+                {"path": folder / "empty.json"},
+                {"path": (*PATH, None), "token": TEXT},
+            ),
             "ServeOptions": fields(
                 serve.ServeOptions,
                 host=(*TEXT, None),

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, printable, write_line
 from edge_mtcnn.cli.video_file import SUFFIXES, VideoFile, codec_for, open_video_file
 from edge_mtcnn.types import score_text
@@ -62,6 +63,7 @@ class EventLines(_Output):
         self._file: TextIO | None = None
         if target is not None and target != "-":
             _refuse_source("--json", target, source)
+            output_file("--json", target)
             try:
                 self._file = Path(target).open("a", encoding="utf-8")  # noqa: SIM115 - until close
             except OSError as error:

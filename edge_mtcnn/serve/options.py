@@ -6,14 +6,15 @@ Imports no web package, so that invalid options are reported before those are lo
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_bool, check_int, check_number, check_type
+from edge_mtcnn.options import check_bool, check_int, check_number, load_section
 
-__all__ = ["ServeOptions", "is_loopback"]
+__all__ = ["ServeOptions", "is_loopback", "load_serve_options"]
 
 SHORTEST_TOKEN = 16
 """Minimum length of the token. Shorter ones can be guessed over a network."""
@@ -80,7 +81,6 @@ class ServeOptions:
     stale_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        check_type("host", self.host, str)
         check_int("port", self.port, 0, 65535)
         check_bool("stream", self.stream)
         check_number("stream_fps", self.stream_fps, 0.1, 60)
@@ -95,11 +95,13 @@ class ServeOptions:
         for name in ("detect_seconds", "body_seconds", "head_seconds", "write_seconds"):
             check_number(name, getattr(self, name), 0.1, 3600)
         check_number("stale_seconds", self.stale_seconds, 1, 3600)
+        if not isinstance(self.host, str):
+            raise OptionsError(f"host must be an address or a name; got {shown(self.host)}")
         self._check_token()
         for place in ("hosts", "origins"):
             names = getattr(self, place)
             if not isinstance(names, (tuple, list)) or not all(isinstance(n, str) for n in names):
-                raise OptionsError(f"{place} must be a tuple of texts; got {shown(names)}")
+                raise OptionsError(f"{place} must be a list of texts; got {shown(names)}")
             object.__setattr__(self, place, tuple(names))
         for name in self.hosts:
             if not _NAME.fullmatch(name):
@@ -126,7 +128,7 @@ class ServeOptions:
                     " token (--token-file, or EDGE_MTCNN_TOKEN in the environment)"
                 )
         elif not isinstance(self.token, str):
-            raise OptionsError(f"the token must be text; got {type(self.token).__name__}")
+            raise OptionsError(f"the token must be a text; got {type(self.token).__name__}")
         elif len(self.token) < SHORTEST_TOKEN:
             raise OptionsError(
                 f"the token must have at least {SHORTEST_TOKEN} characters; got {len(self.token)}."
@@ -134,6 +136,21 @@ class ServeOptions:
             )
         elif not re.fullmatch(r"[!-~]+", self.token):
             raise OptionsError("the token must be printable ASCII characters without spaces")
+
+
+def load_serve_options(path: str | os.PathLike[str], *, token: str | None = None) -> ServeOptions:
+    """Read the table ``service`` of an options file.
+
+    Args:
+        path: file as for ``edge_mtcnn.options.load_options``; ``edge-mtcnn config --init`` writes
+            one. Options that it does not name have their defaults.
+        token: the token, instead of one in the file.
+
+    Raises:
+        OptionsError: the file cannot be read or parsed, or holds an unknown or invalid option.
+    """
+    keep = () if token is None else ("token",)
+    return load_section(path, "service", ServeOptions(token=token), keep=keep)
 
 
 def is_loopback(host: str) -> bool:

@@ -74,6 +74,7 @@ class CalibrationResult:
         iou: smallest overlap, 0..1, at which a detection counts as an annotated face.
         date: date that the caller gave; ``None`` leaves it out, so that equal images give equal
             files.
+        command: arguments of ``edge-mtcnn calibrate`` that repeat this with another detector.
     """
 
     target: Target
@@ -83,6 +84,7 @@ class CalibrationResult:
     measurements: Measurements
     iou: float
     date: str | None = None
+    command: tuple[str, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -113,6 +115,7 @@ class CalibrationResult:
             model_version=self.measurements.provenance["model_version"],
             options=self.measurements.provenance["detector_options"],
             warnings=self.choice.warnings,
+            command=self.command,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +123,8 @@ class CalibrationResult:
         scores = self.scores
         curves = curve(scores)
         score_reliability = reliability(scores)
-        date = {} if self.date is None else {"date": self.date}
+        optional = {"date": self.date, "command": list(self.command) or None}
+        given = {name: value for name, value in optional.items() if value is not None}
         content = {
             "schema": SCHEMA,
             "schema_version": SCHEMA_VERSION,
@@ -131,7 +135,7 @@ class CalibrationResult:
                 "false_positive_rate": _rate_entry(self.choice.false_positive_rate),
                 "recall": _rate_entry(self.choice.recall),
             },
-            "provenance": {**date, **self.measurements.provenance, "iou": self.iou},
+            "provenance": {**given, **self.measurements.provenance, "iou": self.iou},
             "counts": {
                 "images": len(self.measurements.done),
                 "failed": len(self.measurements.failures),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import SourceError
-from edge_mtcnn.options import check_type
+from edge_mtcnn.options import check_type, load_section
 from edge_mtcnn.video.blind import BlindCheck, BlindOptions, BlindReason
 from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, ViewCleared
 from edge_mtcnn.video.presence import Presence, PresenceOptions
@@ -21,7 +22,7 @@ from edge_mtcnn.video.source.source import Source
 from edge_mtcnn.video.tracking.motion import thumbnail
 from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
 
-__all__ = ["WatchLoop", "WatchOptions"]
+__all__ = ["WatchLoop", "WatchOptions", "load_watch_options"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,27 @@ class WatchOptions:
         check_type("tracker", self.tracker, TrackerOptions)
         check_type("presence", self.presence, PresenceOptions)
         check_type("blind", self.blind, BlindOptions)
+
+
+def load_watch_options(path: str | os.PathLike[str]) -> WatchOptions:
+    """Read the tables ``source``, ``tracking``, ``presence`` and ``blind`` of an options file.
+
+        options = load_watch_options("kiosk.toml")
+        watcher = FaceWatcher(0, FaceDetector(config="kiosk.toml"), options)
+
+    Args:
+        path: file as for ``edge_mtcnn.options.load_options``; ``edge-mtcnn config --init`` writes
+            one. Tables and options that it does not name have their defaults.
+
+    Raises:
+        OptionsError: the file cannot be read or parsed, or holds an unknown or invalid option.
+    """
+    return WatchOptions(
+        source=load_section(path, "source", SourceOptions()),
+        tracker=load_section(path, "tracking", TrackerOptions()),
+        presence=load_section(path, "presence", PresenceOptions()),
+        blind=load_section(path, "blind", BlindOptions()),
+    )
 
 
 class WatchLoop(threading.Thread):

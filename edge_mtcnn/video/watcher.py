@@ -64,7 +64,8 @@ class FaceWatcher:
 
     Raises:
         SourceError: no such file, or no source at all.
-        OptionsError: another argument is of the wrong type.
+        OptionsError: ``SourceOptions.loop`` for a camera, a stream or an iterator, or another
+            argument of the wrong type.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class FaceWatcher:
             check_function("on_frame", on_frame)
         check_bool("keep_frame", keep_frame)
         self._spec = SourceSpec(spec)
+        self._spec.check(self._options.source)
         self._on_frame = on_frame
         self._keep_frame = keep_frame
         self._own_detector = FaceDetector(_DETECTOR_OPTIONS) if detector is None else None

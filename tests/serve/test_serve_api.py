@@ -19,7 +19,14 @@ from signatures import parameters_of
 from edge_mtcnn import FaceDetector, serve
 from edge_mtcnn.serve import ServeOptions, Service, ServiceServer
 
-NAMES = ["ServeOptions", "Service", "ServiceServer", "address_of", "listen"]
+NAMES = [
+    "ServeOptions",
+    "Service",
+    "ServiceServer",
+    "address_of",
+    "listen",
+    "load_serve_options",
+]
 
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
@@ -28,6 +35,7 @@ SIGNATURES = {
     "ServiceServer": ["service"],
     "address_of": ["listener"],
     "listen": ["host", "port"],
+    "load_serve_options": ["path", "*", "token"],
 }
 
 OPTIONS = {

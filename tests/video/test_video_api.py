@@ -41,6 +41,7 @@ NAMES = [
     "WatchOptions",
     "WatcherState",
     "draw_snapshot",
+    "load_watch_options",
     "open_source",
 ]
 LITERALS = {
@@ -106,6 +107,7 @@ SIGNATURES = {
     "Source.close": ["self"],
     "Source.read": ["self", "timeout"],
     "draw_snapshot": ["image", "snapshot"],
+    "load_watch_options": ["path"],
     "open_source": ["spec", "options"],
 }
 EVENT = ["sequence", "time", "wall_time", "position_seconds"]
@@ -155,6 +157,7 @@ FIELDS = {
     "SourceLost": [*EVENT, "reason"],
     "SourceOptions": [
         "pace",
+        "loop",
         "size",
         "fps",
         "live",
@@ -193,7 +196,7 @@ FIELDS = {
 }
 # Members of these classes besides their fields.
 COMPUTED = {"Person": {"dwell_seconds"}, "Snapshot": {"answer", "selected"}}
-FUNCTIONS = {"draw_snapshot", "open_source"}
+FUNCTIONS = {"draw_snapshot", "load_watch_options", "open_source"}
 
 
 def find(path: str) -> Any:

@@ -18,7 +18,8 @@ from typing import Literal
 
 from edge_mtcnn.errors import SourceError
 from edge_mtcnn.types import ImageArray
-from edge_mtcnn.video.source.captures import Capture, SourceOptions, SourceSpec, open_capture
+from edge_mtcnn.video.source.captures import Capture, SourceOptions, SourceSpec
+from edge_mtcnn.video.source.devices import open_capture
 
 __all__ = ["Frame", "Inbox", "ReadingThread", "SourceState"]
 
@@ -31,6 +32,10 @@ _FRAMES_AHEAD = 2
 _MOST_STUCK = 4
 """Replaced threads that may still be blocked before no new one is started."""
 _JOIN_SECONDS = 0.3
+_USUAL_FPS = 25.0
+_LATEST, _EARLIEST = 1.0, 10.0
+"""Seconds by which a frame of a live stream may miss its time. Beyond that, the stream has stalled
+or skipped a part, and the times of its frames are counted anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,6 +229,8 @@ class ReadingThread(threading.Thread):
         self._inbox = inbox
         self._spec = spec
         self._options = options
+        self._start: float | None = None  # time of position 0
+        self._count = 0  # frames since the capture was opened
         self.deadline = time.monotonic() + options.open_timeout
 
     @property
@@ -242,7 +249,11 @@ class ReadingThread(threading.Thread):
         ended = False
         try:
             capture = open_capture(self._spec, self._options)
-            ended = self._read_all(capture)
+            # Nothing would slow down a loop of no frames.
+            while (ended := self._read_all(capture)) and self._options.loop and self._count:
+                self.deadline = time.monotonic() + self._options.open_timeout
+                capture.close()
+                capture = open_capture(self._spec, self._options)
         except SourceError as error:
             # A copy without the traceback, which would keep this thread's images alive.
             self.failure = SourceError(str(error))
@@ -257,28 +268,40 @@ class ReadingThread(threading.Thread):
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("closing %s failed", self._spec.name)
             # Only after closing: the caller may end the process as soon as it sees the end.
-            self.ended = ended
+            self.ended = ended and self.failure is None  # a loop may fail in a later pass
             self._inbox.notify()
 
     def _read_all(self, capture: Capture) -> bool:
         """Read frames; whether the end was reached, and the thread not replaced before."""
         self.fps, self.live = capture.fps, capture.live
-        paced = self._spec.kind != "frames" and not capture.live and self._options.pace == "file"
-        start: float | None = None
+        self._count = 0
+        when = time.monotonic()
         while self._inbox.accepts(self):
             captured = capture.read()
             if captured is None:
+                if self._start is not None:  # of the next pass
+                    self._start = when + _on_grid(1 / (capture.fps or _USUAL_FPS))
                 return True
+            self._count += 1
             when, position = time.monotonic(), captured.position
             if position is not None:
-                start = _on_grid(when) if start is None else start
-                when, position = start + _on_grid(position), round(position, 3)
-            if paced:
+                when = self._due(when, position, capture.live)
+            if capture.paced:
                 self._inbox.wait_until(self, when)
-            newest = capture.live or paced
-            if not self._inbox.deliver(self, captured.image, when, position, newest):
+            place = None if position is None or capture.live else round(position, 3)
+            newest = capture.live or capture.paced
+            if not self._inbox.deliver(self, captured.image, when, place, newest):
                 break
         return False
+
+    def _due(self, now: float, position: float, live: bool) -> float:
+        """When a frame is due that is read now."""
+        if self._start is not None:
+            due = self._start + _on_grid(position)
+            if not live or -_LATEST < due - now < _EARLIEST:
+                return due
+        self._start = _on_grid(now) - _on_grid(position)
+        return self._start + _on_grid(position)
 
 
 def _on_grid(seconds: float) -> float:
