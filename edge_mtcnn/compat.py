@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import PRESETS, RuntimeOptions
+from edge_mtcnn.types import mtcnn_entry
 
 __all__ = ["MTCNN"]
 
@@ -88,7 +89,7 @@ class MTCNN:
         """Find the faces of one image.
 
         Args:
-            img: (H, W, 3) uint8 RGB.
+            img: (H, W, 3) uint8 RGB, or a path, the bytes of a file or a binary file.
 
         Returns:
             One dictionary per face, best first: ``box`` ``[x, y, w, h]``, ``confidence`` 0..1 and
@@ -98,4 +99,4 @@ class MTCNN:
         Raises:
             ImageError: ``img`` is no such image.
         """
-        return self._detector.detect(img).to_dicts()
+        return [mtcnn_entry(face) for face in self._detector.detect(img)]

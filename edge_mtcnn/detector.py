@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,8 +23,9 @@ from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import Search
-from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
-from edge_mtcnn.images.arrays import as_rgb, checked_array
+from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
+from edge_mtcnn.images.arrays import as_rgb
+from edge_mtcnn.images.inputs import check_batch, load_image
 from edge_mtcnn.options import (
     DetectorOptions,
     RuntimeOptions,
@@ -34,7 +36,7 @@ from edge_mtcnn.options import (
     check_type,
     load_options,
 )
-from edge_mtcnn.runtime.models import load_manifest
+from edge_mtcnn.runtime.models import Manifest, load_manifest
 from edge_mtcnn.runtime.sessions import (
     SessionNetworks,
     open_networks,
@@ -56,6 +58,8 @@ class FaceDetector:
         with FaceDetector() as detector:
             for face in detector.detect(read_image("team.jpg")):
                 print(face.box, face.score)
+
+    It may be pickled and copied. The copy has the same options and opens the networks again.
 
     Args:
         options: what to look for; the preset ``default`` if omitted.
@@ -94,21 +98,26 @@ class FaceDetector:
         options = check_type(
             "options", saved_options if options is None else options, DetectorOptions
         )
-        self._runtime = check_type(
+        runtime = check_type(
             "runtime", saved_runtime if runtime is None else runtime, RuntimeOptions
         )
-
-        manifest = load_manifest(self._runtime.models)
+        manifest = load_manifest(runtime.models)
         if calibration is not None:
             options = _calibrated(options, calibration, manifest.version)
-        self._options = options
+        self._start(options, runtime, manifest)
+
+    def _start(self, options: DetectorOptions, runtime: RuntimeOptions, manifest: Manifest) -> None:
+        """Load the networks and start the workers."""
+        if runtime.models is not None:  # so that copies find it from any working directory
+            runtime = replace(runtime, models=os.path.abspath(runtime.models))  # noqa: PTH100
+        self._options, self._runtime = options, runtime
         self._form = (
             preferred_form(manifest.forms, self._runtime.device)
             if self._runtime.form == "auto"
             else self._runtime.form
         )
         self._model_version = manifest.version
-        self._score_model = cache(lambda: load_score_model(manifest.score_model()))
+        self._score_model = cache(lambda: load_score_model(*manifest.score_model()))
         if options.mirror:
             self._score_model()  # a missing file is an error now
         threads = self._runtime.threads or available_threads()
@@ -124,7 +133,7 @@ class FaceDetector:
 
     @property
     def runtime(self) -> RuntimeOptions:
-        """How to run the networks."""
+        """How to run the networks; the path of ``models`` is absolute."""
         return self._runtime
 
     def detect(
@@ -138,11 +147,16 @@ class FaceDetector:
     ) -> Faces:
         """Find the faces of one image.
 
+            detector.detect("team.jpg")
+            detector.detect(frame, color="bgr")
+
         Args:
-            image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1.
+            image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1; or
+                what ``read_image`` reads: a path, the bytes of a file, or a binary file.
             options: what to look for in this image, instead of the detector's own ``options``.
                 Nothing is loaded again, so each call may have others.
-            color: order of the channels; ``"bgr"`` for frames of OpenCV.
+            color: order of the channels of an array; ``"bgr"`` for frames of OpenCV. A file is
+                decoded to RGB whatever this is.
             timings: attach ``Timings`` to the result.
             timeout: maximum time of the detection, seconds, 0.001..86400; ``None`` for no limit.
                 It is checked before each stage and each batch of a network, so a detection stops
@@ -153,7 +167,8 @@ class FaceDetector:
             ``Faces``.
 
         Raises:
-            ImageError: the array is not such an image; the message says how to convert it.
+            ImageError: it is not such an image, or a file cannot be read; the message says why, and
+                how to convert it.
             DetectionTimeout: the time ran out before the search ended.
             OptionsError: ``timeout`` is not a positive number, or ``options`` no
                 ``DetectorOptions``.
@@ -188,16 +203,19 @@ class FaceDetector:
         options = check_type(
             "options", self._options if options is None else options, DetectorOptions
         )
-        pixels = checked_array(image)
-        networks, run = self._open(), self._workers.map
+        networks = self._open()
+        run: Map = self._workers.map
+        if timeout is not None:
+            run = _Deadline(timeout).checking(run)
+        pixels, order = load_image(image, color)
         # The search swaps the colours of what it samples, so a BGR image is not copied.
-        bgr = color == "bgr" and pixels.shape[2:] == (3,)
+        bgr = order == "bgr" and pixels.shape[2:] == (3,)
         return Search(
-            lambda: as_rgb(pixels, "rgb" if bgr else color),
+            lambda: as_rgb(pixels, "rgb" if bgr else order),
             (pixels.shape[0], pixels.shape[1]),
             options,
             networks,
-            run if timeout is None else _Deadline(timeout).checking(run),
+            run,
             bgr=bgr,
             score=self._score_model() if options.mirror else None,
             timings=timings,
@@ -213,22 +231,24 @@ class FaceDetector:
     ) -> list[Faces]:
         """Find the faces of several images of any sizes, one image per thread.
 
-        Args and errors: as for ``detect``.
+            detector.detect_batch(["a.jpg", "b.heic", frame])
+
+        Args and errors: as for ``detect``. Arrays, paths, bytes and files may be mixed; a file is
+        read when its turn comes, so that only a few are in memory at once.
 
         Returns:
             One ``Faces`` per image, in order, equal to what ``detect`` returns.
         """
-        if not isinstance(images, Iterable):
-            raise ImageError(f"detect_batch takes a sequence of images; got {shown(images)}")
-        if isinstance(images, np.ndarray) and images.ndim < 4:
-            # Its rows would be taken for gray images.
-            raise ImageError(
-                "detect_batch takes a sequence of images; got one array of the shape"
-                f" {images.shape}: use detect for one image, list(images) for gray ones"
-            )
-        return self._workers.map(
-            lambda image: self.detect(image, options=options, color=color, timings=timings), images
-        )
+        check_batch(images)
+
+        def detect(numbered: tuple[int, Any]) -> Faces:
+            index, image = numbered
+            try:
+                return self.detect(image, options=options, color=color, timings=timings)
+            except ImageError as error:
+                raise ImageError(f"images[{index}]: {error}") from None
+
+        return self._workers.map(detect, enumerate(images))
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
         """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.
@@ -275,6 +295,43 @@ class FaceDetector:
     ) -> None:
         self.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy carries: plain values, no session and no thread."""
+        return {
+            "version": __version__,
+            "model_version": self._model_version,
+            "options": self._options.to_dict(),
+            "runtime": self._runtime.to_dict(),
+            "closed": self._networks is None,
+            "attributes": {k: v for k, v in vars(self).items() if k not in _OWN_ATTRIBUTES},
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the networks again; a closed detector stays closed."""
+        try:
+            options = DetectorOptions.from_dict(state["options"])
+            runtime = RuntimeOptions.from_dict(state["runtime"])
+            version, closed = state["model_version"], state["closed"]
+            vars(self).update(state["attributes"])
+        except (KeyError, OptionsError) as error:
+            raise EdgeMTCNNError(
+                f"this FaceDetector was pickled by edge-mtcnn {state.get('version', '(unknown)')}"
+                f" and cannot be opened by {__version__} ({error}). Use the same version on both"
+                " sides, or make the detector where it is used"
+            ) from error
+        if closed:
+            self._options, self._runtime, self._model_version = options, runtime, version
+            self._networks, self._workers = None, Workers(1)
+            return
+        manifest = load_manifest(runtime.models)
+        if manifest.version != version:
+            warnings.warn(
+                f"this FaceDetector was pickled with models {version}, and the models here are"
+                f" {manifest.version}: scores and thresholds may differ",
+                stacklevel=2,
+            )
+        self._start(options, runtime, manifest)
+
     def _open(self) -> SessionNetworks:
         if self._networks is None:
             raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
@@ -291,6 +348,12 @@ def _calibrated(
     if mismatch is not None:
         warnings.warn(mismatch, stacklevel=3)
     return calibrated
+
+
+_OWN_ATTRIBUTES = frozenset(
+    ("_options", "_runtime", "_form", "_model_version", "_score_model", "_networks", "_workers")
+)
+"""What ``FaceDetector`` keeps itself; a subclass may have more, which a pickle carries."""
 
 
 class _Deadline:

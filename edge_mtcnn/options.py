@@ -429,7 +429,7 @@ def _parse(file: Path) -> dict[str, Any]:
             ]
             hint = f"; put it into the table [{owners[0]}]" if owners else nearest(name, SECTIONS)
             raise OptionsError(
-                f"{file}: unknown entry {name!r}{hint}; known: {', '.join(SECTIONS)}"
+                f"{file}: unknown entry {shown(name)}{hint}; known: {', '.join(SECTIONS)}"
             )
     return content
 

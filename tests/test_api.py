@@ -34,8 +34,10 @@ NAMES = {
     "__version__",
     "align_faces",
     "crop_faces",
+    "decode_image",
     "draw_faces",
     "read_image",
+    "write_image",
 }
 
 ERRORS = {
@@ -51,9 +53,9 @@ ERRORS = {
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
     "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
-    "FaceDetector.detect": ["self", "image", "*", "color", "timings", "timeout"],
-    "FaceDetector.detect_batch": ["self", "images", "*", "color", "timings"],
-    "FaceDetector.search": ["self", "image", "*", "color", "timings", "timeout"],
+    "FaceDetector.detect": ["self", "image", "*", "options", "color", "timings", "timeout"],
+    "FaceDetector.detect_batch": ["self", "images", "*", "options", "color", "timings"],
+    "FaceDetector.search": ["self", "image", "*", "options", "color", "timings", "timeout"],
     "FaceDetector.warm_up": ["self", "height", "width"],
     "FaceDetector.info": ["self"],
     "FaceDetector.close": ["self"],
@@ -75,6 +77,9 @@ SIGNATURES = {
         "image_size",
         "timings",
     ],
+    "read_image": ["source", "*", "max_pixels"],
+    "decode_image": ["data", "*", "name", "max_pixels"],
+    "write_image": ["path", "image", "*", "quality"],
     "Faces.empty": ["image_size", "timings"],
     "Faces.largest": ["self"],
     "Faces.best": ["self"],

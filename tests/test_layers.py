@@ -32,14 +32,16 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("serve",),
     ("doctor",),
     ("cli",),
-    ("__main__",),
+    ("__main__", "_pyinstaller"),
 )
 INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "images": (
-        ("codec_errors", "headers"),
-        ("arrays", "writing"),
+        ("av1", "codec_errors", "others", "sources"),
+        ("heif",),
+        ("arrays", "headers"),
         ("decoding",),
-        ("crops", "drawing", "reading"),
+        ("inputs",),
+        ("crops", "drawing", "reading", "writing"),
     ),
     "cascade": (
         ("boxes", "candidates", "networks", "pyramid"),
@@ -82,17 +84,30 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "serve": (
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
-        ("connections", "events", "metrics", "pictures"),
+        ("connections", "events", "metrics", "pictures", "query"),
+        ("bodies", "wanted"),
         ("detection",),
         ("app",),
         ("server",),
     ),
     "doctor": (("packages", "selftest"), ("rules",)),
+    "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("parser", "terminal"),
         ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "config", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
+        (
+            "bench",
+            "calibrate",
+            "config",
+            "detect",
+            "doctor",
+            "evaluate",
+            "serve",
+            "service",
+            "tune",
+            "watch",
+        ),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}
@@ -106,9 +121,11 @@ BASE_REQUIREMENTS = {"numpy", "cv2"}
 EXTRA_REQUIREMENTS = {
     "types": {"supervision"},  # the caller's own package: only `to_supervision` needs it
     "runtime": {"onnxruntime"},
+    "images": {"PIL", "pillow_heif"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
-    "serve": {"prometheus_client", "starlette", "uvicorn"},
+    "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
+    "_pyinstaller": {"PyInstaller"},  # runs these hooks itself
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 

@@ -61,6 +61,8 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
     """Every public function, by the name that a test below shows."""
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "empty.json").write_text("{}")
+    picture = folder / "picture.png"
+    edge_mtcnn.write_image(picture, PICTURE)
     with ExitStack() as stack:
         source = stack.enter_context(video.open_source(lambda: iter([PICTURE])))
         watcher = video.FaceWatcher(lambda: iter([PICTURE]), default_detector)
@@ -167,6 +169,25 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                 {"path": (*PATH, None), "detector": OBJECT, "runtime": OBJECT},
             ),
             "load_calibration": Call(calibration.load_calibration, {}, {"path": (*PATH, None)}),
+            "read_image": Call(
+                edge_mtcnn.read_image,
+                {"source": picture},
+                {"source": (5, None, [], {}, SOMETHING), "max_pixels": (*INTEGER, None)},
+            ),
+            "decode_image": Call(
+                edge_mtcnn.decode_image,
+                {"data": picture.read_bytes()},
+                {
+                    "data": (5, None, [], {}, "a.png", SOMETHING),
+                    "name": TEXT,
+                    "max_pixels": (*INTEGER, None),
+                },
+            ),
+            "write_image": Call(
+                edge_mtcnn.write_image,
+                {"path": folder / "b.png", "image": PICTURE},
+                {"path": (*PATH, None), "image": IMAGE, "quality": INTEGER},
+            ),
             "align_faces": Call(
                 edge_mtcnn.align_faces,
                 {"image": PICTURE, "faces": FACES},
@@ -358,11 +379,7 @@ RECORDS = {
     "ViewBlocked",
     "ViewCleared",
 }
-ELSEWHERE = {
-    "MTCNN": "tests/test_compat.py",
-    "read_image": "tests/images/test_decoding.py",
-    "write_image": "tests/images",
-}
+ELSEWHERE = {"MTCNN"}  # in tests/test_compat.py
 
 
 def test_everything_public_that_can_be_called_is_tried_here(calls: dict[str, Call]) -> None:

@@ -40,6 +40,7 @@ COMMANDS = (
     "watch",
     "serve",
     "config",
+    "service",
 )
 """Names of the commands and of their modules, as ``--help`` lists them."""
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_mtcnn.cli.terminal import UsageError, write_message
-from edge_mtcnn.files import resource
+from edge_mtcnn.files import read_bytes, resource
 from edge_mtcnn.options import (
     DEFAULT_CONFIDENCE,
     PRESETS,
@@ -264,5 +264,15 @@ def calibration_from(args: argparse.Namespace) -> Calibration | None:
 
 
 def sample_photo() -> Path:
-    """The photo that comes with the package: in the wheel, or beside the package in a checkout."""
-    return resource("samples") / "astronaut.jpg"
+    """The photo that comes with the package; from a zip file, a copy until the process ends."""
+    photo = resource("samples/astronaut.jpg")
+    if not photo.is_file():
+        import atexit
+        import tempfile
+
+        folder = tempfile.TemporaryDirectory(prefix="edge-mtcnn-")
+        atexit.register(folder.cleanup)
+        content = read_bytes(photo)
+        photo = Path(folder.name) / photo.name
+        photo.write_bytes(content)
+    return photo

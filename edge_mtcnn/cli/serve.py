@@ -45,16 +45,17 @@ _EXAMPLE = """\
 edge-mtcnn serve 0
 edge-mtcnn serve rtsp://camera/stream --stream
 edge-mtcnn serve lobby.mp4 --loop --stream
-curl --data-binary @team.jpg http://127.0.0.1:8080/detect
+curl --data-binary @team.jpg 'http://127.0.0.1:8080/detect?min_face_size=40&confidence=0.9'
 curl --no-buffer http://127.0.0.1:8080/events"""
 
 _NOTES = """\
 Without SOURCE the service only searches images sent to /detect. The page at / shows who is present;
-/openapi.json describes all routes. Options of detection apply to /detect and to the camera, for
-which preset kiosk is the default. The service listens on this machine only; --host makes it
-available to others, who then need the token. Pictures of the camera are sent only with --stream."""
+/docs documents all routes and tries them out. Options of detection apply to /detect and to the
+camera, for which preset kiosk is the default. The service listens on this machine only; --host
+makes it available to others, who then need the token. Pictures of the camera are sent only with
+--stream."""
 
-_PACKAGES = ("starlette", "uvicorn", "prometheus_client")
+_PACKAGES = ("starlette", "uvicorn", "prometheus_client", "python_multipart")
 _SWITCH_SECONDS = 0.0005
 """Longest time that a thread holds the interpreter's lock while others wait for it. Answering a
 request needs the lock again after each system call, so Python's default of 5 ms would add up."""
@@ -86,6 +87,11 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--stream", action="store_true", help="serve the picture of the camera at /stream"
+    )
+    parser.add_argument(
+        "--no-docs",
+        action="store_true",
+        help="do not serve the interactive documentation at /docs",
     )
     group = parser.add_argument_group("access")
     group.add_argument(
@@ -124,7 +130,7 @@ def add_parser(commands: Commands) -> None:
         "--max-body",
         type=float,
         metavar="MB",
-        help="largest image file that is accepted (default: 16)",
+        help="largest request body that is accepted, with one image or several (default: 16)",
     )
     group.add_argument(
         "--max-pixels", type=int, metavar="N", help="most pixels of an image (default: 25000000)"
@@ -133,13 +139,14 @@ def add_parser(commands: Commands) -> None:
         "--detect-seconds",
         type=float,
         metavar="SECONDS",
-        help="time limit for decoding and searching one image; 503 after it (default: 10)",
+        help="time limit for decoding and searching the images of one request; 503 after it"
+        " (default: 10)",
     )
     group.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="number of images searched at the same time (default: 1)",
+        help="number of requests that are searched at the same time (default: 1)",
     )
     add_source_arguments(parser)
     add_presence_arguments(parser)
@@ -208,6 +215,7 @@ def _serve_options(args: argparse.Namespace) -> ServeOptions:
         "hosts": tuple(args.allow_host) or None,
         "origins": tuple(args.allow_origin) or None,
         "stream": args.stream or None,
+        "docs": False if args.no_docs else None,
         "max_body_bytes": None if args.max_body is None else int(args.max_body * 1e6),
         "max_pixels": args.max_pixels,
         "detect_seconds": args.detect_seconds,
@@ -258,4 +266,5 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s"
     )
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for name in ("uvicorn.error", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -136,7 +136,7 @@ def _check_models(folder: Path) -> tuple[str | None, tuple[ModelCheck, ...], lis
     checks = []
     for file in manifest.files():
         try:
-            file.check()
+            file.read()
             check = ModelCheck(file.path.name, "ok")
         except ModelFileError as error:
             state = "altered" if file.path.exists() else "missing"

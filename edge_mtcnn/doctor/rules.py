@@ -25,6 +25,10 @@ _SIGNS = (
     (r"libGL|libgthread", "pip uninstall -y opencv-python; pip install opencv-python-headless"),
     (r"numpy.*(1\.x|multiarray|_ARRAY_API)", "pip install 'numpy<2', or a newer ONNX Runtime"),
     ("did not start|available", "check driver and device, or use --device auto"),
+    (
+        "DefaultLogger",
+        "mount /proc, or install ONNX Runtime 1.26 or newer, which starts without it",
+    ),
     ("no answer", "stop other programs and try again with --threads 1"),
 )
 

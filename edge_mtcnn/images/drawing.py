@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.images.arrays import as_rgb
+from edge_mtcnn.images.inputs import rgb_image
 from edge_mtcnn.options import check_bool, check_int, check_type
 from edge_mtcnn.types import Face, Faces, ImageArray, score_text
 
@@ -44,7 +44,7 @@ def draw_faces(
         write_image("marked.jpg", draw_faces(image, detector.detect(image)))
 
     Args:
-        image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
+        image: the image that the faces were found in, see ``FaceDetector.detect``; an array is RGB.
         faces: the faces.
         color: color of the boxes, RGB 0..255 each.
         scores: write the score of each face beside its box, with four digits and rounded down, as
@@ -60,7 +60,7 @@ def draw_faces(
     color = _checked(color)
     check_type("faces", faces, Faces, "detect")
     check_bool("scores", scores)
-    picture = as_rgb(image).copy()
+    picture = rgb_image(image).copy()
     for face in reversed(list(faces)):
         _mark(picture, face, color)
     if scores:

@@ -35,19 +35,23 @@ class ServeOptions:
         origins: other origins whose web pages may use the service, such as ``http://host:port``.
         stream: make the picture of the camera available at ``/stream``.
         stream_fps: most pictures per second of ``/stream``, 0.1..60.
-        max_body_bytes: limit of the bytes of an image, 1024..2**30.
+        docs: offer the interactive documentation at ``/docs``.
+        max_body_bytes: limit of the bytes of a body, with one image or several, 1024..2**30.
+        max_images: limit of the images in one body, 1..1000.
         max_pixels: limit of the pixels that the header of an image may claim, at least 1.
-        max_total_body_bytes: limit of the bytes of all bodies together, from their arrival to the
-            end of the search, 1024..2**40; more are answered with 429. A value below
-            ``max_body_bytes`` counts as ``max_body_bytes``, so that a single body always fits.
-        detect_seconds: longest time to decode and search one image, without waiting, seconds,
-            0.1..3600; an image that takes longer is answered with 503.
-        workers: images searched at the same time, 1..64; each search uses all threads.
-        waiting: images that may wait for a worker, 0..1024; more are answered with 429.
+        max_total_body_bytes: limit of the bytes of all bodies, from their arrival to the end of the
+            search, and of all answers of ``/detect`` until they are sent, together, 1024..2**40;
+            more are answered with 429. A single body or answer always fits.
+        detect_seconds: longest time to decode and search the images of one request, without
+            waiting, seconds, 0.1..3600; what takes longer is answered with 503.
+        workers: requests whose images are searched at the same time, 1..64; each search uses all
+            threads.
+        waiting: requests that may wait for a worker, 0..1024; more are answered with 429.
         uploads: bodies received at the same time, 1..1024.
         streams: readers of ``/events`` and ``/stream`` together, 1..10000.
         connections: open connections, 8..100000; above the limit, idle ones are closed first.
-        body_seconds: time in which a body must arrive, seconds, 0.1..3600.
+        body_seconds: time in which a body must arrive, and in which a client must receive the
+            answer of ``/detect``, seconds, 0.1..3600.
         head_seconds: time in which the head of a request must arrive, and longest time for which a
             connection may be idle, seconds, 0.1..3600.
         write_seconds: longest time for which a client may refuse to read, seconds, 0.1..3600.
@@ -66,7 +70,9 @@ class ServeOptions:
     origins: tuple[str, ...] = ()
     stream: bool = False
     stream_fps: float = 10.0
+    docs: bool = True
     max_body_bytes: int = 16_000_000
+    max_images: int = 16
     max_pixels: int = 25_000_000
     max_total_body_bytes: int = 64_000_000
     detect_seconds: float = 10.0
@@ -85,6 +91,8 @@ class ServeOptions:
         check_bool("stream", self.stream)
         check_number("stream_fps", self.stream_fps, 0.1, 60)
         check_int("max_body_bytes", self.max_body_bytes, 1024, 2**30)
+        check_bool("docs", self.docs)
+        check_int("max_images", self.max_images, 1, 1000)
         check_int("max_pixels", self.max_pixels, 1, None)
         check_int("max_total_body_bytes", self.max_total_body_bytes, 1024, 2**40)
         check_int("workers", self.workers, 1, 64)

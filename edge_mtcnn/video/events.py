@@ -84,6 +84,11 @@ class FaceAppeared(Event):
     score: float
     eye_distance: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """As for all events; ``box_xyxy`` is the name that the box has in every JSON."""
+        values = Event.to_dict(self)  # super() does not work in a class with slots
+        return {**values, "box_xyxy": values["box"]}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceLeft(Event):

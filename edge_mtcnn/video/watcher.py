@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError, SourceError
@@ -222,6 +222,9 @@ class FaceWatcher:
         """Stop calling the function."""
         check_function("function", function)
         self._callbacks.remove(function)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a FaceWatcher cannot be pickled or copied; make one in each process")
 
     def __enter__(self) -> Self:
         self.start()

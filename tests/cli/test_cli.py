@@ -179,7 +179,7 @@ def test_json_lines_have_the_documented_form(
     assert first["path"] == str(photos / ONE_FACE)
     assert (first["width"], first["height"]) == (512, 512)
     (face,) = first["faces"]
-    assert list(face) == ["box", "confidence", "keypoints", "score"]
+    assert list(face) == ["box", "confidence", "keypoints", "box_xyxy", "score"]
     assert face["box"] == pytest.approx([179, 60, 88, 114], abs=25)
     assert 0.99 < face["confidence"] <= 1
     assert list(face["keypoints"]) == [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import socket
 import struct
+import sys
 import threading
 import time
 import weakref
@@ -19,9 +21,10 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from serving import SECONDS, Running, serving, wait_for
 
-from edge_mtcnn import FaceDetector, read_image
+from edge_mtcnn import DetectorOptions, FaceDetector, read_image
 from edge_mtcnn.cli import main
 from edge_mtcnn.serve import ServeOptions
 from edge_mtcnn.serve.detection import faces_json
@@ -83,18 +86,41 @@ def test_the_bytes_count_and_not_the_declared_type(
     assert post(running, photo, **{"Content-Type": kind}).status_code == 200
 
 
-def test_a_form_is_refused_with_the_way_to_do_it(running: Running, photo: bytes) -> None:
-    with running.client() as client:
-        answer = client.post("/detect", files={"image": photo})
-    assert answer.status_code == 415
-    assert "--data-binary" in answer.json()["error"]
-
-
 def test_another_kind_of_image_is_refused(running: Running) -> None:
     image = read_image(Path(__file__).parents[2] / "samples" / "astronaut.jpg")[:64, :64]
     answer = post(running, cv2.imencode(".bmp", image)[1].tobytes())
     assert answer.status_code == 415
     assert "BMP" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("form", ["HEIC", "AVIF"])
+def test_photos_of_phones_are_searched_with_the_extra_and_named_without(
+    running: Running,
+    sample_path: Callable[[str], Path],
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = Image.fromarray(read_image(sample_path("astronaut"))[:360, :360])
+    stream = io.BytesIO()
+    if form == "AVIF":
+        pixels.save(stream, form)
+    else:
+        pillow_heif.from_pillow(pixels).save(stream)
+    answer = post(running, stream.getvalue())
+    assert answer.status_code == 200
+    assert (answer.json()["width"], len(answer.json()["faces"])) == (360, 1)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "PIL.AvifImagePlugin", None)
+    answer = post(running, stream.getvalue())
+    assert answer.status_code == 415
+    assert f"{form} image, which needs the extra heif" in answer.json()["error"]
+
+
+def test_another_format_is_named(running: Running) -> None:
+    answer = post(running, b"%PDF-1.7")
+    assert answer.status_code == 415
+    assert answer.json()["error"].startswith("the image: a PDF document")
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
@@ -180,12 +206,15 @@ def test_garbage_is_no_request(running: Running) -> None:
 class Holding:
     """A detector that finds nobody, when it is allowed to."""
 
+    options = DetectorOptions()
+
     def __init__(self) -> None:
         self.go = threading.Event()
         self.entered = 0
 
-    def detect(self, image: Any, *, timeout: float) -> Faces:
+    def detect(self, image: Any, *, options: DetectorOptions, timeout: float) -> Faces:
         assert timeout > 0
+        assert options == self.options
         self.entered += 1
         assert self.go.wait(SECONDS)
         return Faces.empty(image.shape[:2])
@@ -274,9 +303,11 @@ def test_an_image_whose_detection_was_stopped_is_freed_at_once(
     images: list[weakref.ref[np.ndarray[Any, Any]]] = []
 
     class Watched:
-        def detect(self, image: Any, *, timeout: float) -> Faces:
+        options = default_detector.options
+
+        def detect(self, image: Any, *, options: DetectorOptions, timeout: float) -> Faces:
             images.append(weakref.ref(image))
-            return default_detector.detect(image, timeout=timeout)
+            return default_detector.detect(image, options=options, timeout=timeout)
 
     detector: Any = Watched()
     gc.disable()  # what only the garbage collector frees may stay for minutes

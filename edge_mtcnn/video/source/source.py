@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.errors import SourceError
 from edge_mtcnn.options import check_options, check_timeout, check_type
@@ -167,6 +167,9 @@ class Source:
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self.read()) is not None:
             yield frame
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Source cannot be pickled or copied; make one in each process")
 
     def __enter__(self) -> Self:
         return self
