@@ -94,7 +94,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("parser", "terminal"),
-        ("arguments", "outputs"),
+        ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
         (
             *("bench", "calibrate", "config", "detect", "doctor", "evaluate"),

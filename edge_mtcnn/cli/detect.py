@@ -45,9 +45,10 @@ edge-mtcnn detect holiday/ --recursive --json faces.jsonl
 edge-mtcnn detect 'cam*/*.jpg' --min-face-size 60 --json - | jq .faces"""
 
 _NOTES = """\
-Boxes are x, y, width, height in pixels of the upright image, best face first. With --json FILE the
-lines are written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures
-that already exist in the folders of --annotate and --crops are replaced."""
+Boxes are x, y, width, height in pixels of the upright image, best face first. Scores in text and
+pictures are rounded down to four digits; --json has all of them. With --json FILE the lines are
+written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures that already
+exist in the folders of --annotate and --crops are replaced."""
 
 _BOXES_PER_LINE = 8
 

@@ -45,8 +45,10 @@ GStreamer pipeline that ends in appsink, or picamera2. Only a file ends, unless 
 camera or stream that is lost, or ends, is opened again until it is back. 'edge-mtcnn doctor' lists
 the cameras. The preset is kiosk unless --preset or --config names another; the threshold of
 --calibration holds if 'calibrate' ran with the same preset. With --json FILE events are appended to
-FILE as they happen. No picture is saved without --annotate. Ctrl-C stops watching: the last events
-are still reported, and the video of --annotate is complete."""
+FILE as they happen. The time of an event is the time of day, or for a file its place in the video;
+in JSON it is position_seconds. No picture is saved without --annotate, which writes H.264 if OpenCV
+or a program ffmpeg can. Ctrl-C stops watching: the last events are still reported, and the video of
+--annotate is complete."""
 
 _POLL_SECONDS = 0.1
 
@@ -69,7 +71,9 @@ def add_parser(commands: Commands) -> None:
         help="write each event as one line of JSON, to standard output or appended to FILE",
     )
     parser.add_argument(
-        "--annotate", metavar="FILE.mp4", help="write the video with boxes and persons drawn in"
+        "--annotate",
+        metavar="FILE.mp4",
+        help="write the video with boxes and persons drawn in: .mp4, .webm or .avi",
     )
     parser.add_argument(
         "--show", action="store_true", help="show the video in a window; q closes it"
@@ -114,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         recording = None
         if args.annotate:
             recording = stack.enter_context(Recording(args.annotate, args.source))
+            if recording.note is not None:
+                write_message(f"note: {recording.note}")
         lines = stack.enter_context(EventLines(args.json, args.source))
         live = stack.enter_context(LiveLine())
         detector = stack.enter_context(FaceDetector(detector_options, runtime_options))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.images.inputs import rgb_image
-from edge_mtcnn.options import check_int
+from edge_mtcnn.options import check_bool, check_int, check_type
 from edge_mtcnn.types import Face, Faces, ImageArray, score_text
 
 __all__ = ["Color", "draw_faces", "text_size", "write_text"]
@@ -58,6 +58,8 @@ def draw_faces(
         OptionsError: ``color`` is not an RGB color.
     """
     color = _checked(color)
+    check_type("faces", faces, Faces, "detect")
+    check_bool("scores", scores)
     picture = rgb_image(image).copy()
     for face in reversed(list(faces)):
         _mark(picture, face, color)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from edge_mtcnn.options import check_timeout
 from edge_mtcnn.video.blind import BlindReason
 
 __all__ = [
@@ -165,6 +166,7 @@ class EventReader:
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event; ``None`` if none came within ``timeout`` seconds or none will."""
+        check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         with self._condition:
             while not self._events and not self._closed:

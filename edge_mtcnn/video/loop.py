@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import SourceError
-from edge_mtcnn.options import load_section
+from edge_mtcnn.options import check_type, load_section
 from edge_mtcnn.video.blind import BlindCheck, BlindOptions, BlindReason
 from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, ViewCleared
 from edge_mtcnn.video.presence import Presence, PresenceOptions
@@ -49,6 +49,12 @@ class WatchOptions:
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     presence: PresenceOptions = field(default_factory=PresenceOptions)
     blind: BlindOptions = field(default_factory=BlindOptions)
+
+    def __post_init__(self) -> None:
+        check_type("source", self.source, SourceOptions)
+        check_type("tracker", self.tracker, TrackerOptions)
+        check_type("presence", self.presence, PresenceOptions)
+        check_type("blind", self.blind, BlindOptions)
 
 
 def load_watch_options(path: str | os.PathLike[str]) -> WatchOptions:

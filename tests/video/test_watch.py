@@ -198,7 +198,7 @@ def test_a_looped_file_is_watched_until_the_time_is_over(
     ("arguments", "message"),
     [
         (["nothing.mp4"], "there is no such file"),
-        (["VIDEO", "--annotate", "out.gif"], r"--annotate writes \.mp4 or \.avi"),
+        (["VIDEO", "--annotate", "out.gif"], r"--annotate writes \.mp4 or \.webm or \.avi"),
         (["VIDEO", "--annotate", "nowhere/out.mp4"], "cannot write --annotate"),
         (["VIDEO", "--annotate", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "VIDEO"], "is the source"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -72,6 +72,7 @@ class SourceOptions:
             object.__setattr__(self, "size", tuple(self.size))
         if self.fps is not None:
             check_number("fps", self.fps, 0.01, 10_000)
+        check_bool("live", self.live)
         check_number("open_timeout", self.open_timeout, 0.1, 600)
         check_number("frame_timeout", self.frame_timeout, 0.1, 600)
         check_number("retry_first", self.retry_first, 0.01, 3600)
@@ -140,7 +141,9 @@ class SourceSpec:
         elif isinstance(spec, (str, os.PathLike)):
             self.target = _without_file_scheme(os.fspath(spec))
             self.kind = _kind_of_text(self.target)
-        elif callable(spec) or isinstance(spec, Iterable):
+        elif callable(spec) or (
+            isinstance(spec, Iterable) and not isinstance(spec, (bytes, bytearray, Mapping, Set))
+        ):
             self.kind = "frames"
         else:
             raise SourceError(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.errors import SourceError
+from edge_mtcnn.options import check_options, check_timeout, check_type
 from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec
 from edge_mtcnn.video.source.reader import Frame, Inbox, SourceState
 
@@ -51,9 +52,10 @@ def open_source(spec: Spec, options: SourceOptions | None = None) -> Source:
 
     Raises:
         SourceError: the file does not exist, OpenCV has no GStreamer, or ``spec`` is not a source.
-        OptionsError: ``loop`` for what cannot be played again and again.
+        OptionsError: ``options`` are not ``SourceOptions``, or ``loop`` is set for what cannot be
+            played again and again.
     """
-    return Source(SourceSpec(spec), options or SourceOptions())
+    return Source(SourceSpec(spec), check_options("options", options, SourceOptions))
 
 
 class Source:
@@ -67,6 +69,8 @@ class Source:
     """
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
+        check_type("spec", spec, SourceSpec, "open_source")
+        check_type("options", options, SourceOptions)
         spec.check(options)
         self.name = spec.name
         self._spec = spec
@@ -135,6 +139,7 @@ class Source:
             SourceError: the source was lost and cannot be reopened, or not within
                 ``give_up_after``.
         """
+        check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         inbox = self._inbox
         with inbox.changed:
