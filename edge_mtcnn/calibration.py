@@ -20,6 +20,7 @@ from edge_mtcnn.options import (
     PRESETS,
     DetectorOptions,
     check_number,
+    check_path,
     load_options,
 )
 
@@ -189,7 +190,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     Raises:
         OptionsError: the file cannot be read, or is not a calibration of this version.
     """
-    file = Path(path)
+    file = check_path("calibration", path)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

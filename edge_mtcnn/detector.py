@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,14 +23,17 @@ from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import Search
-from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
+from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.inputs import check_batch, load_image
 from edge_mtcnn.options import (
     DetectorOptions,
     RuntimeOptions,
+    check_bool,
     check_choice,
+    check_int,
     check_number,
+    check_type,
     load_options,
 )
 from edge_mtcnn.runtime.models import Manifest, load_manifest
@@ -92,10 +95,12 @@ class FaceDetector:
         )
         if preset is not None:
             options = DetectorOptions.from_preset(preset)
-        options = _of_type(
-            DetectorOptions, "options", saved_options if options is None else options
+        options = check_type(
+            "options", saved_options if options is None else options, DetectorOptions
         )
-        runtime = _of_type(RuntimeOptions, "runtime", saved_runtime if runtime is None else runtime)
+        runtime = check_type(
+            "runtime", saved_runtime if runtime is None else runtime, RuntimeOptions
+        )
         manifest = load_manifest(runtime.models)
         if calibration is not None:
             options = _calibrated(options, calibration, manifest.version)
@@ -194,8 +199,9 @@ class FaceDetector:
                 faces = search.everywhere()
         """
         check_choice("color", color, ("rgb", "bgr"))
-        options = (
-            self._options if options is None else _of_type(DetectorOptions, "options", options)
+        check_bool("timings", timings)
+        options = check_type(
+            "options", self._options if options is None else options, DetectorOptions
         )
         networks = self._open()
         run: Map = self._workers.map
@@ -251,6 +257,8 @@ class FaceDetector:
             height: height of the images that will follow, pixels.
             width: width of the images that will follow, pixels.
         """
+        check_int("height", height, 1, 100_000)
+        check_int("width", width, 1, 100_000)
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()
         for network, spec in ((networks.rnet, RNET), (networks.onet, ONET)):
@@ -376,12 +384,3 @@ class _Deadline:
             return run(checked, items)
 
         return checked_run
-
-
-_Options = TypeVar("_Options")
-
-
-def _of_type(kind: type[_Options], name: str, value: object) -> _Options:
-    if not isinstance(value, kind):
-        raise OptionsError(f"{name} must be {kind.__name__}; got {shown(value)}")
-    return value

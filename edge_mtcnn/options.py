@@ -22,9 +22,16 @@ __all__ = [
     "RuntimeOptions",
     "check_bool",
     "check_choice",
+    "check_function",
     "check_int",
     "check_number",
+    "check_options",
+    "check_path",
+    "check_share",
+    "check_timeout",
     "check_tuple",
+    "check_type",
+    "is_number",
     "load_options",
     "load_section",
     "nearest",
@@ -36,6 +43,7 @@ SECTIONS = ("preset", "detector", "runtime", "source", "tracking", "presence", "
 reads its own tables, with ``load_section``."""
 
 _Options = TypeVar("_Options")
+_T = TypeVar("_T")
 _TOML_NULL = "none"  # TOML has no null
 
 
@@ -48,11 +56,27 @@ def check_int(name: str, value: object, low: int, high: int | None, why: str = "
         raise OptionsError(f"{name} must be a whole number {bound}; got {shown(value)}")
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is a number; ``True`` and ``False`` are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def check_number(name: str, value: object, low: float, high: float) -> None:
     """Require a finite number in ``low..high``."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not low <= value <= high:  # type: ignore[operator]  # NaN is in no range
+    if not is_number(value) or not low <= value <= high:  # type: ignore[operator]  # NaN is in no range
         raise OptionsError(f"{name} must be a number in {low}..{high}; got {shown(value)}")
+
+
+def check_share(name: str, value: object) -> None:
+    """Require a number above 0 and at most 1."""
+    if not is_number(value) or not 0 < value <= 1:  # type: ignore[operator]
+        raise OptionsError(f"{name} must be above 0 and at most 1; got {shown(value)}")
+
+
+def check_timeout(value: object) -> None:
+    """Require a number of seconds, or ``None`` for no limit."""
+    if value is not None:
+        check_number("timeout", value, 0, float("inf"))
 
 
 def check_bool(name: str, value: object) -> None:
@@ -71,7 +95,7 @@ def check_tuple(name: str, value: object, places: tuple[str, ...]) -> tuple[Any,
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Require one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise OptionsError(
             f"{name} must be one of {', '.join(choices)}; got {shown(value)}"
             f"{nearest(value, choices)}"
@@ -85,6 +109,32 @@ def nearest(word: object, known: Iterable[str]) -> str:
     text = word[:100] if isinstance(word, str) else ""
     found = difflib.get_close_matches(text, list(known), 1)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def check_type(name: str, value: object, kind: type[_T], made_by: str = "") -> _T:
+    """Require an object of a class; ``made_by`` says where people get one."""
+    if not isinstance(value, kind):
+        hint = f", as {made_by} returns it" if made_by else ""
+        raise OptionsError(f"{name} must be {kind.__name__}{hint}; got {shown(value)}")
+    return value
+
+
+def check_options(name: str, value: object, kind: type[_T]) -> _T:
+    """Require an object of a class of options, or ``None`` for its defaults."""
+    return kind() if value is None else check_type(name, value, kind)
+
+
+def check_path(name: str, value: object) -> Path:
+    """Require a path, as ``str`` or ``PathLike``."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise OptionsError(f"{name} must be a path; got {shown(value)}")
+    return Path(value)
+
+
+def check_function(name: str, value: object) -> None:
+    """Require something that can be called."""
+    if not callable(value):
+        raise OptionsError(f"{name} must be a function; got {shown(value)}")
 
 
 _NETWORKS = ("P-Net", "R-Net", "O-Net")
@@ -278,7 +328,7 @@ def load_options(
     Raises:
         OptionsError: the file cannot be read or parsed, or holds an unknown or invalid option.
     """
-    content = _parse(Path(path))
+    content = _parse(check_path("path", path))
     try:
         base = DetectorOptions.from_preset(content.get("preset", preset))
     except OptionsError as error:
@@ -304,7 +354,7 @@ def load_section(
         OptionsError: the file cannot be read or parsed, or the table holds an unknown or invalid
             option.
     """
-    table = _parse(Path(path)).get(name, {})
+    table = _parse(check_path("path", path)).get(name, {})
     try:
         return _replaced(options, table, keep)
     except OptionsError as error:
@@ -322,12 +372,12 @@ def save_options(
     Raises:
         OptionsError: the suffix is neither ``.json`` nor ``.toml``.
     """
-    file = Path(path)
-    tables = {
-        name: options.to_dict()
-        for name, options in (("detector", detector), ("runtime", runtime))
-        if options is not None
-    }
+    file = check_path("path", path)
+    tables = {}
+    if detector is not None:
+        tables["detector"] = check_type("detector", detector, DetectorOptions).to_dict()
+    if runtime is not None:
+        tables["runtime"] = check_type("runtime", runtime, RuntimeOptions).to_dict()
     if file.suffix == ".json":
         text = json.dumps(tables, indent=2) + "\n"
     elif file.suffix == ".toml":

@@ -51,7 +51,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("search",),
     ),
     "runtime": (("models", "workers"), ("sessions",)),
-    "board": (("identity", "memory", "new_process", "sensors"),),
+    "board": (("cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
@@ -79,7 +79,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("callbacks", "loop", "overlay"),
         ("watcher",),
     ),
-    "video.source": (("captures",), ("reader",), ("source",)),
+    "video.source": (("advice", "captures"), ("devices",), ("reader",), ("source",)),
     "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
     "serve": (
         ("options", "notify", "page"),
@@ -94,19 +94,11 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("parser", "terminal"),
-        ("arguments", "outputs"),
+        ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
         (
-            "bench",
-            "calibrate",
-            "config",
-            "detect",
-            "doctor",
-            "evaluate",
-            "serve",
-            "service",
-            "tune",
-            "watch",
+            *("bench", "calibrate", "config", "detect", "doctor", "evaluate"),
+            *("serve", "service", "tune", "watch"),
         ),
     ),
 }

@@ -39,8 +39,8 @@ COMMANDS = (
     "doctor",
     "watch",
     "serve",
-    "config",
     "service",
+    "config",
 )
 """Names of the commands and of their modules, as ``--help`` lists them."""
 

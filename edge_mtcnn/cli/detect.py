@@ -31,7 +31,7 @@ from edge_mtcnn.cli.outputs import (
     unique_names,
 )
 from edge_mtcnn.cli.terminal import Progress, plural, printable, write_line, write_message
-from edge_mtcnn.types import faces_entry
+from edge_mtcnn.types import faces_entry, score_text
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -45,9 +45,10 @@ edge-mtcnn detect holiday/ --recursive --json faces.jsonl
 edge-mtcnn detect 'cam*/*.jpg' --min-face-size 60 --json - | jq .faces"""
 
 _NOTES = """\
-Boxes are x, y, width, height in pixels of the upright image, best face first. With --json FILE the
-lines are written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures
-that already exist in the folders of --annotate and --crops are replaced."""
+Boxes are x, y, width, height in pixels of the upright image, best face first. Scores in text and
+pictures are rounded down to four digits; --json has all of them. With --json FILE the lines are
+written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures that already
+exist in the folders of --annotate and --crops are replaced."""
 
 _BOXES_PER_LINE = 8
 
@@ -256,7 +257,7 @@ def _faces_text(faces: Faces) -> str:
     texts = []
     for face in faces[:_BOXES_PER_LINE]:
         x, y, width, height = face.to_dict()["box"]
-        texts.append(f"{width}x{height} at ({x}, {y}) {face.score:.4f}")
+        texts.append(f"{width}x{height} at ({x}, {y}) {score_text(face.score)}")
     more = len(faces) - len(texts)
     rest = f"; {more} more (--json lists all)" if more else ""
     return f"{plural(len(faces), 'face')}: {'; '.join(texts)}{rest}"

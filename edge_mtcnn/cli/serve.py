@@ -30,6 +30,7 @@ from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.cli.watch_arguments import (
     WATCH_PRESET,
     add_presence_arguments,
+    add_source_arguments,
     quieten_opencv,
     watch_options_from,
 )
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _EXAMPLE = """\
 edge-mtcnn serve 0
 edge-mtcnn serve rtsp://camera/stream --stream
+edge-mtcnn serve lobby.mp4 --loop --stream
 curl --data-binary @team.jpg 'http://127.0.0.1:8080/detect?min_face_size=40&confidence=0.9'
 curl --no-buffer http://127.0.0.1:8080/events"""
 
@@ -146,6 +148,7 @@ def add_parser(commands: Commands) -> None:
         metavar="N",
         help="number of requests that are searched at the same time (default: 1)",
     )
+    add_source_arguments(parser)
     add_presence_arguments(parser)
     add_config_argument(parser)
     add_detector_arguments(

@@ -1,14 +1,15 @@
-"""Arguments of the commands that watch a source: who is present, and a quiet OpenCV."""
+"""Arguments of the commands that watch a source: its frames, who is present, a quiet OpenCV."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.cli.arguments import options_from, section_from
-from edge_mtcnn.cli.terminal import UsageError
+from edge_mtcnn.cli.terminal import UsageError, printable
 from edge_mtcnn.options import PRESET_CONFIDENCES
 
 if TYPE_CHECKING:
@@ -16,11 +17,32 @@ if TYPE_CHECKING:
     from edge_mtcnn.options import DetectorOptions, RuntimeOptions
     from edge_mtcnn.video import PresenceOptions, WatchOptions
 
-__all__ = ["WATCH_PRESET", "add_presence_arguments", "quieten_opencv", "watch_options_from"]
+__all__ = [
+    "WATCH_PRESET",
+    "add_presence_arguments",
+    "add_source_arguments",
+    "quieten_opencv",
+    "watch_options_from",
+]
 
 WATCH_PRESET = "kiosk"
 """The preset of a watched source when neither ``--preset`` nor ``--config`` names one."""
 _NAMES = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``SourceOptions``."""
+    group = parser.add_argument_group("source")
+    group.add_argument("--loop", action="store_true", help="play a file again and again")
+    group.add_argument(
+        "--frame-size",
+        metavar="WIDTHxHEIGHT",
+        help="size of frames to request from a camera, such as 1280x720; 'edge-mtcnn doctor' lists"
+        " the sizes that it has",
+    )
+    group.add_argument(
+        "--fps", type=float, metavar="N", help="frames per second to request from a camera"
+    )
 
 
 def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,16 +92,16 @@ def watch_options_from(
 
     Raises:
         OptionsError: a value is out of range, or the file of ``--config`` cannot be read.
-        UsageError: the region is not four numbers, or two thresholds are given.
+        SourceError: the source is a file that does not exist.
+        UsageError: the region is not four numbers, two thresholds are given, or a flag is not for
+            this kind of source.
     """
     from edge_mtcnn.video import BlindOptions, SourceOptions, TrackerOptions, WatchOptions
 
     detector, runtime = options_from(args, preset=WATCH_PRESET)
-    source: dict[str, Any] = {}
+    source = _source(args)
     tracking: dict[str, Any] = {}
-    if getattr(args, "fast", False):  # serve has neither of these flags
-        source["pace"] = "fast"
-    if getattr(args, "budget_ms", None) is not None:
+    if getattr(args, "budget_ms", None) is not None:  # serve has no such flag
         tracking["budget_ms"] = args.budget_ms
     watch = WatchOptions(
         source=section_from(args, "source", SourceOptions(**source), source),
@@ -88,6 +110,50 @@ def watch_options_from(
         blind=section_from(args, "blind", BlindOptions(), ()),
     )
     return replace(detector, confidence=0.0), runtime, watch
+
+
+def _source(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of ``SourceOptions`` that flags set; those that mean nothing are refused."""
+    from edge_mtcnn.video.source.captures import SourceSpec
+
+    given: dict[str, Any] = {}
+    if args.loop:
+        given["loop"] = True
+    if getattr(args, "fast", False):  # serve has no such flag
+        given["pace"] = "fast"
+    for_files = [f"--{flag}" for flag in ("loop", "fast") if getattr(args, flag, False)]
+    if args.frame_size is not None:
+        sides = re.fullmatch(r"(\d{1,5})[xX*,](\d{1,5})", args.frame_size)
+        if sides is None:
+            raise UsageError(
+                "--frame-size takes a width and a height, such as 1280x720; got"
+                f" {printable(args.frame_size[:80])!r}"
+            )
+        given["size"] = (int(sides[1]), int(sides[2]))
+    if args.fps is not None:
+        given["fps"] = args.fps
+    for_cameras = [
+        f"--{name.replace('_', '-')}"
+        for name in ("frame_size", "fps")
+        if getattr(args, name) is not None
+    ]
+    flags = [*for_files, *for_cameras]
+    if args.source is None:
+        if flags:
+            raise UsageError(f"{flags[0]} needs a SOURCE")
+        return given
+    spec = SourceSpec(args.source)
+    if for_files and spec.kind != "file":
+        raise UsageError(
+            f"{for_files[0]} is for video files, and {printable(spec.name)} is not one: it is"
+            " watched until you stop, and opened again whenever it ends"
+        )
+    if for_cameras and spec.kind not in ("camera", "picamera2"):
+        raise UsageError(
+            f"{for_cameras[0]} is for cameras of this machine, and {printable(spec.name)} is not"
+            " one; leave it out"
+        )
+    return given
 
 
 def _presence(

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_mtcnn.board.cameras import Camera
 from edge_mtcnn.board.identity import Machine
 from edge_mtcnn.doctor.packages import Package
 from edge_mtcnn.doctor.selftest import SelfTest
 
-__all__ = ["Finding", "findings", "self_test_findings"]
+__all__ = ["Finding", "camera_findings", "findings", "self_test_findings"]
 
 _INSTALL_ONE = (
     "install exactly one: pip install 'edge-mtcnn[cpu]' (processors), pip install"
@@ -53,6 +54,15 @@ def findings(
 ) -> list[Finding]:
     """What is wrong with this combination; the packages are not loaded."""
     return [*_architecture(machine), *_runtimes(machine, runtimes), *_opencvs(opencvs)]
+
+
+def camera_findings(cameras: Sequence[Camera]) -> list[Finding]:
+    """The cameras that cannot be read now."""
+    return [
+        Finding("warning", f"{camera.name}: {camera.problem}", camera.advice)
+        for camera in cameras
+        if camera.problem is not None
+    ]
 
 
 def self_test_findings(test: SelfTest) -> list[Finding]:

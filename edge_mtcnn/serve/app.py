@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.options import check_options, check_type
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.detection import DetectionRoute
 from edge_mtcnn.serve.events import EventLog, server_sent_events
@@ -55,6 +56,7 @@ class Service:
 
     Raises:
         SourceError: the source is a file that does not exist, or not a source at all.
+        OptionsError: another argument is of the wrong type.
     """
 
     def __init__(
@@ -66,7 +68,11 @@ class Service:
         watch_detector: FaceDetector | None = None,
         watch: WatchOptions | None = None,
     ) -> None:
-        self.options = options = options or ServeOptions()
+        check_type("detector", detector, FaceDetector)
+        self.options = options = check_options("options", options, ServeOptions)
+        if watch_detector is not None:
+            check_type("watch_detector", watch_detector, FaceDetector)
+        watch = check_options("watch", watch, WatchOptions)
         self.watcher: FaceWatcher | None = None
         self._device = state.Device()
         self._log = EventLog()

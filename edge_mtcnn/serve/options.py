@@ -106,10 +106,11 @@ class ServeOptions:
         if not isinstance(self.host, str):
             raise OptionsError(f"host must be an address or a name; got {shown(self.host)}")
         self._check_token()
-        for kind in ("hosts", "origins"):
-            names = getattr(self, kind)
+        for place in ("hosts", "origins"):
+            names = getattr(self, place)
             if not isinstance(names, (tuple, list)) or not all(isinstance(n, str) for n in names):
-                raise OptionsError(f"{kind} must be a list of texts; got {shown(names)}")
+                raise OptionsError(f"{place} must be a list of texts; got {shown(names)}")
+            object.__setattr__(self, place, tuple(names))
         for name in self.hosts:
             if not _NAME.fullmatch(name):
                 raise OptionsError(

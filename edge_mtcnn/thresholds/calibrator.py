@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.files import write_whole
+from edge_mtcnn.options import check_share, check_type
 from edge_mtcnn.thresholds.choice import Choice, Target, choose
-from edge_mtcnn.thresholds.detections import Listener, Measured, Measurements, measure
-from edge_mtcnn.thresholds.intervals import Rate
+from edge_mtcnn.thresholds.detections import (
+    Listener,
+    Measured,
+    Measurements,
+    check_measuring,
+    measure,
+)
+from edge_mtcnn.thresholds.intervals import Rate, check_level
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage
 from edge_mtcnn.thresholds.matching import match
 from edge_mtcnn.thresholds.scores import ScoreSet, curve, reliability, summary
@@ -202,11 +208,12 @@ def calibrate(
         AnnotationError: a class has no image, or none that can be read.
         OptionsError: no threshold reaches the target, or the detector leaves faces out.
     """
-    target = Target("fpr", 0.01) if target is None else target
-    if not 0 < iou <= 1:
-        raise OptionsError(f"iou must be above 0 and at most 1; got {iou}")
-    if not 0 < confidence < 1:
-        raise OptionsError(f"the confidence of intervals must be between 0 and 1; got {confidence}")
+    target = Target("fpr", 0.01) if target is None else check_type("target", target, Target)
+    check_level(confidence)
+    check_share("iou", iou)
+    check_measuring(detector, images, journal, listener, notify)
+    if date is not None:
+        check_type("date", date, str)
     _require_both(images)
     found = measure(detector, images, journal=journal, listener=listener, notify=notify)
     if found.failures:

@@ -19,7 +19,7 @@ from edge_mtcnn.options import PRESETS
 REQUIRED = {"calibrate": ["faces/"], "evaluate": ["boxes.json", "photos/"], "watch": ["0"]}
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
-    "access", "detection", "limits", "presence", "runtime",
+    "access", "detection", "limits", "presence", "runtime", "source",
 }  # fmt: skip
 DIALECT = (
     r"tells?|told|telling|gives?|goes|going|go on|shall|sights?|whose|barren|looked for|left out"
@@ -104,7 +104,6 @@ def is_value(stated: str, value: Any) -> bool:
     return stated == str(value)
 
 
-# `config` and `service` have no defaults.
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("config", "service")])
 def test_help_states_every_default_and_each_is_the_one_that_the_command_uses(name: str) -> None:
     parser = parser_of(name)

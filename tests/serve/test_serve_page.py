@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import launched
 from serving import QUICK, TOKEN, Running, Scene, empty_bgr, face_bgr, serving, wait_for
 
 from edge_mtcnn import FaceDetector
@@ -17,15 +17,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 SCREENS = {"kiosk": (800, 480), "phone": (390, 844), "desk": (1280, 800)}
 LEAST_TOUCH = 44
 """Side of the smallest thing that a finger hits, CSS pixels."""
@@ -42,13 +33,8 @@ MARKED = """(id) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser here: looked for {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

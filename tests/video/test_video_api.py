@@ -110,13 +110,13 @@ SIGNATURES = {
     "load_watch_options": ["path"],
     "open_source": ["spec", "options"],
 }
-EVENT = ["sequence", "time", "wall_time"]
+EVENT = ["sequence", "time", "wall_time", "position_seconds"]
 FIELDS = {
     "BlindOptions": ["dark_level", "covered_spread", "hold_seconds", "frozen_seconds"],
     "Event": EVENT,
     "FaceAppeared": [*EVENT, "person", "box", "score", "eye_distance"],
     "FaceLeft": [*EVENT, "person", "dwell_seconds", "reason"],
-    "Frame": ["image", "time", "number", "live"],
+    "Frame": ["image", "time", "number", "live", "position_seconds"],
     "Person": ["id", "track", "face", "since", "last_seen", "seen", "selected"],
     "PersonChanged": [*EVENT, "person", "previous"],
     "PresenceOptions": [
@@ -137,6 +137,7 @@ FIELDS = {
         "turn",
         "state",
         "time",
+        "position_seconds",
         "frame",
         "frame_size",
         "tracks",
@@ -156,6 +157,7 @@ FIELDS = {
     "SourceLost": [*EVENT, "reason"],
     "SourceOptions": [
         "pace",
+        "loop",
         "size",
         "fps",
         "live",
