@@ -325,9 +325,10 @@ def face_entry(face: Face) -> dict[str, Any]:
     ``box_xyxy`` is ``Face.box``, in floats of three digits, and means the same in every JSON of
     this package. ``box`` is kept for programs that read the format of ``mtcnn``.
     """
-    entry = mtcnn_entry(face)
+    entry = face.to_dict()
+    entry["box_xyxy"] = [round(edge, 3) for edge in face.box]
     entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
-    return {**entry, "box_xyxy": [round(edge, 3) for edge in face.box], "score": face.score}
+    return entry
 
 
 def faces_entry(faces: Faces) -> dict[str, Any]:
