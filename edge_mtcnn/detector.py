@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -104,7 +105,9 @@ class FaceDetector:
             else self._runtime.form
         )
         self._model_version = manifest.version
-        self._score = load_score_model(manifest.score_model()) if options.mirror else None
+        self._score_model = cache(lambda: load_score_model(manifest.score_model()))
+        if options.mirror:
+            self._score_model()  # a missing file is an error now
         threads = self._runtime.threads or available_threads()
         self._networks: SessionNetworks | None = open_networks(
             manifest.models(self._form), self._runtime.device, threads
@@ -125,6 +128,7 @@ class FaceDetector:
         self,
         image: Any,
         *,
+        options: DetectorOptions | None = None,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
         timeout: float | None = None,
@@ -133,6 +137,8 @@ class FaceDetector:
 
         Args:
             image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1.
+            options: what to look for in this image, instead of the detector's own ``options``.
+                Nothing is loaded again, so each call may have others.
             color: order of the channels; ``"bgr"`` for frames of OpenCV.
             timings: attach ``Timings`` to the result.
             timeout: maximum time of the detection, seconds, 0.001..86400; ``None`` for no limit.
@@ -146,15 +152,19 @@ class FaceDetector:
         Raises:
             ImageError: the array is not such an image; the message says how to convert it.
             DetectionTimeout: the time ran out before the search ended.
-            OptionsError: ``timeout`` is not a positive number.
+            OptionsError: ``timeout`` is not a positive number, or ``options`` no
+                ``DetectorOptions``.
             EdgeMTCNNError: the detector was closed.
         """
-        return self.search(image, color=color, timings=timings, timeout=timeout).everywhere()
+        return self.search(
+            image, options=options, color=color, timings=timings, timeout=timeout
+        ).everywhere()
 
     def search(
         self,
         image: Any,
         *,
+        options: DetectorOptions | None = None,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
         timeout: float | None = None,
@@ -171,6 +181,9 @@ class FaceDetector:
                 faces = search.everywhere()
         """
         check_choice("color", color, ("rgb", "bgr"))
+        options = (
+            self._options if options is None else _of_type(DetectorOptions, "options", options)
+        )
         pixels = checked_array(image)
         networks, run = self._open(), self._workers.map
         # The search swaps the colours of what it samples, so a BGR image is not copied.
@@ -178,16 +191,21 @@ class FaceDetector:
         return Search(
             lambda: as_rgb(pixels, "rgb" if bgr else color),
             (pixels.shape[0], pixels.shape[1]),
-            self._options,
+            options,
             networks,
             run if timeout is None else _Deadline(timeout).checking(run),
             bgr=bgr,
-            score=self._score,
+            score=self._score_model() if options.mirror else None,
             timings=timings,
         )
 
     def detect_batch(
-        self, images: Iterable[Any], *, color: Literal["rgb", "bgr"] = "rgb", timings: bool = False
+        self,
+        images: Iterable[Any],
+        *,
+        options: DetectorOptions | None = None,
+        color: Literal["rgb", "bgr"] = "rgb",
+        timings: bool = False,
     ) -> list[Faces]:
         """Find the faces of several images of any sizes, one image per thread.
 
@@ -203,7 +221,7 @@ class FaceDetector:
                 f" {images.shape}: use detect for one image, list(images) for gray ones"
             )
         return self._workers.map(
-            lambda image: self.detect(image, color=color, timings=timings), images
+            lambda image: self.detect(image, options=options, color=color, timings=timings), images
         )
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:

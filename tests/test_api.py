@@ -51,9 +51,9 @@ ERRORS = {
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
     "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
-    "FaceDetector.detect": ["self", "image", "*", "color", "timings", "timeout"],
-    "FaceDetector.detect_batch": ["self", "images", "*", "color", "timings"],
-    "FaceDetector.search": ["self", "image", "*", "color", "timings", "timeout"],
+    "FaceDetector.detect": ["self", "image", "*", "options", "color", "timings", "timeout"],
+    "FaceDetector.detect_batch": ["self", "images", "*", "options", "color", "timings"],
+    "FaceDetector.search": ["self", "image", "*", "options", "color", "timings", "timeout"],
     "FaceDetector.warm_up": ["self", "height", "width"],
     "FaceDetector.info": ["self"],
     "FaceDetector.close": ["self"],
@@ -96,6 +96,7 @@ FIELDS: dict[str, list[str]] = {
         "scale_factor",
         "thresholds",
         "nms",
+        "level_nms",
         "confidence",
         "mirror",
         "resampling",
@@ -154,7 +155,15 @@ def test_the_detector_has_no_public_member_that_is_not_listed() -> None:
 
 
 def test_a_search_has_these_members_only() -> None:
-    assert public_members(Search) == {"everywhere", "level_count", "near", "quick", "readings"}
+    assert public_members(Search) == {
+        "everywhere",
+        "level_count",
+        "near",
+        "quick",
+        "readings",
+        "size",
+        "without_onet",
+    }
 
 
 @pytest.mark.parametrize("name", ["options", "runtime"])

@@ -81,6 +81,11 @@ class Search:
         """Levels of the image pyramid; 0 where the image is smaller than the smallest face."""
         return len(self._scales)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image, pixels."""
+        return self._size
+
     def everywhere(self, boxes: npt.ArrayLike = ()) -> Faces:
         """Find all faces.
 
@@ -129,10 +134,18 @@ class Search:
         found = self._finish(_NO_CANDIDATES.after(places), trace)
         return self._faces(found, found.scores, found.landmarks, trace)
 
+    def without_onet(self) -> Candidates:
+        """Find all that R-Net keeps, which takes it for faces: boxes, which are square, and scores.
+
+        Most of them are faces, at less cost than ``everywhere``; but O-Net, which drops many of the
+        others, refines the boxes and places the landmarks, has not looked at them.
+        """
+        return self._refined(_NOWHERE, range(self.level_count), _Trace(self._options))
+
     def readings(self) -> tuple[Found, list[Found]]:
         """All that O-Net finds, and its further readings, as the score model is fitted to them."""
         trace = _Trace(self._options)
-        found = self._found(np.zeros((0, 4)), range(self.level_count), trace)
+        found = self._found(_NOWHERE, range(self.level_count), trace)
         return found, self._read_again(found, trace)
 
     @cached_property
@@ -145,13 +158,23 @@ class Search:
 
     def _found(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Found:
         """The stages one after the other."""
+        return self._finish(self._refined(places, levels, trace), trace)
+
+    def _refined(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Candidates:
+        """The stages before O-Net."""
         pixels = self._pixels_of(levels)
         trace.levels = tuple((pixel.shape[0], pixel.shape[1]) for pixel in pixels)
         trace.lap("pyramid_ms")
 
         scales = [self._scales[level] for level in levels]
         proposed = propose(
-            pixels, scales, self._networks.pnet, *self._rules["pnet"], self._run, trace.best_cells
+            pixels,
+            scales,
+            self._networks.pnet,
+            *self._rules["pnet"],
+            self._run,
+            trace.best_cells,
+            level_overlap=self._options.level_nms,
         )
         # Expected places are certain: no cap drops them, and R-Net's NMS prefers them.
         windows = trace.best("pnet", proposed).after(places)
@@ -163,7 +186,7 @@ class Search:
         )
         finalists = trace.best("rnet", refined)
         trace.lap("rnet_ms")
-        return self._finish(finalists, trace)
+        return finalists
 
     def _pixels_of(self, levels: Sequence[int]) -> list[ImageArray]:
         """The levels' images, each made once."""
@@ -208,7 +231,8 @@ class Search:
         )
 
 
-_NO_CANDIDATES = Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
+_NOWHERE: FloatArray = np.zeros((0, 4))
+_NO_CANDIDATES = Candidates(_NOWHERE, np.zeros(0, dtype=np.float32))
 
 
 def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
