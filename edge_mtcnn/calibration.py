@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import DetectorOptions, check_number
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "load_calibration"]
@@ -63,7 +63,7 @@ class Calibration:
         if self.model_version:
             pairs["model version"] = (self.model_version, model_version)
         return tuple(
-            f"{name}: calibrated with {then!r}, now {now!r}"
+            f"{name}: calibrated with {shown(then)}, now {shown(now)}"
             for name, (then, now) in pairs.items()
             if name not in _WITHOUT_EFFECT and _plain(then) != _plain(now)
         )
@@ -121,13 +121,13 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         raise OptionsError(f"{file} is not a calibration; make one with 'edge-mtcnn calibrate'")
     if content.get("schema_version") != SCHEMA_VERSION:
         raise OptionsError(
-            f"{file} has schema_version {content.get('schema_version')!r}; this version of"
+            f"{file} has schema_version {shown(content.get('schema_version'))}; this version of"
             f" edge-mtcnn reads {SCHEMA_VERSION}: run 'edge-mtcnn calibrate' again"
         )
     provenance = _table(file, content, "provenance")
     warnings = content.get("warnings", [])
     if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
-        raise OptionsError(f"{file}: warnings must be a list of texts; got {warnings!r}")
+        raise OptionsError(f"{file}: warnings must be a list of texts; got {shown(warnings)}")
     try:
         return Calibration(
             threshold=content.get("threshold"),  # type: ignore[arg-type]  # checked there
@@ -143,7 +143,9 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
 def _table(file: Path, content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     table = content.get(name, {})
     if not isinstance(table, dict):
-        raise OptionsError(f"{file}: {name} must be a table of names and values; got {table!r}")
+        raise OptionsError(
+            f"{file}: {name} must be a table of names and values; got {shown(table)}"
+        )
     return table
 
 

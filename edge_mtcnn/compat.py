@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.detector import FaceDetector
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import PRESETS, RuntimeOptions
 
 __all__ = ["MTCNN"]
@@ -45,7 +45,7 @@ class MTCNN:
             raise OptionsError(
                 "weights_file is not supported: the networks come as ONNX files with a manifest."
                 " Omit it for the same weights as mtcnn 0.1.x, or pass"
-                f" runtime=RuntimeOptions(models=FOLDER) for others; got {weights_file!r}"
+                f" runtime=RuntimeOptions(models=FOLDER) for others; got {shown(weights_file)}"
             )
         thresholds: Any = _REFERENCE.thresholds
         if isinstance(steps_threshold, np.ndarray):
@@ -79,7 +79,7 @@ class MTCNN:
         try:
             whole = int(size)
         except (TypeError, ValueError, OverflowError):
-            raise OptionsError(f"min_face_size must be a number; got {size!r}") from None
+            raise OptionsError(f"min_face_size must be a number; got {shown(size)}") from None
         before = self._detector
         # A detection under way in another thread keeps the detector that it began with.
         self._detector = FaceDetector(replace(before.options, min_face_size=whole), before.runtime)

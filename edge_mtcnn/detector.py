@@ -22,7 +22,7 @@ from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import Search
-from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
+from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
 from edge_mtcnn.images.arrays import as_rgb, checked_array
 from edge_mtcnn.options import (
     DetectorOptions,
@@ -320,5 +320,5 @@ _Options = TypeVar("_Options")
 
 def _of_type(kind: type[_Options], name: str, value: object) -> _Options:
     if not isinstance(value, kind):
-        raise OptionsError(f"{name} must be {kind.__name__}; got {value!r}")
+        raise OptionsError(f"{name} must be {kind.__name__}; got {shown(value)}")
     return value

@@ -10,7 +10,14 @@
     └── SourceError (OSError)              a camera, stream or video cannot be read
 
 An image without a face is an empty result, never an error; an error never becomes "no face".
+
+Messages repeat what was received with ``shown`` or ``brief``, so that none is longer than a page,
+whatever was passed by mistake.
 """
+
+from __future__ import annotations
+
+import reprlib
 
 __all__ = [
     "DetectionTimeout",
@@ -21,6 +28,8 @@ __all__ = [
     "OptionsError",
     "ProviderError",
     "SourceError",
+    "brief",
+    "shown",
 ]
 
 
@@ -54,3 +63,49 @@ class DetectionTimeout(EdgeMTCNNError, TimeoutError):  # noqa: N818 -- as Timeou
 
 class SourceError(EdgeMTCNNError, OSError):
     """A video source cannot be opened or read."""
+
+
+_LONGEST_TEXT = 1000
+"""Most characters of a text, such as a path, in a message."""
+
+
+class _Short(reprlib.Repr):
+    """``repr`` of bounded length and cost: a file's bytes or a large list is never written out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxother = self.maxlong = 120
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 10
+
+    def repr_str(self, value: str | bytes, _level: int) -> str:
+        """The start of a text, and its length."""
+        if len(value) <= self.maxother:
+            return repr(value)
+        unit = "characters" if isinstance(value, str) else "bytes"
+        return f"{value[: self.maxother // 4]!r}... ({len(value):,} {unit})"
+
+    repr_bytes = repr_bytearray = repr_str
+
+    def repr_instance(self, value: object, level: int) -> str:
+        """On one line, as an array has many."""
+        return " ".join(super().repr_instance(value, level).split())
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Python refuses to write out integers of thousands of digits."""
+        if value.bit_length() > 4 * self.maxlong:
+            return f"an integer of {value.bit_length():,} bits"
+        return super().repr_int(value, level)
+
+
+_short = _Short()
+
+
+def shown(value: object) -> str:
+    """The ``repr`` of a value for a message: whole if it is short, else cut."""
+    return brief(_short.repr(value), 400)
+
+
+def brief(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """A text for a message, such as a path: whole if it is short, else without its middle."""
+    part = longest // 2 - 2
+    return text if len(text) <= longest else f"{text[:part]}...{text[-part:]}"

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import OptionsError, shown
 
 __all__ = [
     "PRESETS",
@@ -39,34 +39,34 @@ def check_int(name: str, value: object, low: int, high: int | None, why: str = "
     # bool is an int in Python, yet min_face_size=True is a slip.
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):  # type: ignore[operator]
-        raise OptionsError(f"{name} must be a whole number {bound}; got {value!r}")
+        raise OptionsError(f"{name} must be a whole number {bound}; got {shown(value)}")
 
 
 def check_number(name: str, value: object, low: float, high: float) -> None:
     """Require a finite number in ``low..high``."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not low <= value <= high:  # type: ignore[operator]  # NaN is in no range
-        raise OptionsError(f"{name} must be a number in {low}..{high}; got {value!r}")
+        raise OptionsError(f"{name} must be a number in {low}..{high}; got {shown(value)}")
 
 
 def check_bool(name: str, value: object) -> None:
     """Require ``True`` or ``False``."""
     if not isinstance(value, bool):
-        raise OptionsError(f"{name} must be true or false; got {value!r}")
+        raise OptionsError(f"{name} must be true or false; got {shown(value)}")
 
 
 def check_tuple(name: str, value: object, places: tuple[str, ...]) -> tuple[Any, ...]:
     """Require one value for each of ``places``, such as the three networks."""
     if not isinstance(value, (tuple, list)) or len(value) != len(places):
         wanted = f"{', '.join(places[:-1])} and {places[-1]}"
-        raise OptionsError(f"{name} must be {len(places)} values, for {wanted}; got {value!r}")
+        raise OptionsError(f"{name} must be {len(places)} values, for {wanted}; got {shown(value)}")
     return tuple(value)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Require one of ``choices``."""
     if value not in choices:
-        raise OptionsError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        raise OptionsError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
 
 
 _NETWORKS = ("P-Net", "R-Net", "O-Net")
@@ -206,7 +206,7 @@ class RuntimeOptions:
             if not names or not all(isinstance(name, str) and name for name in names):
                 raise OptionsError(
                     "device must be 'cpu', 'cuda', 'auto' or a sequence of execution provider"
-                    f" names; got {self.device!r}"
+                    f" names; got {shown(self.device)}"
                 )
             object.__setattr__(self, "device", names)
         if self.threads is not None:
@@ -214,10 +214,12 @@ class RuntimeOptions:
             object.__setattr__(self, "threads", int(self.threads))
         if self.models is not None:
             if not isinstance(self.models, (str, os.PathLike)):
-                raise OptionsError(f"models must be a path or None; got {self.models!r}")
+                raise OptionsError(f"models must be a path or None; got {shown(self.models)}")
             object.__setattr__(self, "models", os.fspath(self.models))
         if not isinstance(self.form, str) or not self.form:
-            raise OptionsError(f"form must be 'auto' or a name in the manifest; got {self.form!r}")
+            raise OptionsError(
+                f"form must be 'auto' or a name in the manifest; got {shown(self.form)}"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RuntimeOptions:
@@ -253,7 +255,7 @@ def load_options(path: str | os.PathLike[str]) -> tuple[DetectorOptions, Runtime
     unknown = set(content) - {"preset", "detector", "runtime"}
     if unknown:
         raise OptionsError(
-            f"{file}: unknown entry {sorted(unknown)[0]!r}; known: preset, detector, runtime"
+            f"{file}: unknown entry {shown(sorted(unknown)[0])}; known: preset, detector, runtime"
         )
     try:
         base = DetectorOptions.from_preset(content.get("preset", "default"))
@@ -290,7 +292,7 @@ def save_options(
             for name, table in tables.items()
         )
     else:
-        raise OptionsError(f"options are saved as .json or .toml; got {file.name!r}")
+        raise OptionsError(f"options are saved as .json or .toml; got {shown(file.name)}")
     from edge_mtcnn.files import write_whole  # not at import: it loads tempfile
 
     write_whole(file, text.encode("utf-8"))
@@ -330,12 +332,12 @@ def _parse(file: Path) -> dict[str, Any]:
 def _replaced(options: _Options, values: Any) -> _Options:
     """``options`` with some values changed, unknown names refused."""
     if not isinstance(values, Mapping):
-        raise OptionsError(f"options must be a table of names and values; got {values!r}")
+        raise OptionsError(f"options must be a table of names and values; got {shown(values)}")
     known = [field.name for field in fields(options)]
     for name in values:
         if name not in known:
             kind = type(options).__name__
-            raise OptionsError(f"unknown option {name!r} of {kind}; known: {', '.join(known)}")
+            raise OptionsError(f"unknown option {shown(name)} of {kind}; known: {', '.join(known)}")
     plain = {name: None if value == _TOML_NULL else value for name, value in values.items()}
     changes: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
     return replace(options, **changes)

@@ -196,7 +196,7 @@ def test_an_error_is_of_the_package_and_of_its_builtin_kind(
 
 
 def test_the_tree_of_errors_is_complete() -> None:
-    assert set(errors.__all__) == {*ERRORS, "EdgeMTCNNError"}
+    assert set(errors.__all__) == {*ERRORS, "EdgeMTCNNError", "brief", "shown"}
     assert {kind.__name__ for kind in edge_mtcnn.EdgeMTCNNError.__subclasses__()} >= set(ERRORS)
 
 

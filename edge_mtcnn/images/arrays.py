@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.errors import ImageError
+from edge_mtcnn.errors import ImageError, shown
 from edge_mtcnn.options import check_choice
 from edge_mtcnn.types import ImageArray
 
@@ -76,7 +76,7 @@ def _as_array(image: Any) -> npt.NDArray[Any]:
     # A palette or CMYK image of PIL would convert to an array that looks like gray or alpha.
     mode = getattr(image, "mode", None)
     if isinstance(mode, str) and mode not in {"L", "RGB", "RGBA"}:
-        raise ImageError(f"PIL image of mode {mode!r}: convert it with image.convert('RGB')")
+        raise ImageError(f"PIL image of mode {shown(mode)}: convert it with image.convert('RGB')")
     try:
         return np.asarray(image)
     except (TypeError, ValueError, RuntimeError) as error:

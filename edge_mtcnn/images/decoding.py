@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.errors import ImageError
+from edge_mtcnn.errors import ImageError, shown
 from edge_mtcnn.images import codec_errors
 from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.options import check_int
@@ -65,7 +65,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     except OSError as error:
         raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a null character in the path
-        raise ImageError(f"{name!r}: {error}") from None
+        raise ImageError(f"{shown(name)}: {error}") from None
     if not regular:
         kind = "a folder" if Path(name).is_dir() else "not a regular file"
         raise ImageError(f"{name}: {kind}")

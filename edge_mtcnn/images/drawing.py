@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import Face, Faces, ImageArray
@@ -69,7 +69,7 @@ def draw_faces(
 
 def _checked(color: Any) -> Color:
     if not isinstance(color, (tuple, list)) or len(color) != 3:
-        raise OptionsError(f"color must be (red, green, blue), 0..255 each; got {color!r}")
+        raise OptionsError(f"color must be (red, green, blue), 0..255 each; got {shown(color)}")
     for value in color:
         check_int("each of color", value, 0, 255)
     red, green, blue = map(int, color)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from edge_mtcnn.errors import ImageError
+from edge_mtcnn.errors import ImageError, shown
 from edge_mtcnn.files import write_whole
 from edge_mtcnn.types import ImageArray
 
@@ -37,5 +37,7 @@ def write_image(path: str | os.PathLike[str], image: ImageArray, *, quality: int
     except cv2.error as error:
         raise ImageError(f"cannot write {os.fspath(path)}: {error.err or error}") from None
     if not done:
-        raise ImageError(f"cannot write {os.fspath(path)}: OpenCV has no encoder for {suffix!r}")
+        raise ImageError(
+            f"cannot write {os.fspath(path)}: OpenCV has no encoder for {shown(suffix)}"
+        )
     write_whole(path, data.tobytes())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_mtcnn.errors import ModelFileError, OptionsError
+from edge_mtcnn.errors import ModelFileError, OptionsError, shown
 from edge_mtcnn.files import resource
 from edge_mtcnn.types import NETWORKS
 
@@ -93,7 +93,7 @@ class Manifest:
             ModelFileError: a file is missing, truncated or altered.
         """
         if form not in self.forms:
-            raise OptionsError(f"form must be one of {', '.join(self.forms)}; got {form!r}")
+            raise OptionsError(f"form must be one of {', '.join(self.forms)}; got {shown(form)}")
         paths = {}
         for name in NETWORKS:
             model, *data = self._files_of(name, form)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import check_bool, check_int, check_number
 
 __all__ = ["ServeOptions", "is_loopback"]
@@ -98,7 +98,7 @@ class ServeOptions:
         for name in self.hosts:
             if not _NAME.fullmatch(name):
                 raise OptionsError(
-                    f"hosts must be names without a port, such as kiosk.local; got {name!r}"
+                    f"hosts must be names without a port, such as kiosk.local; got {shown(name)}"
                 )
         for origin in self.origins:
             parts = urlsplit(origin)
@@ -107,7 +107,8 @@ class ServeOptions:
                 or f"{parts.scheme}://{parts.netloc}" != origin
             ):
                 raise OptionsError(
-                    f"origins must be like http://kiosk.local:3000, without a path; got {origin!r}"
+                    "origins must be like http://kiosk.local:3000, without a path;"
+                    f" got {shown(origin)}"
                 )
 
     def _check_token(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import check_choice, check_number
 from edge_mtcnn.types import Face
 from edge_mtcnn.video.events import Event, FaceAppeared, FaceLeft, PersonChanged
@@ -83,12 +83,12 @@ class PresenceOptions:
 
 def _checked_region(region: object) -> tuple[float, float, float, float]:
     if not isinstance(region, (tuple, list)) or len(region) != 4:
-        raise OptionsError(f"region must be x1, y1, x2, y2 as fractions; got {region!r}")
+        raise OptionsError(f"region must be x1, y1, x2, y2 as fractions; got {shown(region)}")
     for value in region:
         check_number("each of region", value, 0, 1)
     x1, y1, x2, y2 = region
     if not (x1 < x2 and y1 < y2):
-        raise OptionsError(f"region must have x1 < x2 and y1 < y2; got {region!r}")
+        raise OptionsError(f"region must have x1 < x2 and y1 < y2; got {shown(region)}")
     return (x1, y1, x2, y2)
 
 

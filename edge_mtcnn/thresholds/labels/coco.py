@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_mtcnn.errors import shown
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage, numbers, read_text
 from edge_mtcnn.types import LANDMARK_NAMES, FloatArray
 
@@ -30,16 +31,16 @@ def read_coco(file: Path, images: Path, category: str | None = None) -> list[Lab
         where = f"{file}: images[{index}]"
         name = _get(where, entry, "file_name")
         if not isinstance(name, str) or not name:
-            raise AnnotationError(f"{where}: file_name must be a path; got {name!r}")
+            raise AnnotationError(f"{where}: file_name must be a path; got {shown(name)}")
         identity = _identity(where, entry, "id")
         if identity in known:
-            raise AnnotationError(f"{where}: the id {identity!r} occurs twice")
+            raise AnnotationError(f"{where}: the id {shown(identity)} occurs twice")
         known.add(identity)
     for index, entry in enumerate(content["annotations"]):
         where = f"{file}: annotations[{index}]"
         image = _identity(where, entry, "image_id")
         if image not in known:
-            raise AnnotationError(f"{where}: there is no image with the id {image!r}")
+            raise AnnotationError(f"{where}: there is no image with the id {shown(image)}")
         if chosen is None or entry.get("category_id", chosen) == chosen:
             ignored = bool(entry.get("iscrowd", 0)) or bool(entry.get("ignore", 0))
             points = _points(where, entry.get("keypoints"), order)
@@ -73,7 +74,9 @@ def _content(file: Path) -> dict[str, Any]:
             )
         for index, entry in enumerate(content[name]):
             if not isinstance(entry, dict):
-                raise AnnotationError(f"{file}: {name}[{index}] must be an object; got {entry!r}")
+                raise AnnotationError(
+                    f"{file}: {name}[{index}] must be an object; got {shown(entry)}"
+                )
     return content
 
 
@@ -90,7 +93,7 @@ def _category(file: Path, content: Mapping[str, Any], wanted: str | None) -> Any
             if wanted in {name, str(identity)}:
                 return identity
         raise AnnotationError(
-            f"{file}: there is no category {wanted!r}; there are {', '.join(names.values())}"
+            f"{file}: there is no category {shown(wanted)}; there are {', '.join(names.values())}"
         )
     if len(names) <= 1:
         return next(iter(names), None)
@@ -129,7 +132,7 @@ def _points(where: str, keypoints: object, order: list[int] | None) -> FloatArra
         return nowhere
     if not isinstance(keypoints, list) or len(keypoints) % 3:
         raise AnnotationError(
-            f"{where}: keypoints must be x, y, v for each point; got {keypoints!r}"
+            f"{where}: keypoints must be x, y, v for each point; got {shown(keypoints)}"
         )
     triples = np.array(numbers(where, "keypoints", keypoints)).reshape(-1, 3)
     if len(triples) <= max(order) or not triples[order, 2].all():
@@ -141,17 +144,17 @@ def _points(where: str, keypoints: object, order: list[int] | None) -> FloatArra
 def _box(where: str, entry: Mapping[str, Any]) -> list[float]:
     box = _get(where, entry, "bbox")
     if not isinstance(box, list) or len(box) != 4:
-        raise AnnotationError(f"{where}: bbox must be x, y, width, height; got {box!r}")
+        raise AnnotationError(f"{where}: bbox must be x, y, width, height; got {shown(box)}")
     values = numbers(where, "bbox", box)
     if min(values[2:]) < 0:
-        raise AnnotationError(f"{where}: width and height must not be below 0; got {box!r}")
+        raise AnnotationError(f"{where}: width and height must not be below 0; got {shown(box)}")
     return values
 
 
 def _identity(where: str, entry: Mapping[str, Any], name: str) -> int | str:
     value = _get(where, entry, name)
     if not isinstance(value, (int, str)):
-        raise AnnotationError(f"{where}: {name} must be a number or text; got {value!r}")
+        raise AnnotationError(f"{where}: {name} must be a number or text; got {shown(value)}")
     return value
 
 

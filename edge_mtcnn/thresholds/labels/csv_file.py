@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edge_mtcnn.errors import shown
 from edge_mtcnn.thresholds.labels.images import (
     AnnotationError,
     LabelledImage,
@@ -84,7 +85,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, str, bool, list[float] | None]]
         if "path" not in columns or "label" not in columns:
             raise AnnotationError(
                 f"{file}:1: the first line must name the columns path,label or"
-                f" path,label,x,y,w,h; got {header.strip()[:80]!r}"
+                f" path,label,x,y,w,h; got {shown(header.strip())}"
             )
         boxed = [name for name in _BOX_COLUMNS if name in columns]
         if 0 < len(boxed) < len(_BOX_COLUMNS):
@@ -107,7 +108,9 @@ def _csv_row(
     row = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
     label = row["label"].lower()
     if label not in _FACE | _NONFACE:
-        raise AnnotationError(f"{where}: the label must be face or nonface; got {row['label']!r}")
+        raise AnnotationError(
+            f"{where}: the label must be face or nonface; got {shown(row['label'])}"
+        )
     if not row["path"]:
         raise AnnotationError(f"{where}: the path is empty")
     texts = [row[name] for name in boxed]

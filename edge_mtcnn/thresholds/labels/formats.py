@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edge_mtcnn.errors import shown
 from edge_mtcnn.thresholds.labels.coco import read_coco
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage
 from edge_mtcnn.thresholds.labels.wider import read_wider
@@ -63,7 +64,7 @@ def read_annotations(
     """
     form = guess_format(annotations) if form is None else form
     if form not in FORMATS:
-        raise AnnotationError(f"format must be one of {', '.join(FORMATS)}; got {form!r}")
+        raise AnnotationError(f"format must be one of {', '.join(FORMATS)}; got {shown(form)}")
     if not Path(images).is_dir():
         raise AnnotationError(f"there is no folder of images {os.fspath(images)}")
     found = FORMATS[form](Path(annotations), Path(images), category)

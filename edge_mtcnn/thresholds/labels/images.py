@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_mtcnn.errors import EdgeMTCNNError
+from edge_mtcnn.errors import EdgeMTCNNError, shown
 from edge_mtcnn.thresholds.matching import BoolArray
 from edge_mtcnn.types import FloatArray
 
@@ -133,6 +133,6 @@ def numbers(where: str, what: str, values: Iterable[object]) -> list[float]:
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or isinstance(value, bool):
-            raise AnnotationError(f"{where}: {what} must be numbers; got {value!r}")
+            raise AnnotationError(f"{where}: {what} must be numbers; got {shown(value)}")
         made.append(number)
     return made

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_mtcnn.errors import shown
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage, numbers, read_text
 
 __all__ = ["read_wider"]
@@ -19,7 +20,7 @@ _INVALID = 7  # its index in the line of a face
 def read_wider(file: Path, images: Path, category: str | None = None) -> list[LabelledImage]:
     """Read a WIDER list; it has no categories."""
     if category is not None:
-        raise AnnotationError(f"{file}: a WIDER list has no categories; got {category!r}")
+        raise AnnotationError(f"{file}: a WIDER list has no categories; got {shown(category)}")
     lines = [line.strip() for line in read_text(file).splitlines()]
     found: dict[str, LabelledImage] = {}
     at = 0
@@ -30,8 +31,8 @@ def read_wider(file: Path, images: Path, category: str | None = None) -> list[La
             continue
         if _is_box(name):
             raise AnnotationError(
-                f"{file}:{at}: expected the path of an image, got {name!r}; the number of faces"
-                " above may be too small"
+                f"{file}:{at}: expected the path of an image, got {shown(name)}; the number of"
+                " faces above may be too small"
             )
         if name in found:
             raise AnnotationError(f"{file}:{at}: {name} occurs twice")
@@ -50,7 +51,7 @@ def read_wider(file: Path, images: Path, category: str | None = None) -> list[La
 def _count(file: Path, at: int, lines: list[str]) -> int:
     text = lines[at] if at < len(lines) else ""
     if not text.isascii() or not text.isdigit():
-        raise AnnotationError(f"{file}:{at + 1}: expected the number of faces, got {text!r}")
+        raise AnnotationError(f"{file}:{at + 1}: expected the number of faces, got {shown(text)}")
     return int(text)
 
 
@@ -62,7 +63,7 @@ def _face(file: Path, at: int, lines: list[str]) -> list[float]:
     cells = lines[at].split()
     if len(cells) not in {4, 10}:
         raise AnnotationError(
-            f"{where}: a face is x y w h, alone or with six attributes; got {lines[at][:80]!r}"
+            f"{where}: a face is x y w h, alone or with six attributes; got {shown(lines[at])}"
         )
     values = numbers(where, "the values of a face", cells)
     return values[:4] + values[_INVALID : _INVALID + 1]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_mtcnn.errors import shown
 from edge_mtcnn.files import find_images
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage, numbers, read_text
 from edge_mtcnn.types import FloatArray
@@ -85,7 +86,9 @@ def _lines(file: Path) -> list[list[float]]:
             )
         values = numbers(where, "the values of a face", cells)
         if not values[0].is_integer() or values[0] < 0:
-            raise AnnotationError(f"{where}: the class must be a whole number; got {cells[0]!r}")
+            raise AnnotationError(
+                f"{where}: the class must be a whole number; got {shown(cells[0])}"
+            )
         if not all(-_ROUNDING <= value <= 1 + _ROUNDING for value in values[1:_BOX]):
             raise AnnotationError(
                 f"{where}: cx cy w h are fractions of the image's size, 0..1; got"

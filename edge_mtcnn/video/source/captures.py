@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from edge_mtcnn.errors import OptionsError, SourceError
+from edge_mtcnn.errors import OptionsError, SourceError, shown
 from edge_mtcnn.options import check_choice, check_int, check_number
 from edge_mtcnn.types import ImageArray
 
@@ -64,7 +64,7 @@ class SourceOptions:
         check_choice("pace", self.pace, ("file", "fast"))
         if self.size is not None:
             if not isinstance(self.size, (tuple, list)) or len(self.size) != 2:
-                raise OptionsError(f"size must be a width and a height; got {self.size!r}")
+                raise OptionsError(f"size must be a width and a height; got {shown(self.size)}")
             for side in self.size:
                 check_int("each of size", side, 1, 100_000)
             object.__setattr__(self, "size", tuple(self.size))
@@ -129,7 +129,7 @@ class SourceSpec:
         self.kind: Kind
         self.target: Any = spec
         if isinstance(spec, bool):
-            raise SourceError(f"{spec!r} is not a video source")
+            raise SourceError(f"{shown(spec)} is not a video source")
         if isinstance(spec, int) or (isinstance(spec, str) and re.fullmatch(r"\d+", spec)):
             self.kind, self.target = "camera", int(spec)
         elif isinstance(spec, (str, os.PathLike)):
