@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.cascade.boxes import square
+from edge_mtcnn.cascade.boxes import nms, square
 from edge_mtcnn.cascade.candidates import Candidates, Found
 from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import finish, look_again
@@ -135,12 +135,15 @@ class Search:
         return self._faces(found, found.scores, found.landmarks, trace)
 
     def without_onet(self) -> Candidates:
-        """Find all that R-Net keeps, which takes it for faces: boxes, which are square, and scores.
+        """Find all that R-Net takes for a face, in less time than ``everywhere``.
 
-        Most of them are faces, at less cost than ``everywhere``; but O-Net, which drops many of the
-        others, refines the boxes and places the landmarks, has not looked at them.
+        Returns:
+            Square boxes and R-Net's scores, best first. O-Net would drop many of those that show
+            no face, and would refine the boxes.
         """
-        return self._refined(_NOWHERE, range(self.level_count), _Trace(self._options))
+        found = self._refined(_NOWHERE, range(self.level_count), _Trace(self._options))
+        # R-Net's own NMS compares boxes before regression, which moves several to the same face.
+        return found.take(nms(found.boxes, found.scores, self._rules["rnet"][1]))
 
     def readings(self) -> tuple[Found, list[Found]]:
         """All that O-Net finds, and its further readings, as the score model is fitted to them."""
