@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     results: list[Result] = []
     for preset in options.preset:
-        chosen = detector_options(preset, options.changes)
+        chosen = replace(detector_options(preset, options.changes), confidence=0.0)
         if "wider" in options.sets:
             wider = replace(chosen, **WIDER_SETTINGS) if options.wider_settings else chosen
             results += wider_results(preset, wider, options)

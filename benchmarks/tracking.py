@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> dict[str, Run]:
     kiosk = DetectorOptions.from_preset("kiosk")
     runs = {}
-    with FaceDetector(replace(kiosk, min_face_size=options.min_face)) as detector:
+    with FaceDetector(replace(kiosk, min_face_size=options.min_face, confidence=0.0)) as detector:
         threads = int(detector.info()["threads"])
         runs["webcam"] = _webcam(detector, options.environments, threads)
         runs["crowd"] = _follow(CROWD, detector, pictures=options.pictures)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import DetectorOptions, check_number
+from edge_mtcnn.options import PRESET_CONFIDENCES, DetectorOptions, check_number
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "load_calibration"]
 
@@ -94,9 +94,9 @@ class Calibration:
         """The options with this threshold as ``confidence``.
 
         Raises:
-            OptionsError: the options have a confidence of their own.
+            OptionsError: the options have a confidence that no preset has.
         """
-        if options.confidence > 0:
+        if options.confidence not in PRESET_CONFIDENCES:
             raise OptionsError(
                 f"give confidence or calibration, not both; got confidence {options.confidence} and"
                 f" the calibration {self.file}"

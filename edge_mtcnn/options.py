@@ -76,6 +76,12 @@ MIN_FACE_SIZE = 10
 """The authors' setting for benchmarks; below 12, P-Net's window, the image is enlarged."""
 
 
+DEFAULT_CONFIDENCE = 0.5
+"""The score is a probability: from here on, a person's face is more likely than not."""
+PRESET_CONFIDENCES = (0.0, DEFAULT_CONFIDENCE)
+"""``confidence`` of all presets. A calibration replaces these, and conflicts with any other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorOptions:
     """What to look for. The defaults are the preset ``default``.
@@ -97,7 +103,7 @@ class DetectorOptions:
         level_nms: IoU of P-Net's candidates of one level of the pyramid, 0..1, above which the
             worse of two is dropped.
         confidence: lowest ``Face.score`` that is reported, 0..1; 0 reports all faces above O-Net's
-            threshold.
+            threshold, as preset ``reference`` does.
         resampling: how levels and windows are sampled. ``"area"`` averages the full image, exactly
             as ``mtcnn`` 0.1.x does; ``"octaves"`` samples a pyramid of halved images, which is
             several times faster and as accurate.
@@ -119,7 +125,7 @@ class DetectorOptions:
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     nms: tuple[float, float, float] = (0.7, 0.7, 0.7)
     level_nms: float = 0.5
-    confidence: float = 0.0
+    confidence: float = DEFAULT_CONFIDENCE
     mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
     max_cells: tuple[int, int] | None = (50_000, 100_000)
@@ -234,7 +240,7 @@ class RuntimeOptions:
 PRESETS: Mapping[str, DetectorOptions] = {
     "default": DetectorOptions(),
     "reference": DetectorOptions(
-        mirror=False, resampling="area", max_cells=None, max_candidates=None
+        confidence=0.0, mirror=False, resampling="area", max_cells=None, max_candidates=None
     ),
     # Near faces are found again and again: fewer levels and fewer windows lose none of them.
     "kiosk": DetectorOptions(min_face_size=80, scale_factor=0.6, nms=(0.5, 0.4, 0.7)),

@@ -253,7 +253,12 @@ def test_caps_on_cells_keep_the_best_and_are_told(crowd: ImageArray) -> None:
 def test_a_picture_full_of_faces_takes_little_memory(photo: ImageArray) -> None:
     face = cv2.resize(photo[60:176, 175:270], (14, 14), interpolation=cv2.INTER_AREA)
     wall = np.tile(face, (85, 85, 1))
-    everything = {"min_face_size": 10, "scale_factor": 0.79, "thresholds": (0.5, 0.5, 0.3)}
+    everything = {
+        "min_face_size": 10,
+        "scale_factor": 0.79,
+        "thresholds": (0.5, 0.5, 0.3),
+        "confidence": 0.0,
+    }
     with with_options(**everything, max_candidates=(3000, 1000, 500)) as detector:
         tracemalloc.start()
         try:

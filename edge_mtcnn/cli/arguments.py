@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.files import resource
-from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions, load_options
+from edge_mtcnn.options import (
+    DEFAULT_CONFIDENCE,
+    PRESETS,
+    DetectorOptions,
+    RuntimeOptions,
+    load_options,
+)
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -67,7 +73,8 @@ def add_detector_arguments(
     parser: argparse.ArgumentParser,
     *,
     presets: Mapping[str, str] = MappingProxyType({"": DEFAULT_PRESET}),
-    confidence: str | None = "lowest score of a face to report (default: 0)",
+    confidence: str | None = "lowest score of a face to report; 0 for all that is found, as with"
+    f" --preset reference (default: {DEFAULT_CONFIDENCE:g})",
 ) -> None:
     """Add the flags of ``DetectorOptions``.
 
@@ -165,8 +172,11 @@ def options_from(
 
     Raises:
         OptionsError: a value is out of range, or the file cannot be read.
+        UsageError: two thresholds are given.
     """
     given = {name: value for name, value in vars(args).items() if value is not None}
+    if "confidence" in given and "calibration" in given:
+        raise UsageError("give --confidence or --calibration, not both")
     detector, runtime = DetectorOptions.from_preset(preset), RuntimeOptions()
     if "config" in given:
         detector, runtime = load_options(given["config"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         report = args.report and output_file("--report", args.report, [*inputs, output])
         journal = output_file("the journal", f"{output}.journal", inputs)
         with (
-            FaceDetector(replace(options, confidence=0.0), runtime) as detector,
+            FaceDetector(options, runtime) as detector,
             MeasuringProgress(images, journal) as (listener, notify),
         ):
             result = calibrate(

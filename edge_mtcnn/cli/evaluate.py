@@ -70,7 +70,8 @@ def add_parser(commands: Commands) -> None:
     add_calibration_argument(parser)
     add_config_argument(parser)
     add_detector_arguments(
-        parser, confidence='threshold of the line "at the threshold" (default: 0)'
+        parser,
+        confidence='threshold of the line "at the threshold" (default: 0.5)',
     )
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
@@ -87,8 +88,6 @@ def run(args: argparse.Namespace) -> int:
     options, runtime = options_from(args)
     calibration = None
     if args.calibration is not None:
-        if args.confidence is not None:
-            raise UsageError("give --confidence or --calibration, not both")
         calibration = load_calibration(args.calibration)
         options = replace(options, confidence=calibration.threshold)
     if args.plot is not None:
@@ -108,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             if target not in {None, "-"}
         }
         with (
-            FaceDetector(replace(options, confidence=0.0), runtime) as detector,
+            FaceDetector(options, runtime) as detector,
             MeasuringProgress(images, places.get("journal")) as (listener, notify),
         ):
             if calibration is not None:

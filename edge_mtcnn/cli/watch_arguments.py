@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import options_from
 from edge_mtcnn.cli.terminal import UsageError
+from edge_mtcnn.options import PRESET_CONFIDENCES
 
 if TYPE_CHECKING:
     from edge_mtcnn.calibration import Calibration
@@ -75,7 +76,7 @@ def watch_options_from(
 
     detector, runtime = options_from(args, preset=WATCH_PRESET)
     given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
-    has_confidence = args.confidence is not None or detector.confidence > 0
+    has_confidence = args.confidence is not None or detector.confidence not in PRESET_CONFIDENCES
     if calibration is not None and has_confidence:
         raise UsageError(
             "give either confidence, with --confidence or --config, or --calibration, not both"

@@ -34,7 +34,11 @@ _CUDA = "CUDAExecutionProvider"
 
 _PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
     # Levels differ in shape from image to image, and an exhaustive search per shape takes seconds.
-    _CUDA: {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
+    _CUDA: {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0",
+    },
 }
 
 

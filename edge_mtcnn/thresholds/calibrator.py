@@ -183,7 +183,8 @@ def calibrate(
         print(result.threshold, result.choice.recall)
 
     Args:
-        detector: a detector with the options that will be used later, but with ``confidence`` 0.
+        detector: a detector with the options that will be used later. Every find counts, whatever
+            its option ``confidence`` is.
         images: result of ``from_folders``, ``from_csv`` or ``read_annotations``.
         target: what to reach; by default a false-positive rate of 0.01.
         iou: smallest overlap, 0..1, at which a detection counts as an annotated face.

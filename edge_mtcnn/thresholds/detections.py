@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.errors import ImageError, OptionsError
+from edge_mtcnn.errors import ImageError
 from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
 from edge_mtcnn.thresholds.journal import Journal
 from edge_mtcnn.thresholds.labels.images import LabelledImage
@@ -63,7 +63,7 @@ class Measurements:
 
 
 def provenance(detector: FaceDetector) -> dict[str, Any]:
-    """Versions and options that the detections of ``detector`` depend on, as plain values."""
+    """Versions and options that all finds of ``detector`` depend on, as plain values."""
     info = detector.info()
     return {
         "package_version": info["version"],
@@ -71,7 +71,7 @@ def provenance(detector: FaceDetector) -> dict[str, Any]:
         "form": info["form"],
         "onnxruntime_version": info["onnxruntime"],
         "providers": list(info["providers"]),
-        "detector_options": info["options"],
+        "detector_options": {**info["options"], "confidence": 0.0},
     }
 
 
@@ -86,21 +86,16 @@ def measure(
     """Detect in all images.
 
     Args:
-        detector: a detector that reports every face: its option ``confidence`` must be 0.
+        detector: finds the faces. Every find counts, whatever its option ``confidence`` is.
         images: the images to detect in.
         journal: file that keeps the detections; a second run detects only in the images it lacks.
         listener: called after each image.
         notify: called with a sentence on what the journal already has, or why it cannot be used.
 
     Raises:
-        OptionsError: the detector leaves faces out.
         OSError: the journal cannot be written.
     """
-    if detector.options.confidence > 0:
-        raise OptionsError(
-            "a threshold can only be judged on all detections: make the detector with confidence"
-            f" 0; got {detector.options.confidence}"
-        )
+    every_find = replace(detector.options, confidence=0.0)
     setup = provenance(detector)
     done, failures = [], []
     with Journal(journal, setup) if journal is not None else nullcontext() as notes:
@@ -115,7 +110,7 @@ def measure(
                 failure = fresh = None
                 try:
                     if faces is None:
-                        faces = detector.detect(next(reads)())
+                        faces = detector.detect(next(reads)(), options=every_find)
                         fresh = faces
                     done.append(Measured(_labels_in_pixels(image, faces), faces))
                 except IMAGE_FAILURES as error:

@@ -152,7 +152,7 @@ def evaluate(
         print(result.average_precision, result.at_threshold.recall)
 
     Args:
-        detector: a detector with the option ``confidence`` 0, because every detection counts.
+        detector: finds the faces. Every find counts, whatever its option ``confidence`` is.
         images: result of ``read_annotations``, with all faces of each image.
         threshold: lowest score to report, for ``at_threshold``.
         iou: smallest overlap of a hit, 0..1.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError, SourceError
+from edge_mtcnn.options import DetectorOptions
 from edge_mtcnn.video.callbacks import Callbacks
 from edge_mtcnn.video.events import Event, EventHub, EventReader, FaceLeft, PersonChanged
 from edge_mtcnn.video.loop import WatchLoop, WatchOptions
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FaceWatcher"]
 
+_DETECTOR_OPTIONS = replace(DetectorOptions.from_preset("kiosk"), confidence=0.0)
 _FINAL = ("ended", "failed", "stopped")
 _STOP_SECONDS = 0.7
 _CALLBACK_SECONDS = 0.2
@@ -45,7 +47,8 @@ class FaceWatcher:
         spec: see ``open_source``. A function that returns frames can be watched again after a stop,
             an iterator cannot.
         detector: finds the faces; the watcher does not close it. If omitted, the watcher makes one
-            with the preset ``kiosk``.
+            with the preset ``kiosk`` and ``confidence=0``: a person's face may have a low score in
+            some frames, and ``PresenceOptions.confidence`` decides over their mean.
         options: options of source, tracker, presence and blindness.
         on_frame: called in the watching thread with every frame and the snapshot after it. If it is
             slow, watching is slow.
@@ -65,7 +68,7 @@ class FaceWatcher:
         keep_frame: bool = False,
     ) -> None:
         self._spec = SourceSpec(spec)
-        self._own_detector = FaceDetector(preset="kiosk") if detector is None else None
+        self._own_detector = FaceDetector(_DETECTOR_OPTIONS) if detector is None else None
         self._detector = detector or self._own_detector
         self._options = options or WatchOptions()
         self._on_frame = on_frame

@@ -21,7 +21,7 @@ from endurance import faults
 
 SCRIPTS = (
     "benchmarks.__main__", "benchmarks.accuracy", "benchmarks.common.plots", "benchmarks.compare",
-    "benchmarks.hostile", "benchmarks.import_time", "benchmarks.latency",
+    "benchmarks.gpu", "benchmarks.hostile", "benchmarks.import_time", "benchmarks.latency",
     "benchmarks.limit.__main__", "benchmarks.limit.operators", "benchmarks.memory",
     "benchmarks.peers.__main__", "benchmarks.peers.agreement", "benchmarks.scaling",
     "benchmarks.tracking",

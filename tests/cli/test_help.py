@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -61,7 +62,11 @@ def values_of(name: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             name: getattr(presence, name)
             for name in ("confidence", "select", "appear_after", "leave_after")
         }
-        watched["preset"] = next(name for name, preset in PRESETS.items() if preset == options)
+        watched["preset"] = next(
+            name
+            for name, preset in PRESETS.items()
+            if preset == replace(options, confidence=preset.confidence)
+        )
         uses = {"the camera": watched} if name == "watch" else {**uses, "the camera": watched}
     if name == "serve":
         served = _serve_options(args)

@@ -6,13 +6,14 @@ import os
 import shutil
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge_mtcnn import DetectorOptions, FaceDetector, Faces, OptionsError
+from edge_mtcnn import DetectorOptions, FaceDetector, Faces, read_image
 from edge_mtcnn.thresholds import Failure, LabelledImage
 from edge_mtcnn.thresholds.detections import Measurements, measure
 from edge_mtcnn.thresholds.journal import Journal
@@ -204,12 +205,16 @@ def test_an_unreadable_image_fails_alone_and_is_tried_again_next_time(
     assert [failure.name for failure in found.failures] == ["grace_hopper"]
 
 
-def test_a_detector_that_hides_faces_is_refused(images: list[LabelledImage]) -> None:
-    with (
-        FaceDetector(DetectorOptions(confidence=0.5)) as hiding,
-        pytest.raises(OptionsError, match=r"make the detector with confidence 0; got 0\.5"),
-    ):
-        measure(hiding, images)
+def test_every_find_counts_whatever_the_confidence_of_the_detector_is(
+    detector: FaceDetector, images: list[LabelledImage]
+) -> None:
+    with FaceDetector(replace(detector.options, confidence=1.0)) as hiding:
+        found = measure(hiding, images)
+        assert not any(len(hiding.detect(read_image(image.path))) for image in images)
+    expected = measure(detector, images)
+    assert [done.faces for done in found.done] == [done.faces for done in expected.done]
+    assert any(len(done.faces) for done in found.done)
+    assert found.provenance == expected.provenance
 
 
 def test_labels_of_another_size_than_the_upright_image_are_a_failure(

@@ -279,6 +279,16 @@ def test_known_faces_stay_when_thousands_come_and_the_best_new_ones_get_the_rest
     assert book.untracked == 15
 
 
+def test_a_weak_face_goes_on_with_a_track_but_begins_none() -> None:
+    book = TrackBook(start_score=0.5)
+    assert book.update(faces_at((100, 100), score=0.4), 0.0) == ()
+    (track,) = book.update(faces_at((100, 100), score=0.6), 0.1)
+    (same,) = book.update(faces_at((102, 100), score=0.1), 0.2)
+    assert same.id == track.id
+    assert same.seen
+    assert same.mean_score < 0.6
+
+
 def test_a_track_finds_its_face_among_thousands_as_if_it_were_compared_with_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -109,7 +109,9 @@ class FaceTracker:
                 print(track.id, track.face.box)
 
     Args:
-        detector: finds the faces; it may be shared and is not closed by the tracker.
+        detector: finds the faces; it may be shared and is not closed by the tracker. A track begins
+            with a score of at least its ``confidence``, and goes on with any: a known face may have
+            a low score in some frames.
         options: how they are followed.
     """
 
@@ -118,8 +120,12 @@ class FaceTracker:
         self.counts = TrackerCounts()
         self._detector = detector
         self._book = TrackBook(
-            self.options.confirm_hits, self.options.keep_seconds, self.options.max_tracks
+            self.options.confirm_hits,
+            self.options.keep_seconds,
+            self.options.max_tracks,
+            detector.options.confidence,
         )
+        self._every_find = replace(detector.options, confidence=0.0)
         self._gate = MotionGate()
         threads = int(detector.info()["threads"])
         self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
@@ -152,7 +158,7 @@ class FaceTracker:
         """
         started = clock.perf_counter()
         now = clock.monotonic() if time is None else time
-        search = self._detector.search(image, color=color)
+        search = self._detector.search(image, options=self._every_find, color=color)
         size = (image.shape[0], image.shape[1])
         if size != self._size:
             self._book.clear()

@@ -63,18 +63,24 @@ class TrackBook:
         confirm_hits: number of detections after which a track is confirmed, at least 1.
         keep_seconds: time for which a confirmed track is kept without a detection, seconds.
         max_tracks: maximum number of tracks, at least 1.
+        start_score: minimum score of a face that begins a track, 0..1.
 
     Attributes:
         untracked: faces of all frames so far that were not followed because of ``max_tracks``.
     """
 
     def __init__(
-        self, confirm_hits: int = 2, keep_seconds: float = 1.0, max_tracks: int = 500
+        self,
+        confirm_hits: int = 2,
+        keep_seconds: float = 1.0,
+        max_tracks: int = 500,
+        start_score: float = 0.0,
     ) -> None:
         self.untracked = 0
         self._confirm_hits = confirm_hits
         self._keep_seconds = keep_seconds
         self._max_tracks = max_tracks
+        self._start_score = start_score
         self._followed: list[_Followed] = []
         self._paired: tuple[Faces, float, list[tuple[int, int]]] | None = None  # the last
         self._next_id = 1
@@ -155,7 +161,8 @@ class TrackBook:
             if row not in paired:
                 followed.missed += 1
         self._followed = [followed for followed in self._followed if self._kept(followed, time)]
-        new = [column for column in range(len(faces)) if column not in known]
+        starting = np.flatnonzero(faces.scores >= self._start_score).tolist()
+        new = [column for column in starting if column not in known]
         room = self._max_tracks - len(self._followed)
         for column in new[:room]:
             self._followed.append(_Followed(self._next_id, faces[column], time))
