@@ -2,7 +2,7 @@
 
     from edge_mtcnn import FaceDetector
 
-    faces = FaceDetector().detect(image)  # (H, W, 3) uint8 RGB
+    faces = FaceDetector().detect("team.jpg")  # or an array, (H, W, 3) uint8 RGB
 
 Importing changes nothing in the process: OpenCV and ONNX Runtime are loaded at first use.
 """
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from edge_mtcnn.compat import MTCNN
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.images.crops import align_faces, crop_faces
-    from edge_mtcnn.images.decoding import read_image
+    from edge_mtcnn.images.decoding import decode_image, read_image
     from edge_mtcnn.images.drawing import draw_faces
+    from edge_mtcnn.images.writing import write_image
 
 __all__ = [
     "MTCNN",
@@ -50,8 +51,10 @@ __all__ = [
     "__version__",
     "align_faces",
     "crop_faces",
+    "decode_image",
     "draw_faces",
     "read_image",
+    "write_image",
 ]
 
 _LAZY = {
@@ -59,8 +62,10 @@ _LAZY = {
     "FaceDetector": "detector",
     "align_faces": "images.crops",
     "crop_faces": "images.crops",
+    "decode_image": "images.decoding",
     "draw_faces": "images.drawing",
     "read_image": "images.decoding",
+    "write_image": "images.writing",
 }
 """Names whose modules need OpenCV, by module."""
 

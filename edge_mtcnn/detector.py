@@ -23,7 +23,8 @@ from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import Search
 from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
-from edge_mtcnn.images.arrays import as_rgb, checked_array
+from edge_mtcnn.images.arrays import as_rgb
+from edge_mtcnn.images.inputs import check_batch, load_image
 from edge_mtcnn.options import (
     DetectorOptions,
     RuntimeOptions,
@@ -135,11 +136,16 @@ class FaceDetector:
     ) -> Faces:
         """Find the faces of one image.
 
+            detector.detect("team.jpg")
+            detector.detect(frame, color="bgr")
+
         Args:
-            image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1.
+            image: (H, W, 3), (H, W) gray or (H, W, 4) with alpha, uint8, of any size from 1x1; or
+                what ``read_image`` reads: a path, the bytes of a file, or a binary file.
             options: what to look for in this image, instead of the detector's own ``options``.
                 Nothing is loaded again, so each call may have others.
-            color: order of the channels; ``"bgr"`` for frames of OpenCV.
+            color: order of the channels of an array; ``"bgr"`` for frames of OpenCV. A file is
+                decoded to RGB whatever this is.
             timings: attach ``Timings`` to the result.
             timeout: maximum time of the detection, seconds, 0.001..86400; ``None`` for no limit.
                 It is checked before each stage and each batch of a network, so a detection stops
@@ -150,7 +156,8 @@ class FaceDetector:
             ``Faces``.
 
         Raises:
-            ImageError: the array is not such an image; the message says how to convert it.
+            ImageError: it is not such an image, or a file cannot be read; the message says why, and
+                how to convert it.
             DetectionTimeout: the time ran out before the search ended.
             OptionsError: ``timeout`` is not a positive number, or ``options`` no
                 ``DetectorOptions``.
@@ -184,16 +191,19 @@ class FaceDetector:
         options = (
             self._options if options is None else _of_type(DetectorOptions, "options", options)
         )
-        pixels = checked_array(image)
-        networks, run = self._open(), self._workers.map
+        networks = self._open()
+        run: Map = self._workers.map
+        if timeout is not None:
+            run = _Deadline(timeout).checking(run)
+        pixels, order = load_image(image, color)
         # The search swaps the colours of what it samples, so a BGR image is not copied.
-        bgr = color == "bgr" and pixels.shape[2:] == (3,)
+        bgr = order == "bgr" and pixels.shape[2:] == (3,)
         return Search(
-            lambda: as_rgb(pixels, "rgb" if bgr else color),
+            lambda: as_rgb(pixels, "rgb" if bgr else order),
             (pixels.shape[0], pixels.shape[1]),
             options,
             networks,
-            run if timeout is None else _Deadline(timeout).checking(run),
+            run,
             bgr=bgr,
             score=self._score_model() if options.mirror else None,
             timings=timings,
@@ -209,20 +219,24 @@ class FaceDetector:
     ) -> list[Faces]:
         """Find the faces of several images of any sizes, one image per thread.
 
-        Args and errors: as for ``detect``.
+            detector.detect_batch(["a.jpg", "b.heic", frame])
+
+        Args and errors: as for ``detect``. Arrays, paths, bytes and files may be mixed; a file is
+        read when its turn comes, so that only a few are in memory at once.
 
         Returns:
             One ``Faces`` per image, in order, equal to what ``detect`` returns.
         """
-        if isinstance(images, np.ndarray) and images.ndim < 4:
-            # Its rows would be taken for gray images.
-            raise ImageError(
-                "detect_batch takes a sequence of images; got one array of the shape"
-                f" {images.shape}: use detect for one image, list(images) for gray ones"
-            )
-        return self._workers.map(
-            lambda image: self.detect(image, options=options, color=color, timings=timings), images
-        )
+        check_batch(images)
+
+        def detect(numbered: tuple[int, Any]) -> Faces:
+            index, image = numbered
+            try:
+                return self.detect(image, options=options, color=color, timings=timings)
+            except ImageError as error:
+                raise ImageError(f"images[{index}]: {error}") from None
+
+        return self._workers.map(detect, enumerate(images))
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
         """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.

@@ -11,8 +11,7 @@
 
 An image without a face is an empty result, never an error; an error never becomes "no face".
 
-Messages repeat what was received with ``shown`` or ``brief``, so that none is longer than a page,
-whatever was passed by mistake.
+Messages repeat what was received with ``shown`` or ``brief``, which cut what is long.
 """
 
 from __future__ import annotations
@@ -33,8 +32,15 @@ __all__ = [
 ]
 
 
+_LONGEST_MESSAGE = 3000
+"""Most characters of a message, whatever was passed by mistake."""
+
+
 class EdgeMTCNNError(Exception):
     """Base of all errors of this package."""
+
+    def __str__(self) -> str:
+        return brief(super().__str__(), _LONGEST_MESSAGE)
 
 
 class OptionsError(EdgeMTCNNError, ValueError):

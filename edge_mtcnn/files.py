@@ -18,8 +18,10 @@ __all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "resource"
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
     | {".pbm", ".pgm", ".pnm", ".ppm"}
+    | {".avif", ".heic", ".heif", ".hif"}
 )
-"""Suffixes of images in a folder. A file that is named itself is taken whatever its suffix."""
+"""Suffixes of images in a folder. A file that is named itself is taken whatever its suffix.
+HEIC and AVIF are found without the extra ``heif`` too, so that their error names it."""
 
 
 def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:

@@ -28,6 +28,7 @@ __all__ = [
     "Timings",
     "face_entry",
     "faces_entry",
+    "mtcnn_entry",
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -87,19 +88,13 @@ class Face:
         return float(np.hypot(x2 - x1, y2 - y1))
 
     def to_dict(self) -> dict[str, Any]:
-        """The face in the format of ``mtcnn``: integers by truncation, the corner not below 0.
+        """The face in the format of ``mtcnn`` and its score.
 
         Returns:
-            ``{"box": [x, y, w, h], "confidence": float, "keypoints": {name: (x, y)}}``.
+            ``{"box": [x, y, w, h], "confidence": float, "keypoints": {name: (x, y)}, "score":
+            float}``; integers by truncation, the corner not below 0.
         """
-        x1, y1, x2, y2 = self.box
-        x, y = max(0, int(x1)), max(0, int(y1))
-        points = zip(LANDMARK_NAMES, self.landmarks, strict=True)
-        return {
-            "box": [x, y, int(x2 - x), int(y2 - y)],
-            "confidence": self.confidence,
-            "keypoints": {name: (int(px), int(py)) for name, (px, py) in points},
-        }
+        return {**mtcnn_entry(self), "score": self.score}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +243,7 @@ class Faces(Sequence[Face]):
         return np.clip(self.boxes, 0, np.array([width, height] * 2, dtype=np.float32))
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The faces in the format of ``mtcnn``, see ``Face.to_dict``."""
+        """The faces in the format of ``mtcnn`` and their scores, see ``Face.to_dict``."""
         return [face.to_dict() for face in self]
 
     def to_supervision(self) -> Any:
@@ -284,12 +279,22 @@ def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = Non
     return array
 
 
+def mtcnn_entry(face: Face) -> dict[str, Any]:
+    """A face exactly as ``mtcnn`` returns it, see ``Face.to_dict``."""
+    x1, y1, x2, y2 = face.box
+    x, y = max(0, int(x1)), max(0, int(y1))
+    points = zip(LANDMARK_NAMES, face.landmarks, strict=True)
+    return {
+        "box": [x, y, int(x2 - x), int(y2 - y)],
+        "confidence": face.confidence,
+        "keypoints": {name: (int(px), int(py)) for name, (px, py) in points},
+    }
+
+
 def face_entry(face: Face) -> dict[str, Any]:
-    """A face for JSON: ``Face.to_dict``, and ``score`` where it differs from ``confidence``."""
+    """A face for JSON: ``Face.to_dict`` with lists for tuples."""
     entry = face.to_dict()
     entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
-    if face.score != face.confidence:
-        entry["score"] = face.score
     return entry
 
 

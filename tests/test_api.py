@@ -34,8 +34,10 @@ NAMES = {
     "__version__",
     "align_faces",
     "crop_faces",
+    "decode_image",
     "draw_faces",
     "read_image",
+    "write_image",
 }
 
 ERRORS = {
@@ -114,6 +116,9 @@ SIGNATURES = {
         "image_size",
         "timings",
     ],
+    "read_image": ["source", "*", "max_pixels"],
+    "decode_image": ["data", "*", "name", "max_pixels"],
+    "write_image": ["path", "image", "*", "quality"],
     "Faces.empty": ["image_size", "timings"],
     "Faces.largest": ["self"],
     "Faces.best": ["self"],

@@ -23,7 +23,7 @@ from edge_mtcnn import (
     OptionsError,
     RuntimeOptions,
 )
-from edge_mtcnn.types import ImageArray
+from edge_mtcnn.types import ImageArray, mtcnn_entry
 
 ROOT = Path(__file__).resolve().parent.parent
 POINTS = ["left_eye", "right_eye", "nose", "mouth_left", "mouth_right"]
@@ -117,7 +117,8 @@ def test_results_are_plain_values_in_the_order_of_mtcnn(mtcnn: MTCNN, photo: Ima
 def test_results_are_those_of_preset_reference(
     mtcnn: MTCNN, photo: ImageArray, reference_detector: FaceDetector
 ) -> None:
-    assert mtcnn.detect_faces(photo) == reference_detector.detect(photo).to_dicts()
+    expected = [mtcnn_entry(face) for face in reference_detector.detect(photo)]
+    assert mtcnn.detect_faces(photo) == expected
 
 
 def test_the_confidence_is_the_raw_probability(mtcnn: MTCNN, photo: ImageArray) -> None:
@@ -163,7 +164,7 @@ def test_arguments_reach_the_detector(photo: ImageArray) -> None:
         scale_factor=0.8,
     )
     with FaceDetector(options) as detector:
-        expected = detector.detect(photo).to_dicts()
+        expected = [mtcnn_entry(face) for face in detector.detect(photo)]
     assert len(expected) == 1
     assert drop_in.detect_faces(photo) == expected
 

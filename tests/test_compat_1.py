@@ -157,6 +157,21 @@ def test_a_list_gives_a_list_for_each_image(
     assert mtcnn.detect_faces([]) == []
 
 
+def test_paths_bytes_files_and_arrays_may_be_mixed(
+    mtcnn: MTCNN, photo: ImageArray, sample_path: Callable[[str], Path]
+) -> None:
+    path = sample_path("astronaut")
+    with path.open("rb") as file:
+        images = [str(path), path, path.read_bytes(), file, photo]
+        assert mtcnn.detect_faces(images) == [mtcnn.predict(photo)] * 5
+    for image in (str(path), path.read_bytes()):
+        assert mtcnn.predict(image) == mtcnn.predict(photo)
+        # The kind of image does not select the rules.
+        assert mtcnn.detect_faces(image) == mtcnn.detect_faces(photo)
+    without_onet = MTCNN("face_detection_only")
+    assert without_onet.detect_faces([path]) == [without_onet.detect_faces(photo)]
+
+
 def test_an_array_of_a_list_names_the_images(
     mtcnn: MTCNN, photo: ImageArray, empty: ImageArray
 ) -> None:
@@ -481,5 +496,5 @@ def test_an_image_that_cannot_be_read_is_never_no_face(mtcnn: MTCNN, photo: Imag
     for wrong in ("no-such-file.jpg", b"no image", None, photo.astype(np.float32), (photo, photo)):
         with pytest.raises(ImageError):
             mtcnn.predict(wrong)
-        with pytest.raises(ImageError):
+        with pytest.raises(ImageError, match=r"^images\[1\]: "):
             mtcnn.predict([photo, wrong])

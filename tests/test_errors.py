@@ -18,10 +18,13 @@ from edge_mtcnn import (
     RuntimeOptions,
     draw_faces,
     read_image,
+    write_image,
 )
 from edge_mtcnn.errors import brief, shown
+from edge_mtcnn.images.inputs import load_image
+from edge_mtcnn.video import FaceWatcher
 
-LONGEST_MESSAGE = 3000  # two paths of 1000 characters, and the sentence around them
+LONGEST_MESSAGE = 3000  # characters: a page
 SECONDS = 1.0  # a repr of a gigabyte would take longer
 
 
@@ -95,7 +98,27 @@ def calls(huge: Any) -> dict[str, Callable[[], Any]]:
         "from_dict": lambda: DetectorOptions.from_dict({"min_face_size": huge}),
         "weights_file": lambda: MTCNN(weights_file=huge),
         "color of draw_faces": lambda: draw_faces(image, none, color=huge),
+        "detect of a dict": lambda: load_image({"a": huge}),
+        "form": lambda: FaceDetector(runtime=RuntimeOptions(form=huge)),
+        "path of write_image": lambda: write_image(huge, image),
     }
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path: FaceDetector(config=path),
+        lambda path: FaceDetector(calibration=path),
+        lambda path: FaceDetector(runtime=RuntimeOptions(models=path)),
+        FaceWatcher,
+        read_image,
+    ],
+)
+def test_no_message_repeats_a_whole_path(call: Callable[[str], Any]) -> None:
+    with pytest.raises(EdgeMTCNNError) as caught:
+        call("x" * 3_000_000)
+    assert "..." in str(caught.value)
+    assert len(str(caught.value)) <= LONGEST_MESSAGE
 
 
 @pytest.mark.parametrize("huge", [b"\xff" * 3_000_000, "x" * 3_000_000], ids=["bytes", "text"])

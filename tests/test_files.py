@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_mtcnn import ImageError, read_image
+from edge_mtcnn import ImageError, OptionsError, read_image
 from edge_mtcnn.files import IMAGE_SUFFIXES, find_images, folders_without_images, write_whole
 from edge_mtcnn.images.writing import write_image
 from edge_mtcnn.types import ImageArray
@@ -243,6 +243,28 @@ def test_quality_decides_size_and_likeness(suffix: str, tmp_path: Path) -> None:
     assert sizes[0] < sizes[1]
     assert losses[1] < losses[0]
     assert losses[1] < 4
+
+
+def test_gray_and_alpha_are_written_in_color(picture: ImageArray, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    write_image(path, picture[:, :, 0])
+    assert np.array_equal(read_image(path), np.repeat(picture[:, :, :1], 3, axis=2))
+    write_image(path, np.dstack([picture, picture[:, :, 0]]))
+    assert np.array_equal(read_image(path), picture)
+
+
+def test_what_is_no_path_or_no_picture_is_not_written(picture: ImageArray, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    with pytest.raises(OptionsError, match=r"path comes first.*image\(ndarray, \w*Path"):
+        write_image(picture, path)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="uint8"):
+        write_image(path, picture / 255)
+    for quality in (0, 101, 92.5):
+        with pytest.raises(OptionsError, match=r"quality must be a whole number 1\.\.100"):
+            write_image(path, picture, quality=quality)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError, match=r"gone.picture\.png'$"):
+        write_image(tmp_path / "gone" / "picture.png", picture)
+    assert contents(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["picture.xyz", "picture", "picture.txt"])

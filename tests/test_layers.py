@@ -36,10 +36,12 @@ ORDER: tuple[tuple[str, ...], ...] = (
 )
 INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "images": (
-        ("codec_errors", "headers"),
-        ("arrays", "writing"),
+        ("av1", "codec_errors", "others", "sources"),
+        ("heif",),
+        ("arrays", "headers"),
         ("decoding",),
-        ("crops", "drawing", "reading"),
+        ("inputs",),
+        ("crops", "drawing", "reading", "writing"),
     ),
     "cascade": (
         ("boxes", "candidates", "networks", "pyramid"),
@@ -107,6 +109,7 @@ BASE_REQUIREMENTS = {"numpy", "cv2"}
 EXTRA_REQUIREMENTS = {
     "types": {"supervision"},  # the caller's own package: only `to_supervision` needs it
     "runtime": {"onnxruntime"},
+    "images": {"PIL", "pillow_heif"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
     "serve": {"prometheus_client", "starlette", "uvicorn"},

@@ -230,7 +230,7 @@ def test_landmarks_are_named_in_the_order_of_the_array() -> None:
         assert getattr(faces[0].landmarks, name) == tuple(point)
 
 
-def test_to_dicts_is_the_format_of_mtcnn_in_plain_numbers() -> None:
+def test_to_dicts_is_the_format_of_mtcnn_and_the_score_in_plain_numbers() -> None:
     faces = Faces(
         [[-3.9, 4.9, 20.2, 30.9]],
         [0.5],
@@ -241,7 +241,8 @@ def test_to_dicts_is_the_format_of_mtcnn_in_plain_numbers() -> None:
     (found,) = faces.to_dicts()
     # Truncation, the corner not below zero, and the size from the float edge to that corner.
     assert found["box"] == [0, 4, 20, 26]
-    assert found["confidence"] == 0.75
+    assert list(found) == ["box", "confidence", "keypoints", "score"]
+    assert (found["confidence"], found["score"]) == (0.75, 0.5)
     assert found["keypoints"] == {
         "left_eye": (1, -1),
         "right_eye": (2, 3),
@@ -251,7 +252,7 @@ def test_to_dicts_is_the_format_of_mtcnn_in_plain_numbers() -> None:
     }
     numbers = [*found["box"], *(value for point in found["keypoints"].values() for value in point)]
     assert {type(value) for value in numbers} == {int}
-    assert type(found["confidence"]) is float
+    assert type(found["confidence"]) is type(found["score"]) is float
 
 
 def test_to_dicts_can_be_written_as_json() -> None:

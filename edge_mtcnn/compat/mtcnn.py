@@ -27,6 +27,7 @@ from edge_mtcnn.options import (
     check_int,
     check_number,
 )
+from edge_mtcnn.types import mtcnn_entry
 
 __all__ = ["MTCNN"]
 
@@ -160,9 +161,10 @@ class MTCNN:
     ) -> Any:
         """Find the faces of one image, or of a list of images.
 
-        ``img`` is all that ``FaceDetector.detect`` takes, such as (H, W, 3) uint8 RGB, or a list of
-        such images of any sizes; ``image`` is its name in 1.0.0. All other arguments are those of
-        ``predict``: with any of them, the call is one of ``predict``, and so it is with a list.
+        ``img`` is all that ``FaceDetector.detect`` takes: (H, W, 3) uint8 RGB, a path, the bytes of
+        a file or a binary file; or a list of such images, of any sizes. ``image`` is its name in
+        1.0.0. All other arguments are those of ``predict``: with any of them, the call is one of
+        ``predict``, and so it is with a list.
 
         Returns:
             One dictionary per face, best first: ``box`` ``[x, y, w, h]``, ``confidence`` 0..1 and
@@ -184,7 +186,7 @@ class MTCNN:
             raise OptionsError("give img or image, not both: they are the same argument")
         if given or isinstance(img, list) or self._always_as_1:
             return self.predict(given.pop("image", img), **given)
-        return self._detector.detect(img, options=self._options).to_dicts()
+        return [mtcnn_entry(face) for face in self._detector.detect(img, options=self._options)]
 
     def predict(
         self,

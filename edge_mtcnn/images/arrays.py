@@ -1,7 +1,7 @@
-"""Images as arrays: the caller's array in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
+"""Arrays as images: the caller's array in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
 
 An image that cannot be searched is an error here, so that it never becomes "no face" later. Inputs
-are never modified.
+are never modified. ``inputs`` makes arrays of everything else.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.errors import ImageError, shown
+from edge_mtcnn.errors import ImageError
 from edge_mtcnn.options import check_choice
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["as_rgb", "checked_array"]
 
 
-def as_rgb(image: Any, color: str = "rgb") -> ImageArray:
+def as_rgb(image: npt.NDArray[Any], color: str = "rgb") -> ImageArray:
     """The image as an RGB array; not copied when it already is one.
 
     Args:
         image: (H, W, 3) color, (H, W) or (H, W, 1) gray, or (H, W, 4) color and alpha, uint8, any
-            strides; or an object that converts to such an array, such as a PIL image. Alpha is
-            dropped, as OpenCV and PIL do: the color of a transparent pixel counts.
+            strides. Alpha is dropped, as OpenCV and PIL do: the color of a transparent pixel
+            counts.
         color: order of the channels, ``"rgb"`` or ``"bgr"`` (the order of OpenCV); alpha is last.
 
     Returns:
@@ -47,13 +47,46 @@ def as_rgb(image: Any, color: str = "rgb") -> ImageArray:
     return np.ascontiguousarray(pixels)
 
 
-def checked_array(image: Any) -> ImageArray:
-    """The image as an array of a shape and type that ``as_rgb`` takes, not copied.
+def checked_array(image: npt.NDArray[Any], code: str = "image") -> ImageArray:
+    """The array, not copied, if its shape and type are those of an image that ``as_rgb`` takes.
+
+    Args:
+        image: the array.
+        code: the expression that gave it, for messages.
 
     Raises:
         ImageError: not such an image; the message says how to convert it.
     """
-    return _checked(_as_array(image))
+    if type(image) is not np.ndarray:
+        if hasattr(image, "filled"):  # what its mask hides is often not part of the picture
+            raise ImageError(f"a masked array: use {code}.filled(0), which is black where it hides")
+        image = np.asarray(image)
+    shape = image.shape
+    wanted = f"an image must be (height, width, 3); got the shape {shape}"
+    if image.ndim == 4:
+        alone = f", or for this one {code}[0]" if shape[0] == 1 else ""
+        raise ImageError(
+            f"{wanted}, a batch: pass its images one by one, or as a list to detect_batch{alone}"
+        )
+    if image.ndim == 1 and image.dtype == np.uint8:
+        raise ImageError(f"{wanted}: if these are the bytes of a file, use {code}.tobytes()")
+    if image.ndim not in {2, 3}:
+        raise ImageError(wanted)
+    if image.size == 0 and shape[2:] != (0,):
+        raise ImageError(f"the image is empty; got the shape {shape}")
+    if image.ndim == 3 and shape[2] not in {1, 3, 4}:
+        if shape[0] in {1, 3, 4}:
+            code = f"{code}.transpose(1, 2, 0)"
+            what = f"{wanted}, channels first"
+            if image.dtype != np.uint8:
+                raise ImageError(f"{what}, and {image.dtype}: {_conversion(image, code)}")
+            raise ImageError(f"{what}: use {code}")
+        raise ImageError(
+            f"an image must have 1, 3 or 4 channels, last; got {shape[2]} in the shape {shape}"
+        )
+    if image.dtype != np.uint8:
+        raise ImageError(f"an image must be uint8; got {image.dtype}: {_conversion(image, code)}")
+    return image
 
 
 def _converted(pixels: ImageArray, code: int) -> ImageArray:
@@ -61,67 +94,28 @@ def _converted(pixels: ImageArray, code: int) -> ImageArray:
     return converted
 
 
-def _as_array(image: Any) -> npt.NDArray[Any]:
-    """``image`` as an array; lists and other objects that are not images are refused."""
-    if isinstance(image, np.ndarray):
-        return np.asarray(image)  # before `mode` below, which a memory-mapped array has too
-    if image is None:
-        raise ImageError(
-            "the image is None, which is what cv2.imread returns for a file that it cannot read"
-        )
-    if not (hasattr(image, "__array__") or hasattr(image, "__array_interface__")):
-        hint = "read the file with edge_mtcnn.read_image" if isinstance(image, str) else ""
-        hint = hint or "convert it with np.asarray(image, dtype=np.uint8)"
-        raise ImageError(f"an image must be a NumPy array; got {type(image).__name__}: {hint}")
-    # A palette or CMYK image of PIL would convert to an array that looks like gray or alpha.
-    mode = getattr(image, "mode", None)
-    if isinstance(mode, str) and mode not in {"L", "RGB", "RGBA"}:
-        raise ImageError(f"PIL image of mode {shown(mode)}: convert it with image.convert('RGB')")
-    try:
-        return np.asarray(image)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ImageError(f"{type(image).__name__} does not convert to an array: {error}") from None
+def _conversion(pixels: npt.NDArray[Any], code: str) -> str:
+    """How to convert pixels of another type to uint8.
 
-
-def _checked(pixels: npt.NDArray[Any]) -> ImageArray:
-    """Check that the array is uint8 and has the shape of one image."""
-    shape = pixels.shape
-    if pixels.ndim == 4:
-        raise ImageError(
-            f"an image must be (height, width, 3); got the shape {shape}, a batch:"
-            " pass its images one by one, or as a list to detect_batch"
-        )
-    if pixels.ndim not in {2, 3}:
-        raise ImageError(f"an image must be (height, width, 3); got the shape {shape}")
-    if pixels.ndim == 3 and shape[2] not in {1, 3, 4}:
-        if shape[0] in {1, 3, 4}:
-            raise ImageError(
-                f"an image must be (height, width, 3); got the shape {shape}, channels first:"
-                " use image.transpose(1, 2, 0)"
-            )
-        raise ImageError(
-            f"an image must have 1, 3 or 4 channels, last; got {shape[2]} in the shape {shape}"
-        )
-    if pixels.size == 0:
-        raise ImageError(f"the image is empty; got the shape {shape}")
-    if pixels.dtype != np.uint8:
-        raise ImageError(f"an image must be uint8; got {pixels.dtype}: {_conversion(pixels)}")
-    return pixels
-
-
-def _conversion(pixels: npt.NDArray[Any]) -> str:
-    """How to convert pixels of another type to uint8."""
+    Args:
+        pixels: the pixels.
+        code: the expression that gives them.
+    """
     kind = pixels.dtype.kind
     if kind == "f":
         if np.isnan(pixels).any():
             return "it also holds NaN; replace those with np.nan_to_num first"
+        if pixels.min() < 0:
+            if pixels.min() >= -1 and pixels.max() <= 1:
+                return f"convert values in -1..1 with (({code} + 1) * 127.5).astype(np.uint8)"
+            return "its values below 0 look like those for a network; pass the image before that"
         if pixels.max() <= 1:
-            return "convert values in 0..1 with (image * 255).round().astype(np.uint8)"
-        return "convert values in 0..255 with image.round().clip(0, 255).astype(np.uint8)"
-    if pixels.dtype == np.uint16:
-        return "convert 16-bit values with (image // 257).astype(np.uint8)"
+            return f"convert values in 0..1 with ({code} * 255).round().astype(np.uint8)"
+        return f"convert values in 0..255 with {code}.round().clip(0, 255).astype(np.uint8)"
+    if pixels.dtype == np.uint16 or (kind in "iu" and 255 < pixels.max() <= 65535):
+        return f"convert 16-bit values with ({code} // 257).astype(np.uint8)"
     if kind in "iu":
-        return "convert values in 0..255 with image.clip(0, 255).astype(np.uint8)"
+        return f"convert values in 0..255 with {code}.clip(0, 255).astype(np.uint8)"
     if kind == "b":
-        return "convert a mask with image.astype(np.uint8) * 255"
+        return f"convert a mask with {code}.astype(np.uint8) * 255"
     return "images hold whole numbers 0..255"

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.images.arrays import as_rgb
+from edge_mtcnn.images.inputs import rgb_image
 from edge_mtcnn.options import check_int, check_number
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
@@ -42,7 +42,7 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
         crops = align_faces(image, detector.detect(image))  # (N, 112, 112, 3)
 
     Args:
-        image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
+        image: the image that the faces were found in, see ``FaceDetector.detect``; an array is RGB.
         faces: N faces.
         size: side of the crops, 8..4096 pixels.
 
@@ -54,7 +54,7 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
         OptionsError: ``size`` is out of range, or the crops would take more than 2 GB.
     """
     check_int("size", size, 8, 4096)
-    pixels = as_rgb(image)
+    pixels = rgb_image(image)
     _check_bytes(len(faces), 3 * len(faces) * size**2)
     crops = np.zeros((len(faces), size, size, 3), dtype=np.uint8)
     for crop, aligned in zip(crops, aligned_faces(pixels, faces, size), strict=True):
@@ -65,7 +65,7 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
 def aligned_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> Iterator[ImageArray]:
     """The crops of ``align_faces``, one after the other."""
     check_int("size", size, 8, 4096)
-    pixels = as_rgb(image)
+    pixels = rgb_image(image)
     # Pixel centres are counted from 0, so the half pixel keeps the outer edges when scaling.
     template = (TEMPLATE + 0.5) * (size / TEMPLATE_SIZE) - 0.5
     for landmarks in faces.landmarks:
@@ -81,7 +81,7 @@ def crop_faces(image: Any, faces: Faces, margin: float = 0.2) -> list[ImageArray
     """Cut out each box with a margin, limited to the image.
 
     Args:
-        image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
+        image: the image that the faces were found in, see ``FaceDetector.detect``; an array is RGB.
         faces: N faces.
         margin: width added on each side, as a fraction 0..10 of the width or height of the box.
 
@@ -105,7 +105,7 @@ def cropped_faces(image: Any, faces: Faces, margin: float = 0.2) -> Iterator[Ima
 def _parts_with_margin(image: Any, faces: Faces, margin: float) -> list[ImageArray]:
     """The part of the image around each box, as views."""
     check_number("margin", margin, 0.0, 10.0)
-    pixels = as_rgb(image)
+    pixels = rgb_image(image)
     height, width = pixels.shape[:2]
     sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
     grown = np.hstack([faces.boxes[:, :2] - margin * sides, faces.boxes[:, 2:] + margin * sides])

@@ -1,26 +1,26 @@
-"""Decodes image files: bytes or a path in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
+"""Decodes images: a path, bytes or a file in, (H, W, 3) uint8 RGB out, or a clear ``ImageError``.
 
 An image that cannot be searched is an error here, so that it is never reported as "no face".
-OpenCV decodes. Its versions (4.8 to 5) treat odd files differently, some of them silently, so files
-are checked before decoding, by their headers, and after it, by the warnings of the decoders.
+OpenCV decodes, except what ``heif`` does. Its versions (4.8 to 5) treat odd files differently, some
+of them silently, so files are checked before decoding, by their headers, and after it, by the
+warnings of the decoders.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.errors import ImageError, shown
-from edge_mtcnn.images import codec_errors
+from edge_mtcnn.errors import ImageError
+from edge_mtcnn.images import codec_errors, heif
+from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.headers import ImageHeader, read_header
+from edge_mtcnn.images.sources import read_source
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import ImageArray
 
@@ -36,16 +36,19 @@ of 100 kB can have thousands, and each takes as long as decoding a picture once.
 _STRIP_ROWS = 64
 
 
-def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageArray:
-    """Read an image file; the picture is upright.
+def read_image(source: Any, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+    """Read an image: a file by its path, its bytes, or an open binary file. It is upright.
 
         faces = detector.detect(read_image("team.jpg"))
 
-    JPEG, PNG, WebP, BMP, GIF (first frame; OpenCV 4.11 or newer), TIFF (first page) and PNM.
-    EXIF orientation is applied, 16-bit values are scaled to 8 bits, alpha is dropped.
+    JPEG, PNG, WebP, BMP, GIF (first frame; OpenCV 4.11 or newer), TIFF (first page) and PNM; HEIC,
+    HEIF and AVIF with the extra ``heif``. The orientation is applied, 16-bit values are scaled to
+    8 bits, alpha is dropped.
 
     Args:
-        path: the file.
+        source: a path (``str`` or ``PathLike``); the bytes of a file (``bytes``, ``bytearray`` or
+            a one-dimensional ``memoryview``); or a binary file, which is read from where it stands
+            to its end and not closed.
         max_pixels: most pixels that the file's header may claim, at least 1.
 
     Returns:
@@ -55,28 +58,17 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         ImageError: the file does not exist, is not an image, or is damaged, cut short, too large
             or of an unsupported kind. The message contains the path and the reason.
     """
-    name = os.fsdecode(path)
-    try:
-        # A pipe or a device could block or never end.
-        regular = stat.S_ISREG(Path(name).stat().st_mode)
-        data = Path(name).read_bytes() if regular else b""
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # a null character in the path
-        raise ImageError(f"{shown(name)}: {error}") from None
-    if not regular:
-        kind = "a folder" if Path(name).is_dir() else "not a regular file"
-        raise ImageError(f"{name}: {kind}")
+    name, data = read_source(source)
     return decode_image(data, name=name, max_pixels=max_pixels)
 
 
-def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> ImageArray:
-    """Decode the bytes of an image file, as ``read_image`` decodes a file.
+def decode_image(
+    data: bytes | bytearray | memoryview, *, name: str = "the image", max_pixels: int = MAX_PIXELS
+) -> ImageArray:
+    """Decode the bytes of an image file, as ``read_image`` does, with a name for messages.
 
     Args:
-        data: the whole file.
+        data: the whole file; a path is refused here.
         name: name of the image in messages, such as its path.
         max_pixels: most pixels that the header may claim, at least 1.
 
@@ -84,8 +76,13 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Ima
         ImageError: as for ``read_image``.
     """
     check_int("max_pixels", max_pixels, 1, None)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ImageError(
+            f"{name}: decode_image takes the bytes of a file; got {type(data).__name__}, for which"
+            " read_image or detect may be right"
+        )
     try:
-        header = read_header(data)
+        header = read_header(bytes(data))
         if header.width * header.height > max_pixels:
             raise ImageError(f"{header.width}x{header.height} is more than max_pixels={max_pixels}")
         if header.scans > MAX_SCANS:
@@ -108,6 +105,8 @@ def decode(header: ImageHeader) -> ImageArray:
             the reason alone, without a name of the image.
     """
     try:
+        if header.format in heif.FORMATS:
+            return _UPRIGHT[header.orientation](_decode_heif(header))
         pixels = _decode_stored(header)
     except MemoryError:
         raise ImageError(f"not enough memory for {header.width}x{header.height} pixels") from None
@@ -117,6 +116,17 @@ def decode(header: ImageHeader) -> ImageArray:
         strip = pixels[top : top + _STRIP_ROWS]
         cv2.cvtColor(strip, cv2.COLOR_BGR2RGB, dst=strip)
     return _UPRIGHT[header.orientation](pixels)
+
+
+def _decode_heif(header: ImageHeader) -> ImageArray:
+    """Decode a HEIC, HEIF or AVIF image, (H, W, 3) uint8 RGB."""
+    pixels = as_rgb(heif.decode_heif(header.data, header.format))
+    if pixels.shape[:2] != (header.height, header.width):
+        raise ImageError(
+            f"corrupt: its header says {header.width}x{header.height}, but it holds"
+            f" {pixels.shape[1]}x{pixels.shape[0]} pixels"
+        )
+    return pixels
 
 
 def _decode_stored(header: ImageHeader) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.images.arrays import as_rgb
+from edge_mtcnn.images.inputs import rgb_image
 from edge_mtcnn.options import check_int
 from edge_mtcnn.types import Face, Faces, ImageArray
 
@@ -44,7 +44,7 @@ def draw_faces(
         write_image("marked.jpg", draw_faces(image, detector.detect(image)))
 
     Args:
-        image: the image that the faces were found in, see ``FaceDetector.detect``; RGB.
+        image: the image that the faces were found in, see ``FaceDetector.detect``; an array is RGB.
         faces: the faces.
         color: color of the boxes, RGB 0..255 each.
         scores: write the score of each face beside its box, rounded down to three digits. A label
@@ -58,7 +58,7 @@ def draw_faces(
         OptionsError: ``color`` is not an RGB color.
     """
     color = _checked(color)
-    picture = as_rgb(image).copy()
+    picture = rgb_image(image).copy()
     for face in reversed(list(faces)):
         _mark(picture, face, color)
     if scores:

@@ -1,8 +1,7 @@
 """Headers of image files: size, EXIF orientation, depth and scans, read before decoding.
 
 OpenCV's versions treat files that are cut short, huge or rotated differently, and some report
-nothing. So the file is checked here: it must be complete and have a plausible size. Imports
-``errors`` only.
+nothing. So the file is checked here: it must be complete and have a plausible size.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_mtcnn.errors import ImageError
+from edge_mtcnn.images.heif import heif_format, heif_size
+from edge_mtcnn.images.others import RAW, UnsupportedFormat, other_content, other_format
 
 __all__ = ["ImageHeader", "read_header"]
 
@@ -31,7 +32,8 @@ class ImageHeader:
     """What is known about an image before any pixel is decoded.
 
     Attributes:
-        format: ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF`` or ``PNM``.
+        format: ``JPEG``, ``PNG``, ``WebP``, ``BMP``, ``GIF``, ``TIFF``, ``PNM``, ``HEIC``,
+            ``HEIF`` or ``AVIF``.
         width, height: pixels as stored, before the orientation is applied.
         full_scale: value of white in OpenCV's result.
         orientation: EXIF orientation, 1..8, not yet applied.
@@ -53,6 +55,7 @@ def read_header(data: bytes) -> ImageHeader:
     """Read the header of an image file and check that the file is complete.
 
     Raises:
+        UnsupportedFormat: it is a file of another kind, or HEIC or AVIF without the extra.
         ImageError: the file is damaged, cut short or not an image; the message is the reason
             alone, without a name of the file.
     """
@@ -60,7 +63,14 @@ def read_header(data: bytes) -> ImageHeader:
         raise ImageError("the file is empty")
     reader = next((read for magic, read in _READERS if magic.match(data)), None)
     if reader is None:
-        raise ImageError("not a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM image")
+        if heif_format(data):
+            return _heif(data)
+        what = other_format(data)
+        if what is not None:
+            raise UnsupportedFormat(what)
+        raise ImageError(
+            other_content(data) or "not a JPEG, PNG, WebP, BMP, GIF, TIFF, PNM, HEIC or AVIF image"
+        )
     try:
         header = reader(data)
     except (struct.error, IndexError, OverflowError):  # 64-bit offsets overflow
@@ -227,8 +237,18 @@ def _gif(data: bytes) -> ImageHeader:
     return ImageHeader(format="GIF", width=width, height=height, data=data)
 
 
+def _heif(data: bytes) -> ImageHeader:
+    form = heif_format(data) or ""
+    width, height, orientation = heif_size(data, form)
+    return ImageHeader(format=form, width=width, height=height, orientation=orientation, data=data)
+
+
 def _tiff(data: bytes) -> ImageHeader:
     tags = _first_directory(data)
+    preview = tags.get(254, 0) & 1 and 330 in tags  # the picture itself is in another directory
+    sensor = tags.get(262) in {32803, 34892}  # one color for each pixel
+    if preview or sensor or 50706 in tags or data[8:10] == b"CR":  # 50706 is the version of DNG
+        raise UnsupportedFormat(RAW)
     bits, sample_format = tags.get(258, 1), tags.get(339, 1)
     if bits > 16 or sample_format != 1:
         kind = {2: "signed", 3: "floating-point"}.get(sample_format, "unsigned")
@@ -283,7 +303,7 @@ def _first_directory(data: bytes) -> dict[int, int]:
     for tag, kind, values, inline in (
         entry.unpack_from(data, at + i * entry.size) for i in range(count)
     ):
-        code = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind)
+        code = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}.get(kind)
         if code is None or not values:
             continue
         source, offset = inline, 0

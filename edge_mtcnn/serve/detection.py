@@ -23,6 +23,7 @@ from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import DetectionTimeout, ImageError
 from edge_mtcnn.images.decoding import decode
 from edge_mtcnn.images.headers import ImageHeader, read_header
+from edge_mtcnn.images.others import UnsupportedFormat
 from edge_mtcnn.serve.limits import ByteBudget, Slots, read_body
 from edge_mtcnn.serve.metrics import Metrics
 from edge_mtcnn.serve.options import ServeOptions
@@ -30,7 +31,7 @@ from edge_mtcnn.types import Faces, ImageArray, faces_entry
 
 __all__ = ["DetectionRoute", "faces_json"]
 
-_ACCEPTED = ("JPEG", "PNG", "WebP")
+_ACCEPTED = ("JPEG", "PNG", "WebP", "HEIC", "HEIF", "AVIF")  # the last three with the extra heif
 _MOST_SCANS = 100
 """Limit of the scans of a JPEG. Encoders write about ten. Each scan of 25 megapixels takes up to
 30 ms, and decoding cannot be interrupted."""
@@ -129,13 +130,15 @@ class DetectionRoute:
             header = read_header(body)
             self._check_limits(header)
             return decode(header)
+        except UnsupportedFormat as error:
+            raise HTTPException(415, f"the image: {error}") from None
         except ImageError as error:
             raise HTTPException(422, f"the image: {error}") from None
 
     def _check_limits(self, header: ImageHeader) -> None:
         """Refuse an image before any pixel is decoded."""
         if header.format not in _ACCEPTED:
-            raise HTTPException(415, f"a {header.format} image; send JPEG, PNG or WebP")
+            raise HTTPException(415, f"a {header.format} image; send JPEG, PNG, WebP, HEIC or AVIF")
         most = self._options.max_pixels
         if header.width * header.height > most:
             raise HTTPException(

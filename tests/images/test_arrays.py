@@ -134,10 +134,28 @@ def test_gray_images_give_the_faces_of_the_gray_picture(
 # What is wrong, how to make it from a sound image, and words that the message must hold.
 REFUSED: dict[str, tuple[Callable[[ImageArray], Any], tuple[str, ...]]] = {
     "None": (lambda _: None, ("None", "cv2.imread")),
-    "a path": (lambda _: "photo.jpg", ("str", "read_image")),
-    "bytes": (lambda image: image.tobytes(), ("bytes", "np.asarray")),
-    "a list": (lambda image: image[:2].tolist(), ("list", "np.asarray")),
-    "a number": (lambda _: 5, ("int", "np.asarray")),
+    "a path of no file": (lambda _: "photo.jpg", ("photo.jpg: no such file",)),
+    "bytes of pixels": (lambda image: image.tobytes(), ("the image: not a JPEG",)),
+    "a list": (lambda image: image[:2].tolist(), ("list", "np.array(image, dtype=np.uint8)")),
+    "a number": (lambda _: 5, ("a path, the bytes of a file or a binary file", "got int")),
+    "bytes of a file": (
+        lambda image: np.frombuffer(cv2.imencode(".png", image)[1].tobytes(), np.uint8),
+        ("bytes of a file", "image.tobytes()"),
+    ),
+    "a masked array": (lambda image: np.ma.masked_equal(image, 0), ("masked", "image.filled(0)")),
+    "float channels first": (
+        lambda image: image.transpose(2, 0, 1) / 255,
+        ("channels first", "float64", "(image.transpose(1, 2, 0) * 255).round().astype(np.uint8)"),
+    ),
+    "float -1..1": (
+        lambda image: image / 127.5 - 1,
+        ("float64", "((image + 1) * 127.5).astype(np.uint8)"),
+    ),
+    "normalised for a network": (
+        lambda image: (image / 255 - 0.4) / 0.2,
+        ("below 0", "pass the image before that"),
+    ),
+    "16 bits in int32": (lambda image: image.astype(np.int32) * 257, ("int32", "// 257")),
     "channels first": (
         lambda image: image.transpose(2, 0, 1).copy(),
         ("channels first", "transpose(1, 2, 0)", "(3, 256, 256)"),

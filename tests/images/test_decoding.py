@@ -550,11 +550,9 @@ def test_compressed_text_that_grows_without_end_is_not_unpacked(photo: Image.Ima
 def test_what_is_no_image_names_the_file_and_what_is_read(tmp_path: Path) -> None:
     for content, reason in (
         (b"", "the file is empty"),
-        (b"GIF", "not a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM image"),
-        (b"<html>404</html>", "not a JPEG"),
-        (b"%PDF-1.7 ...", "not a JPEG"),
-        (b"\0" * 5000, "not a JPEG"),
-        (b"P7\nWIDTH 3\n", "not a JPEG"),
+        (b"\xffGIF", "not a JPEG, PNG, WebP, BMP, GIF, TIFF, PNM, HEIC or AVIF image"),
+        (b"GIF", "text, not an image: 'GIF'"),
+        (b"\0" * 5000, "it holds zeros only, so it was not copied or downloaded to its end"),
     ):
         path = tmp_path / "photo.jpg"
         path.write_bytes(content)
@@ -567,7 +565,7 @@ def test_a_path_that_cannot_be_read_names_itself_once_and_the_reason(tmp_path: P
     for path, reason in (
         (tmp_path / "gone.jpg", "no such file"),
         (tmp_path / "gone" / "photo.jpg", "no such file"),
-        (tmp_path, "a folder"),
+        (tmp_path, "a folder; give the path of one image in it"),
     ):
         with pytest.raises(ImageError) as caught:
             read_image(path)
@@ -594,13 +592,11 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_a_path_may_be_text_bytes_or_a_path_with_any_name(
-    photo: Image.Image, tmp_path: Path
-) -> None:
+def test_a_path_may_be_text_or_a_path_with_any_name(photo: Image.Image, tmp_path: Path) -> None:
     path = tmp_path / "Фото 1 (ß) %d.jpeg"
     path.write_bytes(saved(photo, "PNG"))  # the content counts, not the suffix
-    for form in (path, str(path), os.fsencode(path)):
-        assert np.array_equal(read_image(form), np.asarray(photo))  # type: ignore[arg-type]
+    for form in (path, str(path)):
+        assert np.array_equal(read_image(form), np.asarray(photo))
 
 
 def test_the_same_file_is_read_into_a_new_array_each_time(

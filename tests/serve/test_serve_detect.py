@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import socket
 import struct
+import sys
 import threading
 import time
 import weakref
@@ -19,6 +21,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from serving import SECONDS, Running, serving, wait_for
 
 from edge_mtcnn import FaceDetector, read_image
@@ -95,6 +98,36 @@ def test_another_kind_of_image_is_refused(running: Running) -> None:
     answer = post(running, cv2.imencode(".bmp", image)[1].tobytes())
     assert answer.status_code == 415
     assert "BMP" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("form", ["HEIC", "AVIF"])
+def test_photos_of_phones_are_searched_with_the_extra_and_named_without(
+    running: Running,
+    sample_path: Callable[[str], Path],
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = Image.fromarray(read_image(sample_path("astronaut"))[:360, :360])
+    stream = io.BytesIO()
+    if form == "AVIF":
+        pixels.save(stream, form)
+    else:
+        pillow_heif.from_pillow(pixels).save(stream)
+    answer = post(running, stream.getvalue())
+    assert answer.status_code == 200
+    assert (answer.json()["width"], len(answer.json()["faces"])) == (360, 1)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "PIL.AvifImagePlugin", None)
+    answer = post(running, stream.getvalue())
+    assert answer.status_code == 415
+    assert f"{form} image, which needs the extra heif" in answer.json()["error"]
+
+
+def test_another_format_is_named(running: Running) -> None:
+    answer = post(running, b"%PDF-1.7")
+    assert answer.status_code == 415
+    assert answer.json()["error"].startswith("the image: a PDF document")
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
