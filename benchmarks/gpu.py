@@ -314,7 +314,7 @@ def networks(options: argparse.Namespace) -> list[Result]:
     rng = np.random.default_rng(1)
     for name, (network, shape) in shapes.items():
         pixels = rng.integers(0, 256, shape).astype(np.float32)
-        jobs, outputs = network_jobs(onnxruntime, models[network], pixels)
+        jobs, outputs = network_jobs(onnxruntime, models[network].path, pixels)
         times = interleaved(jobs, options.rounds, warm_up=5)
         exact = outputs["fed, cpu"]
         for job, samples in times.items():

@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import PRESET_CONFIDENCES, DetectorOptions, check_number
+from edge_mtcnn.options import (
+    PRESET_CONFIDENCES,
+    PRESETS,
+    DetectorOptions,
+    check_number,
+    check_path,
+    load_options,
+)
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "load_calibration"]
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "Calibration", "flags_for", "load_calibration"]
 
 SCHEMA = "edge-mtcnn calibration"
 SCHEMA_VERSION = 1
 
 # It chooses which of the found faces are reported; the scores stay the same.
 _WITHOUT_EFFECT = frozenset({"confidence"})
+_FLAGS = {
+    "min_face_size": "--min-face-size",
+    "max_face_size": "--max-face-size",
+    "scale_factor": "--scale-factor",
+}
+"""Options of the detector that the commands have flags for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +51,8 @@ class Calibration:
         model_version: version of the models whose scores were measured; empty when unknown.
         options: values of ``DetectorOptions`` that the scores were measured with.
         warnings: what the images could not promise, one sentence each.
+        command: arguments of the ``edge-mtcnn calibrate`` that wrote it, without the options of the
+            detector and ``--output``; empty when it was not that command.
         file: where it was read from; empty when it was not read from a file.
     """
 
@@ -44,6 +60,7 @@ class Calibration:
     model_version: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
     file: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +86,13 @@ class Calibration:
         )
 
     def mismatch(
-        self, options: Mapping[str, Any], model_version: str, *, place: str = "here"
+        self,
+        options: Mapping[str, Any],
+        model_version: str,
+        *,
+        place: str = "here",
+        config: str | None = None,
+        advice: str | None = None,
     ) -> str | None:
         """The warning for another detector, for which the threshold may not hold.
 
@@ -77,18 +100,37 @@ class Calibration:
             options: ``DetectorOptions.to_dict()`` of that detector.
             model_version: version of its models.
             place: where that detector is used, such as ``"for the camera"``.
+            config: the options file that the detector was made with, if there was one.
+            advice: what to do; by default the command that calibrates for that detector.
 
         Returns:
-            One sentence with all differences; ``None`` when there is no difference.
+            One sentence with all differences and the advice; ``None`` when there is no difference.
         """
         differences = self.differences(options, model_version)
         if not differences:
             return None
         name = f"the threshold of {self.file}" if self.file else "the threshold"
         return (
-            f"{name} was measured with another detector, so it may not hold {place}:"
-            f" {'; '.join(differences)}"
+            f"{name} was measured with another detector ({'; '.join(differences)}), so it may not"
+            f" hold {place}; {advice or self._command_for(options, config)}"
         )
+
+    def _command_for(self, options: Mapping[str, Any], config: str | None) -> str:
+        """Advice that ends with the command that calibrates for a detector."""
+        first = ""
+        flags = flags_for(options)
+        if flags is None and config is not None:
+            flags = ["--config", config, *_flags_over({}, options)]
+            base = next((p for p in PRESETS if _from_file(config, p, options)), "default")
+            if base != "default":
+                first = f'put preset = "{base}" into {config}, then '
+        elif flags is None:
+            flags = ["--config", "detector.json"]
+            first = 'save_options("detector.json", detector=options) of edge_mtcnn.options, then '
+        images = self.command or ("FACES_DIR", "NONFACES_DIR")
+        output = ["--output", self.file or "calibration.json"]
+        command = shlex.join(["edge-mtcnn", "calibrate", *images, *flags, *output])
+        return f"to calibrate again, {first}run: {command}"
 
     def applied_to(self, options: DetectorOptions) -> DetectorOptions:
         """The options with this threshold as ``confidence``.
@@ -104,13 +146,51 @@ class Calibration:
         return replace(options, confidence=self.threshold)
 
 
+def flags_for(options: Mapping[str, Any]) -> list[str] | None:
+    """The flags with which every command makes this detector; ``None`` where no flags do.
+
+    Args:
+        options: ``DetectorOptions.to_dict()``.
+    """
+    choices = [
+        [
+            *(["--preset", name] if name != "default" else []),
+            *_flags_over(preset.to_dict(), options),
+        ]
+        for name, preset in PRESETS.items()
+        if _different(preset.to_dict(), options) <= set(_FLAGS)
+    ]
+    return min(choices, key=len, default=None)
+
+
+def _flags_over(base: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """The flags of values that are not those of ``base``."""
+    flags: list[str] = []
+    for name, flag in _FLAGS.items():
+        value = options.get(name)
+        if value is not None and value != base.get(name):
+            flags += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    return flags
+
+
+def _different(first: Mapping[str, Any], second: Mapping[str, Any]) -> set[str]:
+    names = (set(first) & set(second)) - _WITHOUT_EFFECT
+    return {name for name in names if _plain(first[name]) != _plain(second[name])}
+
+
+def _from_file(config: str, preset: str, options: Mapping[str, Any]) -> bool:
+    """Whether the file makes this detector on top of a preset, except for what flags set."""
+    detector, _ = load_options(config, preset=preset)
+    return _different(detector.to_dict(), options) <= set(_FLAGS)
+
+
 def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     """Read a file of ``edge-mtcnn calibrate``.
 
     Raises:
         OptionsError: the file cannot be read, or is not a calibration of this version.
     """
-    file = Path(path)
+    file = check_path("calibration", path)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -128,12 +208,16 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     warnings = content.get("warnings", [])
     if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
         raise OptionsError(f"{file}: warnings must be a list of texts; got {shown(warnings)}")
+    command = provenance.get("command", [])
+    if not isinstance(command, list) or not all(isinstance(text, str) for text in command):
+        raise OptionsError(f"{file}: command must be a list of texts; got {shown(command)}")
     try:
         return Calibration(
             threshold=content.get("threshold"),  # type: ignore[arg-type]  # checked there
             model_version=str(provenance.get("model_version", "")),
             options=_table(file, provenance, "detector_options"),
             warnings=tuple(warnings),
+            command=tuple(command),
             file=os.fspath(path),
         )
     except OptionsError as error:

@@ -9,9 +9,10 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,17 +23,20 @@ from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import Search
-from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
+from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.inputs import check_batch, load_image
 from edge_mtcnn.options import (
     DetectorOptions,
     RuntimeOptions,
+    check_bool,
     check_choice,
+    check_int,
     check_number,
+    check_type,
     load_options,
 )
-from edge_mtcnn.runtime.models import load_manifest
+from edge_mtcnn.runtime.models import Manifest, load_manifest
 from edge_mtcnn.runtime.sessions import (
     SessionNetworks,
     open_networks,
@@ -54,6 +58,8 @@ class FaceDetector:
         with FaceDetector() as detector:
             for face in detector.detect(read_image("team.jpg")):
                 print(face.box, face.score)
+
+    It may be pickled and copied. The copy has the same options and opens the networks again.
 
     Args:
         options: what to look for; the preset ``default`` if omitted.
@@ -89,24 +95,29 @@ class FaceDetector:
         )
         if preset is not None:
             options = DetectorOptions.from_preset(preset)
-        options = _of_type(
-            DetectorOptions, "options", saved_options if options is None else options
+        options = check_type(
+            "options", saved_options if options is None else options, DetectorOptions
         )
-        self._runtime = _of_type(
-            RuntimeOptions, "runtime", saved_runtime if runtime is None else runtime
+        runtime = check_type(
+            "runtime", saved_runtime if runtime is None else runtime, RuntimeOptions
         )
-
-        manifest = load_manifest(self._runtime.models)
+        manifest = load_manifest(runtime.models)
         if calibration is not None:
             options = _calibrated(options, calibration, manifest.version)
-        self._options = options
+        self._start(options, runtime, manifest)
+
+    def _start(self, options: DetectorOptions, runtime: RuntimeOptions, manifest: Manifest) -> None:
+        """Load the networks and start the workers."""
+        if runtime.models is not None:  # so that copies find it from any working directory
+            runtime = replace(runtime, models=os.path.abspath(runtime.models))  # noqa: PTH100
+        self._options, self._runtime = options, runtime
         self._form = (
             preferred_form(manifest.forms, self._runtime.device)
             if self._runtime.form == "auto"
             else self._runtime.form
         )
         self._model_version = manifest.version
-        self._score_model = cache(lambda: load_score_model(manifest.score_model()))
+        self._score_model = cache(lambda: load_score_model(*manifest.score_model()))
         if options.mirror:
             self._score_model()  # a missing file is an error now
         threads = self._runtime.threads or available_threads()
@@ -122,7 +133,7 @@ class FaceDetector:
 
     @property
     def runtime(self) -> RuntimeOptions:
-        """How to run the networks."""
+        """How to run the networks; the path of ``models`` is absolute."""
         return self._runtime
 
     def detect(
@@ -188,8 +199,9 @@ class FaceDetector:
                 faces = search.everywhere()
         """
         check_choice("color", color, ("rgb", "bgr"))
-        options = (
-            self._options if options is None else _of_type(DetectorOptions, "options", options)
+        check_bool("timings", timings)
+        options = check_type(
+            "options", self._options if options is None else options, DetectorOptions
         )
         networks = self._open()
         run: Map = self._workers.map
@@ -245,6 +257,8 @@ class FaceDetector:
             height: height of the images that will follow, pixels.
             width: width of the images that will follow, pixels.
         """
+        check_int("height", height, 1, 100_000)
+        check_int("width", width, 1, 100_000)
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()
         for network, spec in ((networks.rnet, RNET), (networks.onet, ONET)):
@@ -281,6 +295,43 @@ class FaceDetector:
     ) -> None:
         self.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy carries: plain values, no session and no thread."""
+        return {
+            "version": __version__,
+            "model_version": self._model_version,
+            "options": self._options.to_dict(),
+            "runtime": self._runtime.to_dict(),
+            "closed": self._networks is None,
+            "attributes": {k: v for k, v in vars(self).items() if k not in _OWN_ATTRIBUTES},
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the networks again; a closed detector stays closed."""
+        try:
+            options = DetectorOptions.from_dict(state["options"])
+            runtime = RuntimeOptions.from_dict(state["runtime"])
+            version, closed = state["model_version"], state["closed"]
+            vars(self).update(state["attributes"])
+        except (KeyError, OptionsError) as error:
+            raise EdgeMTCNNError(
+                f"this FaceDetector was pickled by edge-mtcnn {state.get('version', '(unknown)')}"
+                f" and cannot be opened by {__version__} ({error}). Use the same version on both"
+                " sides, or make the detector where it is used"
+            ) from error
+        if closed:
+            self._options, self._runtime, self._model_version = options, runtime, version
+            self._networks, self._workers = None, Workers(1)
+            return
+        manifest = load_manifest(runtime.models)
+        if manifest.version != version:
+            warnings.warn(
+                f"this FaceDetector was pickled with models {version}, and the models here are"
+                f" {manifest.version}: scores and thresholds may differ",
+                stacklevel=2,
+            )
+        self._start(options, runtime, manifest)
+
     def _open(self) -> SessionNetworks:
         if self._networks is None:
             raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
@@ -297,6 +348,12 @@ def _calibrated(
     if mismatch is not None:
         warnings.warn(mismatch, stacklevel=3)
     return calibrated
+
+
+_OWN_ATTRIBUTES = frozenset(
+    ("_options", "_runtime", "_form", "_model_version", "_score_model", "_networks", "_workers")
+)
+"""What ``FaceDetector`` keeps itself; a subclass may have more, which a pickle carries."""
 
 
 class _Deadline:
@@ -327,12 +384,3 @@ class _Deadline:
             return run(checked, items)
 
         return checked_run
-
-
-_Options = TypeVar("_Options")
-
-
-def _of_type(kind: type[_Options], name: str, value: object) -> _Options:
-    if not isinstance(value, kind):
-        raise OptionsError(f"{name} must be {kind.__name__}; got {shown(value)}")
-    return value

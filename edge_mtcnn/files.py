@@ -13,7 +13,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "folders_without_images", "resource", "write_whole"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "find_images",
+    "folders_without_images",
+    "read_bytes",
+    "resource",
+    "write_whole",
+]
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -22,6 +29,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of images in a folder. A file that is named itself is taken whatever its suffix.
 HEIC and AVIF are found without the extra ``heif`` too, so that their error names it."""
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
@@ -100,10 +109,29 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def resource(name: str) -> Path:
-    """A folder that comes with the package: inside it in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    packed = package / name
-    return packed if packed.is_dir() else package.parent / name
+    """A file that comes with the package: inside it in a wheel, beside it in a checkout.
+
+    Args:
+        name: the file, such as ``models/manifest.json``.
+    """
+    packed, beside = _PACKAGE / name, _PACKAGE.parent / name
+    return beside if beside.is_file() and not packed.is_file() else packed
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file, also of one of the package that was imported from a zip file.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if _PACKAGE.is_dir() or _PACKAGE not in path.parents:
+            raise
+        from importlib.resources import files  # not at import: it takes time
+
+        return files("edge_mtcnn").joinpath(path.relative_to(_PACKAGE).as_posix()).read_bytes()
 
 
 def _umask() -> int:

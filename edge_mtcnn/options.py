@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,14 +22,28 @@ __all__ = [
     "RuntimeOptions",
     "check_bool",
     "check_choice",
+    "check_function",
     "check_int",
     "check_number",
+    "check_options",
+    "check_path",
+    "check_share",
+    "check_timeout",
     "check_tuple",
+    "check_type",
+    "is_number",
     "load_options",
+    "load_section",
+    "nearest",
     "save_options",
 ]
 
-_Options = TypeVar("_Options", "DetectorOptions", "RuntimeOptions")
+SECTIONS = ("preset", "detector", "runtime", "source", "tracking", "presence", "blind", "service")
+"""What an options file may hold: a preset, and a table for each class of options. Each feature
+reads its own tables, with ``load_section``."""
+
+_Options = TypeVar("_Options")
+_T = TypeVar("_T")
 _TOML_NULL = "none"  # TOML has no null
 
 
@@ -42,11 +56,27 @@ def check_int(name: str, value: object, low: int, high: int | None, why: str = "
         raise OptionsError(f"{name} must be a whole number {bound}; got {shown(value)}")
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is a number; ``True`` and ``False`` are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def check_number(name: str, value: object, low: float, high: float) -> None:
     """Require a finite number in ``low..high``."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not low <= value <= high:  # type: ignore[operator]  # NaN is in no range
+    if not is_number(value) or not low <= value <= high:  # type: ignore[operator]  # NaN is in no range
         raise OptionsError(f"{name} must be a number in {low}..{high}; got {shown(value)}")
+
+
+def check_share(name: str, value: object) -> None:
+    """Require a number above 0 and at most 1."""
+    if not is_number(value) or not 0 < value <= 1:  # type: ignore[operator]
+        raise OptionsError(f"{name} must be above 0 and at most 1; got {shown(value)}")
+
+
+def check_timeout(value: object) -> None:
+    """Require a number of seconds, or ``None`` for no limit."""
+    if value is not None:
+        check_number("timeout", value, 0, float("inf"))
 
 
 def check_bool(name: str, value: object) -> None:
@@ -65,8 +95,46 @@ def check_tuple(name: str, value: object, places: tuple[str, ...]) -> tuple[Any,
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Require one of ``choices``."""
-    if value not in choices:
-        raise OptionsError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
+    if not isinstance(value, str) or value not in choices:
+        raise OptionsError(
+            f"{name} must be one of {', '.join(choices)}; got {shown(value)}"
+            f"{nearest(value, choices)}"
+        )
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """``; did you mean 'kiosk'?``, or nothing where no known word is similar."""
+    import difflib  # only needed for a message
+
+    text = word[:100] if isinstance(word, str) else ""
+    found = difflib.get_close_matches(text, list(known), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def check_type(name: str, value: object, kind: type[_T], made_by: str = "") -> _T:
+    """Require an object of a class; ``made_by`` says where people get one."""
+    if not isinstance(value, kind):
+        hint = f", as {made_by} returns it" if made_by else ""
+        raise OptionsError(f"{name} must be {kind.__name__}{hint}; got {shown(value)}")
+    return value
+
+
+def check_options(name: str, value: object, kind: type[_T]) -> _T:
+    """Require an object of a class of options, or ``None`` for its defaults."""
+    return kind() if value is None else check_type(name, value, kind)
+
+
+def check_path(name: str, value: object) -> Path:
+    """Require a path, as ``str`` or ``PathLike``."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise OptionsError(f"{name} must be a path; got {shown(value)}")
+    return Path(value)
+
+
+def check_function(name: str, value: object) -> None:
+    """Require something that can be called."""
+    if not callable(value):
+        raise OptionsError(f"{name} must be a function; got {shown(value)}")
 
 
 _NETWORKS = ("P-Net", "R-Net", "O-Net")
@@ -104,7 +172,7 @@ class DetectorOptions:
             worse of two is dropped.
         confidence: lowest ``Face.score`` that is reported, 0..1; 0 reports all faces above O-Net's
             threshold, as preset ``reference`` does.
-        resampling: how levels and windows are sampled. ``"area"`` averages the full image, exactly
+        resampling: how levels and windows are sampled: ``"area"`` averages the full image, exactly
             as ``mtcnn`` 0.1.x does; ``"octaves"`` samples a pyramid of halved images, which is
             several times faster and as accurate.
         mirror: look at each face again, also in the mirror. Landmarks are then averaged, and
@@ -248,28 +316,53 @@ PRESETS: Mapping[str, DetectorOptions] = {
 """Options by preset name."""
 
 
-def load_options(path: str | os.PathLike[str]) -> tuple[DetectorOptions, RuntimeOptions]:
-    """Read options from a JSON or TOML file.
+def load_options(
+    path: str | os.PathLike[str], *, preset: str = "default"
+) -> tuple[DetectorOptions, RuntimeOptions]:
+    """Read what to look for and how to run it from a JSON or TOML file.
 
-    The file holds ``preset`` (a name, optional), ``detector`` and ``runtime`` (tables of options).
+    The file holds ``preset`` (a name) and tables of options: ``detector`` and ``runtime``, which
+    are read here, and those that ``load_section`` reads. All of them are optional. ``edge-mtcnn
+    config --init`` writes a file with all options. Reading TOML needs Python 3.11 or newer.
+
+    Args:
+        path: the file, TOML if it ends in ``.toml``, otherwise JSON.
+        preset: name of the preset that ``detector`` changes, if the file names none.
 
     Raises:
         OptionsError: the file cannot be read or parsed, or holds an unknown or invalid option.
     """
-    file = Path(path)
-    content = _parse(file)
-    unknown = set(content) - {"preset", "detector", "runtime"}
-    if unknown:
-        raise OptionsError(
-            f"{file}: unknown entry {shown(sorted(unknown)[0])}; known: preset, detector, runtime"
-        )
+    content = _parse(check_path("path", path))
     try:
-        base = DetectorOptions.from_preset(content.get("preset", "default"))
-        detector = _replaced(base, content.get("detector", {}))
-        runtime = RuntimeOptions.from_dict(content.get("runtime", {}))
+        base = DetectorOptions.from_preset(content.get("preset", preset))
     except OptionsError as error:
-        raise OptionsError(f"{file}: {error}") from None
-    return detector, runtime
+        raise OptionsError(f"{os.fspath(path)}: {error}") from None
+    detector = load_section(path, "detector", base)
+    return detector, load_section(path, "runtime", RuntimeOptions())
+
+
+def load_section(
+    path: str | os.PathLike[str], name: str, options: _Options, *, keep: Iterable[str] = ()
+) -> _Options:
+    """Options with the values of one table of an options file.
+
+        presence = load_section("kiosk.toml", "presence", PresenceOptions())
+
+    Args:
+        path: the file, as for ``load_options``.
+        name: the table, one of ``SECTIONS``; it may be missing.
+        options: a dataclass of options; what the table does not name stays.
+        keep: names that stay although the table names them, such as those of the command line.
+
+    Raises:
+        OptionsError: the file cannot be read or parsed, or the table holds an unknown or invalid
+            option.
+    """
+    table = _parse(check_path("path", path)).get(name, {})
+    try:
+        return _replaced(options, table, keep)
+    except OptionsError as error:
+        raise OptionsError(f"{os.fspath(path)}: [{name}] {error}") from None
 
 
 def save_options(
@@ -283,18 +376,18 @@ def save_options(
     Raises:
         OptionsError: the suffix is neither ``.json`` nor ``.toml``.
     """
-    file = Path(path)
-    tables = {
-        name: options.to_dict()
-        for name, options in (("detector", detector), ("runtime", runtime))
-        if options is not None
-    }
+    file = check_path("path", path)
+    tables = {}
+    if detector is not None:
+        tables["detector"] = check_type("detector", detector, DetectorOptions).to_dict()
+    if runtime is not None:
+        tables["runtime"] = check_type("runtime", runtime, RuntimeOptions).to_dict()
     if file.suffix == ".json":
         text = json.dumps(tables, indent=2) + "\n"
     elif file.suffix == ".toml":
         # Strings, numbers, booleans and lists of them read the same in JSON and TOML.
         text = "\n".join(
-            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+            f"[{name}]\n" + "".join(f"{key} = {toml_value(item)}\n" for key, item in table.items())
             for name, table in tables.items()
         )
     else:
@@ -304,7 +397,7 @@ def save_options(
     write_whole(file, text.encode("utf-8"))
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     # TOML knows no surrogate pairs, which is how JSON would escape some characters of a path.
     return json.dumps(_TOML_NULL if value is None else value, ensure_ascii=False)
 
@@ -332,18 +425,35 @@ def _parse(file: Path) -> dict[str, Any]:
             raise OptionsError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise OptionsError(f"{file} must hold a table of options; got {type(content).__name__}")
+    for name in content:
+        if name not in SECTIONS:
+            owners = [
+                table
+                for table, kind in (("detector", DetectorOptions), ("runtime", RuntimeOptions))
+                if name in kind.__dataclass_fields__
+            ]
+            hint = f"; put it into the table [{owners[0]}]" if owners else nearest(name, SECTIONS)
+            raise OptionsError(
+                f"{file}: unknown entry {shown(name)}{hint}; known: {', '.join(SECTIONS)}"
+            )
     return content
 
 
-def _replaced(options: _Options, values: Any) -> _Options:
-    """``options`` with some values changed, unknown names refused."""
+def _replaced(options: _Options, values: Any, keep: Iterable[str] = ()) -> _Options:
+    """``options`` with some values changed, except for names in ``keep``; no unknown names."""
     if not isinstance(values, Mapping):
         raise OptionsError(f"options must be a table of names and values; got {shown(values)}")
-    known = [field.name for field in fields(options)]
+    known = [field.name for field in fields(options)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:
             kind = type(options).__name__
-            raise OptionsError(f"unknown option {shown(name)} of {kind}; known: {', '.join(known)}")
-    plain = {name: None if value == _TOML_NULL else value for name, value in values.items()}
-    changes: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-    return replace(options, **changes)
+            raise OptionsError(
+                f"unknown option {shown(name)} of {kind}{nearest(name, known)};"
+                f" known: {', '.join(known)}"
+            )
+    changes: dict[str, Any] = {
+        name: None if value == _TOML_NULL else tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if name not in keep
+    }
+    return replace(options, **changes)  # type: ignore[type-var]

@@ -1,7 +1,7 @@
 """What a detection returns: ``Faces``, a sequence of frozen ``Face`` values over arrays.
 
 Boxes are ``x1, y1, x2, y2`` and landmarks ``x, y``, both in source pixels, float32, not clipped to
-the image. Imports NumPy only.
+the image. Imports NumPy and ``errors``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_mtcnn.errors import OptionsError, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +31,7 @@ __all__ = [
     "face_entry",
     "faces_entry",
     "mtcnn_entry",
+    "score_text",
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -138,7 +141,8 @@ class Faces(Sequence[Face]):
         timings: the time of each stage, if it was asked for.
 
     Raises:
-        ValueError: the arrays do not have the same number of rows or the shapes above.
+        OptionsError: the arrays do not have the same number of rows or the shapes above, or another
+            argument is of the wrong type.
     """
 
     __slots__ = ("boxes", "confidences", "image_size", "landmarks", "scores", "timings")
@@ -165,7 +169,9 @@ class Faces(Sequence[Face]):
         self.boxes = _frozen(boxes, (4,), count)
         self.landmarks = _frozen(landmarks, (5, 2), count)
         self.confidences = self.scores if confidences is None else _frozen(confidences, (), count)
-        self.image_size = image_size
+        self.image_size = _checked_size(image_size)
+        if timings is not None and not isinstance(timings, Timings):
+            raise OptionsError(f"timings must be Timings or None; got {shown(timings)}")
         self.timings = timings
 
     @classmethod
@@ -225,7 +231,7 @@ class Faces(Sequence[Face]):
 
     def __repr__(self) -> str:
         height, width = self.image_size
-        best = f", best score {self.scores.max():.4f}" if len(self) else ""
+        best = f", best score {score_text(self.scores.max())}" if len(self) else ""
         return f"Faces({len(self)} in {width}x{height}{best})"
 
     def largest(self) -> Face | None:
@@ -271,12 +277,34 @@ class Faces(Sequence[Face]):
 
 def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = None) -> FloatArray:
     """A read-only float32 copy of shape (count, *row)."""
-    array = np.array(values, dtype=np.float32)
+    try:
+        array = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise OptionsError(f"expected an array of numbers; got {shown(values)}") from None
     if array.shape[1:] != row or array.ndim == 0 or (count is not None and len(array) != count):
         expected = ("N" if count is None else count, *row)
-        raise ValueError(f"expected an array of shape {expected}, got {array.shape}")
+        raise OptionsError(f"expected an array of shape {expected}, got {array.shape}")
     array.flags.writeable = False
     return array
+
+
+def _checked_size(size: object) -> tuple[int, int]:
+    """Height and width as given, if they are two whole numbers."""
+    if (
+        not isinstance(size, (tuple, list))
+        or len(size) != 2
+        or not all(isinstance(side, (int, np.integer)) and side >= 0 for side in size)
+    ):
+        raise OptionsError(f"image_size must be height and width, pixels; got {shown(size)}")
+    return size[0], size[1]
+
+
+def score_text(score: float) -> str:
+    """A score for people: four digits, rounded down.
+
+    So only a score of 1 reads 1.0000, and a threshold copied from the text keeps the face.
+    """
+    return f"{score:.9f}"[:-5]
 
 
 def mtcnn_entry(face: Face) -> dict[str, Any]:
@@ -292,8 +320,13 @@ def mtcnn_entry(face: Face) -> dict[str, Any]:
 
 
 def face_entry(face: Face) -> dict[str, Any]:
-    """A face for JSON: ``Face.to_dict`` with lists for tuples."""
+    """A face for JSON: ``Face.to_dict`` and ``box_xyxy``; lists for tuples.
+
+    ``box_xyxy`` is ``Face.box``, in floats of three digits, and means the same in every JSON of
+    this package. ``box`` is kept for programs that read the format of ``mtcnn``.
+    """
     entry = face.to_dict()
+    entry["box_xyxy"] = [round(edge, 3) for edge in face.box]
     entry["keypoints"] = {name: list(point) for name, point in entry["keypoints"].items()}
     return entry
 

@@ -181,7 +181,7 @@ def rtsp(outcome: Outcome, detector: FaceDetector, times: int) -> None:
     python = Path(DEBIAN_PYTHON)
     if not python.exists() or subprocess.run(command, check=False, capture_output=True).returncode:
         raise BenchmarkError("it needs packages of Debian, listed in endurance/rtsp_server.py")
-    port = _free_port()
+    port = free_port()
     script = Path(__file__).with_name("rtsp_server.py")
     servers: list[subprocess.Popen[bytes]] = []
 
@@ -264,7 +264,7 @@ class MjpegServer:
     """Serves a picture stream on one port, as simple cameras do, and can fail on purpose."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.garbage = False
         self._listener: socket.socket | None = None
         self._threads: list[threading.Thread] = []
@@ -334,7 +334,7 @@ def _pictures() -> Iterator[Pixels]:
         yield np.asarray(cv2.resize(small, (320, 240)), dtype=np.uint8)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +14,16 @@ from typing import Any
 import pytest
 
 from edge_mtcnn import DetectorOptions, FaceDetector, OptionsError, read_image
-from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION, Calibration, load_calibration
+from edge_mtcnn.calibration import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    Calibration,
+    flags_for,
+    load_calibration,
+)
 from edge_mtcnn.cli import main
+from edge_mtcnn.cli.arguments import options_from
+from edge_mtcnn.cli.calibrate import add_parser
 
 OPTIONS = DetectorOptions(min_face_size=60)
 
@@ -83,8 +93,9 @@ def test_every_caller_words_the_warning_for_another_detector_alike(
 ) -> None:
     file = written()
     sentence = (
-        f"the threshold of {file} was measured with another detector, so it may not hold here:"
-        " min_face_size: calibrated with 60, now 20"
+        f"the threshold of {file} was measured with another detector (min_face_size: calibrated"
+        " with 60, now 20), so it may not hold here; to calibrate again, run:"
+        f" edge-mtcnn calibrate FACES_DIR NONFACES_DIR --output {file}"
     )
     with (
         pytest.warns(UserWarning, match="another detector") as caught,
@@ -97,6 +108,76 @@ def test_every_caller_words_the_warning_for_another_detector_alike(
     assert loaded.mismatch(OPTIONS.to_dict(), loaded.model_version) is None
     assert main(["detect", "--calibration", str(file)]) == 0
     assert f"warning: {sentence}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        (DetectorOptions(), ""),
+        (DetectorOptions.from_preset("kiosk"), "--preset kiosk"),
+        (DetectorOptions.from_preset("reference"), "--preset reference"),
+        (DetectorOptions(min_face_size=60, confidence=0.5), "--min-face-size 60"),
+        (
+            replace(DetectorOptions.from_preset("kiosk"), max_face_size=300, scale_factor=0.5),
+            "--preset kiosk --max-face-size 300 --scale-factor 0.5",
+        ),
+    ],
+)
+def test_flags_make_the_detector_that_they_are_for(options: DetectorOptions, flags: str) -> None:
+    found = flags_for(options.to_dict())
+    assert found == flags.split()
+    commands = argparse.ArgumentParser().add_subparsers()
+    add_parser(commands)
+    args = commands.choices["calibrate"].parse_args(["faces", "others", *found])
+    made = options_from(args)[0]
+    assert replace(made, confidence=0.0) == replace(options, confidence=0.0)  # it changes no score
+
+
+def test_a_detector_without_flags_is_calibrated_through_a_file(tmp_path: Path) -> None:
+    calibration = Calibration(threshold=0.5, options=OPTIONS.to_dict(), file="door.json")
+    wide = DetectorOptions(thresholds=(0.5, 0.5, 0.5)).to_dict()
+    assert flags_for(wide) is None
+    sentence = calibration.mismatch(wide, "")
+    assert sentence is not None
+    assert 'save_options("detector.json", detector=options) of edge_mtcnn.options, then' in sentence
+    ending = "run: edge-mtcnn calibrate FACES_DIR NONFACES_DIR --config detector.json --output"
+    assert sentence.endswith(f"{ending} door.json")
+
+    config = tmp_path / "options.json"
+    config.write_text('{"detector": {"thresholds": [0.5, 0.5, 0.5]}}')
+    sentence = calibration.mismatch(wide, "", config=str(config))
+    assert sentence is not None
+    assert (
+        f"to calibrate again, run: edge-mtcnn calibrate FACES_DIR NONFACES_DIR --config {config}"
+        in sentence
+    )
+    kiosk = replace(DetectorOptions.from_preset("kiosk"), thresholds=(0.5, 0.5, 0.5)).to_dict()
+    sentence = calibration.mismatch(kiosk, "", config=str(config))
+    assert sentence is not None
+    assert f'put preset = "kiosk" into {config}, then run: ' in sentence
+
+
+def test_the_command_of_the_file_is_repeated_with_its_images(
+    written: Callable[..., Path], entry: dict[str, Any]
+) -> None:
+    command = ["my faces/", "others/", "--fpr", "0.05"]
+    file = written(provenance={**entry["provenance"], "command": command})
+    loaded = load_calibration(file)
+    assert loaded.command == tuple(command)
+    kiosk = DetectorOptions.from_preset("kiosk").to_dict()
+    sentence = loaded.mismatch(kiosk, loaded.model_version, place="for the camera")
+    assert sentence is not None
+    assert "so it may not hold for the camera; to calibrate again, run: edge-mtcnn" in sentence
+    words = shlex.split(sentence.rpartition("run: ")[2])
+    assert words == [
+        "edge-mtcnn",
+        "calibrate",
+        *command,
+        "--preset",
+        "kiosk",
+        "--output",
+        str(file),
+    ]
 
 
 def test_confidence_and_calibration_together_are_refused(written: Callable[..., Path]) -> None:
@@ -121,6 +202,7 @@ def test_what_the_images_could_not_promise_comes_along(written: Callable[..., Pa
         ({"threshold": True}, r"calibration\.json: threshold must be"),
         ({"provenance": []}, "provenance must be a table"),
         ({"warnings": "none"}, "warnings must be a list of texts"),
+        ({"provenance": {"command": "calibrate"}}, "command must be a list of texts"),
     ],
 )
 def test_a_file_that_is_no_calibration_is_told(

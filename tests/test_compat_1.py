@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -397,6 +398,14 @@ def test_the_constructor_of_0_1_gives_the_defaults_of_a_call_of_1_0_0(
 
 def test_min_size_has_no_effect_as_in_1_0_0(mtcnn: MTCNN, photo: ImageArray) -> None:
     assert mtcnn.detect_faces(photo, min_size=24) == mtcnn.predict(photo)
+
+
+def test_it_can_be_pickled(photo: ImageArray) -> None:
+    detector = MTCNN("face_detection_only", "CPU:0")
+    detector.min_face_size = 60
+    copied = pickle.loads(pickle.dumps(detector))
+    assert copied.min_face_size == 60
+    assert copied.detect_faces(photo) == detector.detect_faces(photo)
 
 
 # What cannot be.

@@ -10,6 +10,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -392,6 +393,39 @@ def test_a_batch_takes_color_and_timings(default_detector: FaceDetector, photo: 
     results = default_detector.detect_batch(frames, color="bgr", timings=True)
     assert results == [default_detector.detect(photo)] * 2
     assert all(faces.timings is not None for faces in results)
+
+
+def test_one_detector_serves_calls_with_different_options_at_the_same_time(
+    photo: ImageArray, crowd: ImageArray
+) -> None:
+    asked = [
+        None,
+        DetectorOptions(min_face_size=80),
+        DetectorOptions(confidence=0.9),
+        DetectorOptions.from_preset("reference"),
+        DetectorOptions.from_preset("kiosk"),
+    ]
+    expected = []
+    for options in asked:
+        with FaceDetector(options) as own:
+            expected.append(own.detect(crowd))
+    with FaceDetector() as detector, ThreadPoolExecutor(5) as pool:
+        networks = detector._networks
+        found = list(pool.map(lambda options: detector.detect(crowd, options=options), asked))
+        assert detector._networks is networks, "nothing is loaded again"
+        assert detector.options == DetectorOptions()
+        assert detector.detect_batch([crowd], options=asked[1]) == [expected[1]]
+        with pytest.raises(OptionsError, match="options must be DetectorOptions; got 'kiosk'"):
+            detector.detect(photo, options="kiosk")  # type: ignore[arg-type]
+    assert found == expected
+    assert len({len(faces) for faces in expected} | {faces.scores.sum() for faces in expected}) > 3
+
+
+def test_the_mirror_check_can_be_asked_for_by_call(photo: ImageArray) -> None:
+    with FaceDetector(DetectorOptions(mirror=False)) as plain, FaceDetector() as mirrored:
+        expected = mirrored.detect(photo)
+        assert plain.detect(photo, options=DetectorOptions()) == expected
+        assert plain.detect(photo) != expected
 
 
 def test_near_the_face_finds_the_face_without_a_pyramid(

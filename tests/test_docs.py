@@ -127,6 +127,7 @@ def test_the_limits_of_the_security_page_are_the_defaults() -> None:
     expected = {
         "`--max-body`": f"{limits.max_body_bytes:,}",
         "`ServeOptions.max_total_body_bytes`": f"{limits.max_total_body_bytes:,}",
+        "`ServeOptions.max_images`": str(limits.max_images),
         "`--max-pixels`": f"{limits.max_pixels:,}",
         "`read_image(max_pixels=...)`": f"{MAX_PIXELS:,}",
         "`ServeOptions.body_seconds`": f"{limits.body_seconds:g}",

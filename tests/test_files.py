@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 
 from edge_mtcnn import ImageError, OptionsError, read_image
-from edge_mtcnn.files import IMAGE_SUFFIXES, find_images, folders_without_images, write_whole
+from edge_mtcnn.files import (
+    IMAGE_SUFFIXES,
+    find_images,
+    folders_without_images,
+    read_bytes,
+    resource,
+    write_whole,
+)
 from edge_mtcnn.images.writing import write_image
 from edge_mtcnn.types import ImageArray
 
@@ -284,3 +294,82 @@ def test_a_picture_too_large_for_its_format_is_an_error(tmp_path: Path) -> None:
     write_image(tmp_path / "wide.png", wide)
     back: Any = cv2.imread(str(tmp_path / "wide.png"))
     assert back.shape == (1, 70_000, 3)
+
+
+def test_a_resource_lies_beside_the_package_in_a_checkout(project_root: Path) -> None:
+    assert resource("models/manifest.json") == project_root / "models" / "manifest.json"
+
+
+def test_a_resource_that_is_nowhere_is_named_inside_the_package(project_root: Path) -> None:
+    assert resource("models/gone.json") == project_root / "edge_mtcnn" / "models" / "gone.json"
+
+
+def test_a_resource_inside_the_package_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_mtcnn.files._PACKAGE", tmp_path / "edge_mtcnn")
+    for folder in (tmp_path / "models", tmp_path / "edge_mtcnn" / "models"):
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").touch()
+        assert resource("models/manifest.json") == folder / "manifest.json"
+
+
+def test_a_folder_of_that_name_beside_the_package_is_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_mtcnn.files._PACKAGE", tmp_path / "edge_mtcnn")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.onnx").touch()
+    inside = tmp_path / "edge_mtcnn" / "models" / "manifest.json"
+    assert resource("models/manifest.json") == inside
+
+
+def test_a_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_bytes(tmp_path / "gone")
+
+
+ZIPPED = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.path.insert(0, "package.zip")
+from edge_mtcnn import FaceDetector, ModelFileError, files
+from edge_mtcnn.cli import main
+assert "package.zip" in files.__file__
+main(["service", "--print-settings"])
+try:
+    FaceDetector()
+except ModelFileError as error:
+    print(error)
+else:
+    main(["detect"])
+"""
+
+
+def test_a_package_in_a_zip_file_finds_its_models_and_its_sample(
+    project_root: Path, tmp_path: Path
+) -> None:
+    def pack(folder: Path, below: str) -> None:
+        for file in sorted(folder.rglob("*.*")):
+            if file.is_file() and file.suffix != ".pyc":
+                archive.write(file, f"{below}/{file.relative_to(folder).as_posix()}")
+
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
+        pack(project_root / "edge_mtcnn", "edge_mtcnn")
+        for name in ("models", "packaging", "samples"):
+            pack(project_root / name, f"edge_mtcnn/{name}")
+    done = subprocess.run(
+        [sys.executable, "-c", ZIPPED],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    *settings, last = done.stdout.splitlines()
+    assert "EDGE_MTCNN_SOURCE=0" in settings
+    if hasattr(onnxruntime.SessionOptions, "add_external_initializers_from_files_in_memory"):
+        assert "astronaut.jpg: 512x512, 1 face" in last
+    else:
+        assert "unpack it, or install ONNX Runtime 1.24 or newer" in last

@@ -32,7 +32,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("serve",),
     ("doctor",),
     ("cli",),
-    ("__main__",),
+    ("__main__", "_pyinstaller"),
 )
 INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "images": (
@@ -52,7 +52,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "runtime": (("models", "workers"), ("sessions",)),
     "compat": (("results",), ("mtcnn",)),
-    "board": (("identity", "memory", "new_process", "sensors"),),
+    "board": (("cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
@@ -80,22 +80,27 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("callbacks", "loop", "overlay"),
         ("watcher",),
     ),
-    "video.source": (("captures",), ("reader",), ("source",)),
+    "video.source": (("advice", "captures"), ("devices",), ("reader",), ("source",)),
     "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
     "serve": (
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
-        ("connections", "events", "metrics", "pictures"),
+        ("connections", "events", "metrics", "pictures", "query"),
+        ("bodies", "wanted"),
         ("detection",),
         ("app",),
         ("server",),
     ),
     "doctor": (("packages", "selftest"), ("rules",)),
+    "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
-        ("terminal",),
-        ("arguments", "outputs"),
+        ("parser", "terminal"),
+        ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
-        ("bench", "calibrate", "detect", "doctor", "evaluate", "serve", "tune", "watch"),
+        (
+            *("bench", "calibrate", "config", "detect", "doctor", "evaluate"),
+            *("serve", "service", "tune", "watch"),
+        ),
     ),
 }
 FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}
@@ -112,7 +117,8 @@ EXTRA_REQUIREMENTS = {
     "images": {"PIL", "pillow_heif"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
-    "serve": {"prometheus_client", "starlette", "uvicorn"},
+    "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
+    "_pyinstaller": {"PyInstaller"},  # runs these hooks itself
     "video": {"picamera2"},  # the board's own package: only the camera module needs it
 }
 

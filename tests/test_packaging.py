@@ -31,7 +31,7 @@ BASE_INSTALL = {"edge-mtcnn", "numpy", "opencv-python-headless"}
 # What releases of ONNX Runtime since 1.16 pull in; the newest ones need fewer.
 ONNX_RUNTIME = {"onnxruntime", "flatbuffers", "packaging", "protobuf"}
 OLDER_ONNX_RUNTIME = {"coloredlogs", "humanfriendly", "mpmath", "sympy", "typing-extensions"}
-SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 # The astronaut's face in the golden results of the original program: x, y, width, height.
 ASTRONAUT_BOX = (179, 60, 88, 114)
@@ -62,7 +62,7 @@ def run(command: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess
         env=env,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
 
 
@@ -203,6 +203,14 @@ def test_the_wheel_has_the_page_and_the_description_of_the_service(built: Built)
         assert files[path.relative_to(ROOT).as_posix()] == path.read_bytes()
 
 
+def test_the_wheel_has_the_files_for_systemd(built: Built) -> None:
+    files = built.wheel_files()
+    packed = {
+        n.rpartition("/")[2]: files[n] for n in files if n.startswith("edge_mtcnn/packaging/")
+    }
+    assert packed == {path.name: path.read_bytes() for path in (ROOT / "packaging").iterdir()}
+
+
 def test_the_wheel_has_nothing_of_development(built: Built) -> None:
     files = built.wheel_files()
     tops = {name.split("/")[0] for name in files}
@@ -220,6 +228,8 @@ def test_the_wheel_has_nothing_of_development(built: Built) -> None:
         ".html",
         ".js",
         ".svg",
+        ".service",
+        ".default",
     }
 
 
@@ -282,6 +292,71 @@ def test_the_installed_command_says_its_version(installed: Environment) -> None:
 
 def test_the_installed_command_detects_its_sample_without_a_path(installed: Environment) -> None:
     (line,) = installed.output("edge-mtcnn", "detect", "--json", "-").splitlines()
+    assert len(json.loads(line)["faces"]) == 1
+
+
+def test_the_installed_command_prints_the_unit_that_starts_it(installed: Environment) -> None:
+    command = installed.folder / "venv" / "bin" / "edge-mtcnn"
+    unit = installed.output("edge-mtcnn", "service", "--print-unit")
+    assert f"ExecStart={command} serve" in unit
+
+
+DETECT = ("detect", "--json", "-")
+SPEC = """
+analysis = Analysis(["application.py"])
+pyz = PYZ(analysis.pure)
+EXE(pyz, analysis.scripts, analysis.binaries, analysis.datas, name="one_file")
+program = EXE(pyz, analysis.scripts, exclude_binaries=True, name="one_dir")
+COLLECT(program, analysis.binaries, analysis.datas, name="one_dir")
+"""
+APPLICATION = """
+import multiprocessing, sys
+from edge_mtcnn import FaceDetector, read_image
+from edge_mtcnn.cli import main
+
+if __name__ == "__main__":
+    multiprocessing.freeze_support()
+    if sys.argv[1] == "spawn":
+        with FaceDetector() as detector, multiprocessing.get_context("spawn").Pool(1) as pool:
+            sys.exit(f"{len(pool.apply(detector.detect, (read_image(sys.argv[2]),)))} face")
+    sys.exit(main())
+"""
+
+
+@pytest.mark.timeout(900)  # it packs 270 MB
+def test_pyinstaller_freezes_models_sample_and_commands(built: Built, tmp_path: Path) -> None:
+    if sys.platform == "linux" and shutil.which("objdump") is None:
+        pytest.skip("PyInstaller needs objdump, of the package binutils")
+    environment = Environment.create(sys.executable, tmp_path)
+    environment.pip("install", "--quiet", f"{built.wheel}[cpu]", "pyinstaller>=6.10")
+    work = tmp_path / "work"
+    (work / "application.py").write_text(APPLICATION)
+    (work / "application.spec").write_text(SPEC)
+    environment.output("pyinstaller", "--log-level=WARN", "application.spec")
+    (tmp_path / "elsewhere").mkdir()
+
+    one_file, one_dir = work / "dist" / "one_file", work / "dist" / "one_dir" / "one_dir"
+    for program in (one_file, one_dir):
+        (line,) = checked([program, *DETECT], tmp_path / "elsewhere").splitlines()
+        assert len(json.loads(line)["faces"]) == 1
+    report = json.loads(checked([one_dir, "doctor", "--json"], tmp_path / "elsewhere"))
+    assert report["findings"] == []
+    assert report["self_test"]["told"]["expected_face"] is True
+    # A process of its own pool starts the program again.
+    done = run([one_dir, "spawn", ROOT / "samples" / "astronaut.jpg"], tmp_path / "elsewhere")
+    assert done.stderr.strip().splitlines()[-1] == "1 face"
+
+
+@pytest.mark.timeout(900)  # it packs 270 MB
+def test_a_shiv_archive_finds_its_models_and_its_sample(built: Built, tmp_path: Path) -> None:
+    environment = Environment.create(sys.executable, tmp_path)
+    environment.pip("install", "--quiet", "pip", "setuptools", "shiv>=1")
+    archive = tmp_path / "work" / "edge-mtcnn.pyz"
+    environment.output(
+        "shiv", "--quiet", "-c", "edge-mtcnn", "-o", str(archive), f"{built.wheel}[cpu]"
+    )
+    root = f"SHIV_ROOT={tmp_path}"  # where it unpacks
+    (line,) = checked(["env", root, sys.executable, archive, *DETECT], tmp_path).splitlines()
     assert len(json.loads(line)["faces"]) == 1
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import Face, Faces
-from edge_mtcnn.types import LANDMARK_NAMES, Landmarks, Timings
+from edge_mtcnn.types import LANDMARK_NAMES, Landmarks, Timings, face_entry
 
 # float32 holds about seven digits.
 FLOAT32 = 1e-6
@@ -253,6 +253,14 @@ def test_to_dicts_is_the_format_of_mtcnn_and_the_score_in_plain_numbers() -> Non
     numbers = [*found["box"], *(value for point in found["keypoints"].values() for value in point)]
     assert {type(value) for value in numbers} == {int}
     assert type(found["confidence"]) is type(found["score"]) is float
+
+
+def test_json_has_the_box_in_both_forms_under_names_of_their_own() -> None:
+    face = Faces([[-3.9, 4.9, 20.25, 30.0006]], [0.5], np.zeros((1, 5, 2)), image_size=(50, 50))[0]
+    entry = face_entry(face)
+    assert entry["box_xyxy"] == [-3.9, 4.9, 20.25, 30.001]
+    assert entry["box"] == face.to_dict()["box"] == [0, 4, 20, 26]
+    assert "box_xyxy" not in face.to_dict(), "the format of mtcnn has no other entries"
 
 
 def test_to_dicts_can_be_written_as_json() -> None:

@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = []
     print(f"form {form}; matrix-multiply peak of one thread: {peak:.0f} GFLOP/s")
     for name, (layers, (count, height, width)) in INPUTS.items():
-        operators = profile(models[name], (count, 1, height, 3 * width), options.rounds)
+        operators = profile(models[name].path, (count, 1, height, 3 * width), options.rounds)
         needed = count * network_flops(layers, height, width)
         results += [_result(name, operator) for operator in operators]
         _print(name, (count, height, width), operators, needed, peak)

@@ -33,8 +33,10 @@ def run_in_new_process(
 
     Raises:
         subprocess.TimeoutExpired: it took longer than ``timeout``.
-        OSError: the interpreter does not start.
+        OSError: the interpreter does not start, or this application is frozen and has none.
     """
+    if getattr(sys, "frozen", False):  # `sys.executable` would start the application once more
+        raise OSError("a frozen application cannot start another Python process")
     program = _PROGRAM.format(
         path=sys.path,
         module=function.__module__,

@@ -75,19 +75,23 @@ def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:
     return np.stack([(found.logits + further) / 2, np.log(sizes)], axis=1)
 
 
-def load_score_model(path: Path) -> ScoreModel:
+def load_score_model(path: Path, text: bytes) -> ScoreModel:
     """Read ``score.json``.
+
+    Args:
+        path: where it is, for messages.
+        text: its content, UTF-8.
 
     Raises:
         ModelFileError: it cannot be read, or is not a score model of this version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
         version, features = content["schema_version"], tuple(content["features"])
         coefficients = np.array(content["coefficients"], dtype=float)
         intercept = float(content["intercept"])
         offsets = np.array(content["landmark_offsets"], dtype=float)
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise ModelFileError(f"score model {path} cannot be read: {error}") from None
     except KeyError as error:
         raise ModelFileError(f"score model {path} has no {error}; reinstall it") from None

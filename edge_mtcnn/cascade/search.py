@@ -25,8 +25,8 @@ from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
 from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.cascade.scoring import ScoreModel
-from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.options import DetectorOptions
+from edge_mtcnn.errors import OptionsError, shown
+from edge_mtcnn.options import DetectorOptions, check_int
 from edge_mtcnn.types import NETWORKS, Faces, FloatArray, ImageArray, Timings
 
 __all__ = ["Search"]
@@ -109,10 +109,15 @@ class Search:
             The faces found, best first.
 
         Raises:
-            OptionsError: ``boxes`` is not of shape (M, 4), or not of finite numbers.
+            OptionsError: ``boxes`` is not of shape (M, 4), or not of finite numbers; or ``levels``
+                are not whole numbers from 0 on.
             IndexError: there is no such level.
         """
         places = _places(boxes, *self._size)
+        if not isinstance(levels, (Sequence, np.ndarray)):
+            raise OptionsError(f"levels must be a sequence of indices; got {shown(levels)}")
+        for level in levels:
+            check_int("each of levels", level, 0, None)
         trace = _Trace(self._options)
         found = self._found(places, levels, trace)
         if self._score is None:
@@ -240,7 +245,10 @@ _NO_CANDIDATES = Candidates(_NOWHERE, np.zeros(0, dtype=np.float32))
 
 def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
     """The windows of expected places that can show a face of an image of this size, (M, 4)."""
-    places = np.asarray(boxes, dtype=np.float64)
+    try:
+        places = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise OptionsError(f"boxes must be numbers of shape (M, 4); got {shown(boxes)}") from None
     if places.size == 0:
         return np.zeros((0, 4))
     if places.ndim != 2 or places.shape[1] != 4 or not np.isfinite(places).all():

@@ -18,6 +18,7 @@ from importlib import import_module
 from types import FrameType
 
 from edge_mtcnn._version import __version__
+from edge_mtcnn.cli.parser import Parser
 from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.errors import (
     MissingRuntimeError,
@@ -38,6 +39,8 @@ COMMANDS = (
     "doctor",
     "watch",
     "serve",
+    "service",
+    "config",
 )
 """Names of the commands and of their modules, as ``--help`` lists them."""
 
@@ -104,17 +107,26 @@ def _run(argv: Sequence[str] | None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="edge-mtcnn",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"edge-mtcnn {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in COMMANDS:
         import_module(f"{__name__}.{name}").add_parser(commands)
+
+    def show_help(args: argparse.Namespace) -> int:
+        (parser if args.command is None else commands.choices[args.command]).print_help()
+        return 0
+
+    parser.set_defaults(run=show_help, command=None)
+    text = "show the help of a command, or this one"
+    asking = commands.add_parser("help", help=text, description=text.capitalize() + ".")
+    asking.add_argument("command", nargs="?", metavar="COMMAND", choices=(*COMMANDS, "help"))
     return parser
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_mtcnn.cli.terminal import UsageError, write_message
-from edge_mtcnn.files import resource
+from edge_mtcnn.files import read_bytes, resource
 from edge_mtcnn.options import (
     DEFAULT_CONFIDENCE,
     PRESETS,
     DetectorOptions,
     RuntimeOptions,
     load_options,
+    load_section,
 )
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ __all__ = [
     "add_config_argument",
     "add_detector_arguments",
     "add_runtime_arguments",
+    "calibration_from",
     "check_positive",
     "open_detector",
     "options_from",
     "sample_photo",
+    "section_from",
     "warn_of_mismatch",
 ]
 
+_Section = TypeVar("_Section")
 DEFAULT_PRESET = "default"
 _DETECTOR_OPTIONS = ("min_face_size", "max_face_size", "scale_factor", "confidence")
 _DEVICES = ("cpu", "cuda", "auto")
@@ -65,7 +69,8 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="read options from a JSON or TOML file; flags take precedence over it",
+        help="read options from a JSON or TOML file, as 'edge-mtcnn config --init' writes it; flags"
+        " take precedence over it",
     )
 
 
@@ -80,8 +85,8 @@ def add_detector_arguments(
 
     Args:
         parser: of the command.
-        presets: the preset that the command uses when neither ``--preset`` nor ``--config`` is
-            given; for a command with several detectors one for each, by what the help calls it.
+        presets: the preset that the command uses when neither ``--preset`` nor ``--config`` names
+            one; for a command with several detectors one for each, by what the help calls it.
         confidence: help of ``--confidence``; ``None`` for a command without that flag.
     """
     group = parser.add_argument_group("detection")
@@ -98,13 +103,15 @@ def add_detector_arguments(
         "--min-face-size",
         type=int,
         metavar="PIXELS",
-        help=f"side of the smallest face to find {stated('min_face_size')}",
+        help="side of the smallest face to search for; no limit of what is reported: smaller faces,"
+        f" down to about a third of it, are found too {stated('min_face_size')}",
     )
     group.add_argument(
         "--max-face-size",
         type=int,
         metavar="PIXELS",
-        help="side of the largest face to find (default: no limit)",
+        help="side of the largest face to search for; no limit of what is reported either"
+        " (default: no limit)",
     )
     if confidence is not None:
         group.add_argument("--confidence", type=float, metavar="0..1", help=confidence)
@@ -168,7 +175,7 @@ def options_from(
 
     Args:
         args: parsed arguments of any command.
-        preset: the preset when neither ``--preset`` nor ``--config`` is given.
+        preset: the preset when neither ``--preset`` nor the file of ``--config`` names one.
 
     Raises:
         OptionsError: a value is out of range, or the file cannot be read.
@@ -179,7 +186,7 @@ def options_from(
         raise UsageError("give --confidence or --calibration, not both")
     detector, runtime = DetectorOptions.from_preset(preset), RuntimeOptions()
     if "config" in given:
-        detector, runtime = load_options(given["config"])
+        detector, runtime = load_options(given["config"], preset=preset)
     if "preset" in given:
         detector = DetectorOptions.from_preset(given["preset"])
     detector_changes = {name: given[name] for name in _DETECTOR_OPTIONS if name in given}
@@ -192,40 +199,80 @@ def options_from(
     return replace(detector, **detector_changes), replace(runtime, **runtime_changes)
 
 
-def open_detector(
-    options: DetectorOptions, runtime: RuntimeOptions, calibration: str | None
-) -> FaceDetector:
-    """A detector, with the threshold of a calibration file where one is given.
+def section_from(
+    args: argparse.Namespace, name: str, options: _Section, given: Iterable[str]
+) -> _Section:
+    """Options of a feature: flags over the table of ``--config`` over the defaults.
 
-    A warning line says where the calibration was made with another detector.
+    Args:
+        args: parsed arguments of any command.
+        name: the table, one of ``options.SECTIONS``.
+        options: the defaults, with the values of the flags.
+        given: names of the options that flags set.
+
+    Raises:
+        OptionsError: a value is out of range, or the file cannot be read.
+    """
+    return options if args.config is None else load_section(args.config, name, options, keep=given)
+
+
+def open_detector(
+    options: DetectorOptions, runtime: RuntimeOptions, calibration: Calibration | None
+) -> FaceDetector:
+    """A detector, with the threshold of a calibration where there is one.
 
     Raises:
         EdgeMTCNNError: as for ``FaceDetector``.
     """
-    from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
 
-    if calibration is None:
-        return FaceDetector(options, runtime)
-    loaded = load_calibration(calibration)
-    detector = FaceDetector(loaded.applied_to(options), runtime)
-    warn_of_mismatch(loaded, detector)
-    return detector
+    return FaceDetector(
+        options if calibration is None else calibration.applied_to(options), runtime
+    )
 
 
 def warn_of_mismatch(
-    calibration: Calibration,
+    calibration: Calibration | None,
     detector: FaceDetector,
+    args: argparse.Namespace,
+    *,
     place: str = "here",
+    advice: str | None = None,
     write: Callable[[str], object] = write_message,
-) -> None:
-    """Write a warning line where the calibration was made with another detector."""
+) -> bool:
+    """Write a warning line where the calibration was made with another detector; whether it was."""
+    if calibration is None:
+        return False
     info = detector.info()
-    mismatch = calibration.mismatch(info["options"], info["model_version"], place=place)
+    mismatch = calibration.mismatch(
+        info["options"], info["model_version"], place=place, config=args.config, advice=advice
+    )
     if mismatch is not None:
         write(f"warning: {mismatch}")
+    return mismatch is not None
+
+
+def calibration_from(args: argparse.Namespace) -> Calibration | None:
+    """The calibration that ``--calibration`` names.
+
+    Raises:
+        OptionsError: the file cannot be read, or is not a calibration.
+    """
+    from edge_mtcnn.calibration import load_calibration
+
+    return None if args.calibration is None else load_calibration(args.calibration)
 
 
 def sample_photo() -> Path:
-    """The photo that comes with the package: in the wheel, or beside the package in a checkout."""
-    return resource("samples") / "astronaut.jpg"
+    """The photo that comes with the package; from a zip file, a copy until the process ends."""
+    photo = resource("samples/astronaut.jpg")
+    if not photo.is_file():
+        import atexit
+        import tempfile
+
+        folder = tempfile.TemporaryDirectory(prefix="edge-mtcnn-")
+        atexit.register(folder.cleanup)
+        content = read_bytes(photo)
+        photo = Path(folder.name) / photo.name
+        photo.write_bytes(content)
+    return photo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,11 @@ or nonface. Detections are saved in a journal beside the output, FILE.journal: a
 command continues where it stopped, and another --fpr or --recall needs no new detections."""
 
 _STATISTICS = ("count", "detected", "mean", "std", "min", "q25", "median", "q75", "max")
+_REPEATED = (
+    "labels", "annotations", "format", "category", "iou", "recall", "interval", "report", "date",
+    "device", "threads",
+)  # fmt: skip
+_DEFAULTS = {"iou": 0.5, "interval": 0.95}
 _TITLES = {"q25": "25 %", "median": "50 %", "q75": "75 %"}
 
 
@@ -127,8 +132,10 @@ def run(args: argparse.Namespace) -> int:
         images = _images(args)
         inputs = [image.path for image in images]
         inputs += [Path(path) for path in (args.labels, args.annotations) if path]
-        output = output_file("--output", args.output, inputs)
-        report = args.report and output_file("--report", args.report, [*inputs, output])
+        output = output_file("--output", args.output, inputs, suffixes=(".json",))
+        report = args.report and output_file(
+            "--report", args.report, [*inputs, output], suffixes=(".html", ".htm")
+        )
         journal = output_file("the journal", f"{output}.journal", inputs)
         with (
             FaceDetector(options, runtime) as detector,
@@ -147,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
             )
     except AnnotationError as error:
         raise UsageError(str(error)) from None
+    result = replace(result, command=_command(args))
     result.save(output)
     if report:
         write_report(result, report)
@@ -159,6 +167,17 @@ def run(args: argparse.Namespace) -> int:
     if failures:
         write_message(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
     return 1 if failures else 0
+
+
+def _command(args: argparse.Namespace) -> tuple[str, ...]:
+    """The arguments without those of the detector and the output, to calibrate for another one."""
+    given = {name: getattr(args, name) for name in _REPEATED}
+    given["fpr"] = args.fpr if args.recall is None else None
+    words = [args.folder] if args.nonfaces is None else [args.folder, args.nonfaces]
+    for name, value in given.items():
+        if value is not None and value != _DEFAULTS.get(name):
+            words += [f"--{name}", str(value)]
+    return tuple(words + ["--promise"] * args.promise)
 
 
 def _images(args: argparse.Namespace) -> list[LabelledImage]:

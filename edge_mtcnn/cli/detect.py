@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,23 @@ from edge_mtcnn.cli.arguments import (
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
+    calibration_from,
     open_detector,
     options_from,
     sample_photo,
+    warn_of_mismatch,
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, no_images
-from edge_mtcnn.cli.outputs import JsonLines, outside, picture_folder, unique_names
+from edge_mtcnn.cli.outputs import (
+    JsonLines,
+    names_a_file,
+    outside,
+    picture_file,
+    picture_folder,
+    unique_names,
+)
 from edge_mtcnn.cli.terminal import Progress, plural, printable, write_line, write_message
-from edge_mtcnn.types import faces_entry
+from edge_mtcnn.types import faces_entry, score_text
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -30,14 +39,16 @@ if TYPE_CHECKING:
     from edge_mtcnn.types import Faces, ImageArray
 
 _EXAMPLE = """\
-edge-mtcnn detect team.jpg --annotate marked/
+edge-mtcnn detect team.jpg --annotate marked.png
+edge-mtcnn detect holiday/ --annotate marked/ --crops faces/
 edge-mtcnn detect holiday/ --recursive --json faces.jsonl
 edge-mtcnn detect 'cam*/*.jpg' --min-face-size 60 --json - | jq .faces"""
 
 _NOTES = """\
-Boxes are x, y, width, height in pixels of the upright image, best face first. With --json FILE the
-lines are written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures
-that already exist in the folders of --annotate and --crops are replaced."""
+Boxes are x, y, width, height in pixels of the upright image, best face first. Scores in text and
+pictures are rounded down to four digits; --json has all of them. With --json FILE the lines are
+written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures that already
+exist in the folders of --annotate and --crops are replaced."""
 
 _BOXES_PER_LINE = 8
 
@@ -58,7 +69,10 @@ def add_parser(commands: Commands) -> None:
         help="write one JSON object per photo and line; - for standard output",
     )
     parser.add_argument(
-        "--annotate", metavar="DIR", help="write a copy of each photo with its faces marked to DIR"
+        "--annotate",
+        metavar="DIR",
+        help="write a copy of each photo with its faces marked to DIR; for a single photo this may"
+        " be a file, such as marked.png",
     )
     parser.add_argument("--crops", metavar="DIR", help="write each face as a PNG to DIR")
     parser.add_argument(
@@ -87,8 +101,10 @@ def run(args: argparse.Namespace) -> int:
     inputs = find_images(arguments, recursive=args.recursive)
     inputs = outside(filter(None, (args.annotate, args.crops)), arguments, inputs)
     empty_folders = folders_without_images(arguments, recursive=args.recursive)
-    with open_detector(detector_options, runtime_options, args.calibration) as detector:
-        pictures = _Pictures(args, arguments, inputs)
+    calibration = calibration_from(args)
+    with open_detector(detector_options, runtime_options, calibration) as detector:
+        warn_of_mismatch(calibration, detector, args)
+        pictures = _Pictures(args, arguments, inputs, [*inputs, *empty_folders])
         with _Report(args.json, [*inputs, *empty_folders]) as report:
             for folder in empty_folders:
                 report.failed(folder, no_images(folder, recursive=args.recursive))
@@ -117,20 +133,29 @@ class _Pictures:
     """The pictures to write: photos with marked faces, and faces cut out."""
 
     def __init__(
-        self, args: argparse.Namespace, arguments: Sequence[str], inputs: Sequence[Path]
+        self,
+        args: argparse.Namespace,
+        arguments: Sequence[str],
+        inputs: Sequence[Path],
+        reported: Sequence[Path],
     ) -> None:
         self._cut = _aligned_crops if args.crop_style == "aligned" else _margin_crops
-        self._marked = args.annotate and picture_folder("--annotate", args.annotate, inputs)
+        self._marked = self._single = None
+        if args.annotate and names_a_file(args.annotate):
+            self._single = picture_file("--annotate", args.annotate, reported)
+        elif args.annotate:
+            self._marked = picture_folder("--annotate", args.annotate, inputs)
         self._crops = args.crops and picture_folder("--crops", args.crops, inputs)
         self._names = unique_names(arguments, inputs) if self._marked else []
         self._stems = unique_names(arguments, inputs, stems=True) if self._crops else []
 
     def write(self, index: int, image: ImageArray, faces: Faces) -> None:
         """Write the pictures of one input, each completely or not at all."""
-        if self._marked:
+        marked = self._marked / self._names[index] if self._marked else self._single
+        if marked:
             from edge_mtcnn.images.drawing import draw_faces
 
-            _save(self._marked / self._names[index], draw_faces(image, faces))
+            _save(marked, draw_faces(image, faces))
         if self._crops and len(faces):
             stem = self._crops / self._stems[index]
             for number, crop in enumerate(self._cut(image, faces), start=1):
@@ -165,7 +190,12 @@ class _Report:
 
     def __init__(self, json: str | None, inputs: Sequence[Path]) -> None:
         self._json = JsonLines(json, inputs) if json else None
-        self._progress = Progress(len(inputs), "image", mixed=json in (None, "-"))
+        self._progress = Progress(len(inputs), "image")
+        # Standard output has the reasons of failures already. A file does not disturb the bar.
+        self._to_people = json != "-"
+        self._json_writing: Callable[[], AbstractContextManager[None]] = (
+            nullcontext if self._to_people else self._progress.writing
+        )
         self._total = len(inputs)
         self._started = time.perf_counter()
         self._images = 0
@@ -191,7 +221,7 @@ class _Report:
         self._faces += len(faces)
         height, width = faces.image_size
         if self._json is not None:
-            with self._progress.writing():
+            with self._json_writing():
                 self._json.write({"path": str(path), **faces_entry(faces)})
         else:
             with self._progress.writing():
@@ -203,9 +233,9 @@ class _Report:
         self.failures += 1
         reason = str(error) or type(error).__name__
         if self._json is not None:
-            with self._progress.writing():
+            with self._json_writing():
                 self._json.write({"path": str(path), "error": reason})
-        else:
+        if self._to_people:
             where = "" if str(path) in reason else f"{printable(path)}: "
             with self._progress.writing():
                 write_message(f"error: {where}{printable(reason)}")
@@ -213,10 +243,10 @@ class _Report:
 
     def _summary(self) -> str:
         seconds = time.perf_counter() - self._started
-        rate = (self._images + self.failures) / max(seconds, 1e-9)
+        rate = f", {self._images / max(seconds, 1e-9):.1f} images/s" if self._images else ""
         return (
             f"{plural(self._images, 'image')}, {plural(self._faces, 'face')},"
-            f" {self.failures} failed, {rate:.1f} images/s"
+            f" {self.failures} failed{rate}"
         )
 
 
@@ -227,7 +257,7 @@ def _faces_text(faces: Faces) -> str:
     texts = []
     for face in faces[:_BOXES_PER_LINE]:
         x, y, width, height = face.to_dict()["box"]
-        texts.append(f"{width}x{height} at ({x}, {y}) {face.score:.4f}")
+        texts.append(f"{width}x{height} at ({x}, {y}) {score_text(face.score)}")
     more = len(faces) - len(texts)
     rest = f"; {more} more (--json lists all)" if more else ""
     return f"{plural(len(faces), 'face')}: {'; '.join(texts)}{rest}"

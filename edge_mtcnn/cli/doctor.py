@@ -15,13 +15,15 @@ from edge_mtcnn.cli.arguments import (
     options_from,
     sample_photo,
 )
-from edge_mtcnn.cli.terminal import plural, write_line
+from edge_mtcnn.cli.terminal import plural, printable, write_line
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.doctor import Machine, Report, SelfTest
 
 _LABEL_WIDTH = 14
+_NO_CAMERA = "plug one in, or try a video: edge-mtcnn watch VIDEO --loop"
+_NO_LIST = "this system does not list cameras here; try edge-mtcnn watch 0"
 
 
 def add_parser(commands: Commands) -> None:
@@ -29,7 +31,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands,
         "doctor",
-        "check the installation: packages, machine, model files and one detection",
+        "check the installation: packages, machine, cameras, model files and one detection",
         example="edge-mtcnn doctor\nedge-mtcnn doctor --device cuda --json > report.json",
         notes="The exit code is 1 when a problem was found, and 0 when there are only warnings.",
     )
@@ -54,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
 def _lines(report: Report) -> Iterator[str]:
     yield from _section("packages", _package_rows(report))
     yield from _section("machine", _machine_rows(report.machine))
+    yield from _section("cameras", _camera_rows(report))
     version = report.model_version or "unknown"
     yield from _section(
         f"models {version} in {report.model_folder}",
@@ -103,6 +106,26 @@ def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
         ("memory", _memory(machine)),
     ]
     return [(label, value) for label, value in rows if value]
+
+
+def _camera_rows(report: Report) -> list[tuple[str, str]]:
+    """A row for each camera and each of its pixel formats, with sizes and frame rates."""
+    rows = []
+    for camera in report.cameras:
+        rows.append((printable(camera.device), f"{printable(camera.name)}: SOURCE {camera.source}"))
+        sizes: dict[str, list[str]] = {}
+        for mode in camera.modes:
+            rate = "" if mode.fps is None else f"@{mode.fps:g}"
+            sizes.setdefault(printable(mode.pixels), []).append(f"{mode.width}x{mode.height}{rate}")
+        rows += [(f"  {pixels}", " ".join(listed)) for pixels, listed in sizes.items()]
+        if camera.problem is not None:
+            rows.append(("", printable(camera.problem)))
+    if not rows:
+        listed = sys.platform == "linux"
+        rows.append(("none found" if listed else "not listed", _NO_CAMERA if listed else _NO_LIST))
+    if report.picamera2:
+        rows.append(("picamera2", "installed: SOURCE picamera2 is a Raspberry Pi's camera module"))
+    return rows
 
 
 def _memory(machine: Machine) -> str | None:

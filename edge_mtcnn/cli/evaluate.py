@@ -15,6 +15,7 @@ from edge_mtcnn.cli.arguments import (
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
+    calibration_from,
     options_from,
     warn_of_mismatch,
 )
@@ -79,16 +80,14 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; 1 when some images failed."""
-    from edge_mtcnn.calibration import load_calibration
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.files import write_whole
     from edge_mtcnn.thresholds import AnnotationError, evaluate, read_annotations
-    from edge_mtcnn.thresholds.plots import require_plots, write_curves
+    from edge_mtcnn.thresholds.plots import PLOT_SUFFIXES, require_plots, write_curves
 
     options, runtime = options_from(args)
-    calibration = None
-    if args.calibration is not None:
-        calibration = load_calibration(args.calibration)
+    calibration = calibration_from(args)
+    if calibration is not None:
         options = replace(options, confidence=calibration.threshold)
     if args.plot is not None:
         require_plots(args.plot)
@@ -98,11 +97,11 @@ def run(args: argparse.Namespace) -> int:
         )
         inputs = [*(image.path for image in images), Path(args.annotations)]
         places = {
-            flag: output_file(f"--{flag}", target, inputs)
-            for flag, target in (
-                ("json", args.json),
-                ("plot", args.plot),
-                ("journal", args.journal),
+            flag: output_file(f"--{flag}", target, inputs, suffixes=suffixes)
+            for flag, target, suffixes in (
+                ("json", args.json, None),
+                ("plot", args.plot, PLOT_SUFFIXES),
+                ("journal", args.journal, None),
             )
             if target not in {None, "-"}
         }
@@ -110,8 +109,7 @@ def run(args: argparse.Namespace) -> int:
             FaceDetector(options, runtime) as detector,
             MeasuringProgress(images, places.get("journal")) as (listener, notify),
         ):
-            if calibration is not None:
-                warn_of_mismatch(calibration, detector, write=notify)
+            warn_of_mismatch(calibration, detector, args, write=notify)
             result = evaluate(
                 detector,
                 images,

@@ -49,6 +49,12 @@ def read_images(args: argparse.Namespace) -> tuple[list[NamedImage], int]:
     from edge_mtcnn.speed.report import NamedImage
 
     arguments = args.paths or [str(sample_photo())]
+    for text in arguments if args.json else ():
+        if Path(text).suffix.lower() == ".json":
+            raise UsageError(
+                f"--json writes to standard output and takes no file; to save it, use --json"
+                f" > {printable(text)}"
+            )
     paths = find_images(arguments, recursive=args.recursive)
     named = list(zip(paths, unique_names(arguments, paths), strict=True))
     if len(named) > _MOST_IMAGES:

@@ -18,11 +18,25 @@ from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.cli.terminal import UsageError, write_line
+from edge_mtcnn.files import IMAGE_SUFFIXES
 
-__all__ = ["JsonLines", "output_file", "outside", "picture_folder", "unique_names"]
+__all__ = [
+    "JsonLines",
+    "names_a_file",
+    "output_file",
+    "outside",
+    "picture_file",
+    "picture_folder",
+    "unique_names",
+]
 
 # Pictures of these types keep their type; for any other type a PNG is written.
 _KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Suffixes of a single picture to write."""
+_VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+_OTHER_SUFFIXES = _VIDEO_SUFFIXES | {".avif", ".heic", ".html", ".json", ".jsonl", ".pdf", ".svg"}
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
 class JsonLines:
@@ -42,9 +56,8 @@ class JsonLines:
         self._target = target
         if target == "-":
             return
-        self._place = Path(os.path.realpath(target))  # through a link, which then stays one
-        if os.fspath(self._place) in {os.path.realpath(path) for path in inputs}:
-            raise UsageError(f"--json {target} is one of the inputs; name another file")
+        # Through a link, which then stays one.
+        self._place = Path(os.path.realpath(output_file("--json", target, inputs)))
         try:
             if _is_regular(self._place):
                 self._part = self._place.with_name(f"{self._place.name}.part")
@@ -100,9 +113,13 @@ def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:
     """Create a folder for pictures.
 
     Raises:
-        UsageError: it cannot be created or written to, or it contains inputs that could be
-            overwritten.
+        UsageError: it has the name of a file, it cannot be created or written to, or it contains
+            inputs that could be overwritten.
     """
+    if names_a_file(folder):
+        raise UsageError(
+            f"{flag} takes a folder, because there may be several pictures; got {folder}"
+        )
     real = os.path.realpath(folder)
     for path in inputs:
         if os.path.dirname(os.path.realpath(path)) == real:  # noqa: PTH120 - text beside text
@@ -119,19 +136,60 @@ def picture_folder(flag: str, folder: str, inputs: Iterable[Path]) -> Path:
     return Path(folder)
 
 
-def output_file(flag: str, target: str, inputs: Sequence[Path]) -> Path:
-    """The path of a file that can be written.
+def picture_file(flag: str, target: str, inputs: Sequence[Path]) -> Path:
+    """The path of the one picture to write for the one input.
 
     Raises:
-        UsageError: its folder is missing, it is itself a folder, or it is one of the inputs.
+        UsageError: there are several inputs, or the picture cannot be written.
+    """
+    if len(inputs) != 1:
+        raise UsageError(
+            f"{flag} {target} is one file, but there are {len(inputs)} inputs; name a folder, such"
+            f" as {Path(target).with_suffix('')}{os.sep}"
+        )
+    return output_file(flag, target, inputs, suffixes=_PICTURES)
+
+
+def names_a_file(target: str) -> bool:
+    """Whether an output that may be a folder is the name of a file, by its suffix."""
+    path = Path(target)
+    known = path.suffix.lower() in IMAGE_SUFFIXES | _OTHER_SUFFIXES
+    return known and not target.endswith(_SEPARATORS) and not path.is_dir()
+
+
+def output_file(
+    flag: str, target: str, inputs: Iterable[Path] = (), *, suffixes: Sequence[str] | None = None
+) -> Path:
+    """The path of a file that can be written.
+
+    Args:
+        flag: how messages name the output.
+        target: path of the user.
+        inputs: files that must not be overwritten.
+        suffixes: of which the file must have one; by default any, but not that of a picture or a
+            video, which a list of photos that was expanded by the shell would overwrite.
+
+    Raises:
+        UsageError: its folder is missing, it is itself a folder, it has a wrong suffix, or it is
+            one of the inputs.
     """
     place = Path(target)
-    if not place.parent.is_dir():
-        raise UsageError(f"{flag} {target}: there is no folder {place.parent}")
-    if place.is_dir():
-        raise UsageError(f"{flag} {target} is a folder; name a file")
+    suffix = place.suffix.lower()
+    if not target:
+        raise UsageError(f"{flag} needs the name of a file")
+    if place.is_dir() or target.endswith(_SEPARATORS):
+        raise UsageError(f"{flag} {target} is a folder; name a file in it")
     if os.path.realpath(place) in {os.path.realpath(path) for path in inputs}:
         raise UsageError(f"{flag} {target} is one of the inputs; name another file")
+    if suffixes is None and suffix in IMAGE_SUFFIXES | _VIDEO_SUFFIXES:
+        raise UsageError(f"{flag} writes text, and {target} has the name of a picture or video")
+    if suffixes is not None and suffix not in suffixes:
+        example = place.with_suffix(suffixes[0])
+        raise UsageError(
+            f"{flag} must end in {' or '.join(suffixes)}, such as {example}; got {target}"
+        )
+    if not place.parent.is_dir():
+        raise UsageError(f"{flag} {target}: there is no folder {place.parent}")
     return place
 
 

@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.cli.arguments import (
     DEFAULT_PRESET,
@@ -20,14 +20,17 @@ from edge_mtcnn.cli.arguments import (
     add_config_argument,
     add_detector_arguments,
     add_runtime_arguments,
+    calibration_from,
     open_detector,
     options_from,
+    section_from,
     warn_of_mismatch,
 )
 from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.cli.watch_arguments import (
     WATCH_PRESET,
     add_presence_arguments,
+    add_source_arguments,
     quieten_opencv,
     watch_options_from,
 )
@@ -41,16 +44,18 @@ if TYPE_CHECKING:
 _EXAMPLE = """\
 edge-mtcnn serve 0
 edge-mtcnn serve rtsp://camera/stream --stream
-curl --data-binary @team.jpg http://127.0.0.1:8080/detect
+edge-mtcnn serve lobby.mp4 --loop --stream
+curl --data-binary @team.jpg 'http://127.0.0.1:8080/detect?min_face_size=40&confidence=0.9'
 curl --no-buffer http://127.0.0.1:8080/events"""
 
 _NOTES = """\
 Without SOURCE the service only searches images sent to /detect. The page at / shows who is present;
-/openapi.json describes all routes. Options of detection apply to /detect and to the camera, for
-which preset kiosk is the default. The service listens on this machine only; --host makes it
-available to others, who then need the token. Pictures of the camera are sent only with --stream."""
+/docs documents all routes and tries them out. Options of detection apply to /detect and to the
+camera, for which preset kiosk is the default. The service listens on this machine only; --host
+makes it available to others, who then need the token. Pictures of the camera are sent only with
+--stream."""
 
-_PACKAGES = ("starlette", "uvicorn", "prometheus_client")
+_PACKAGES = ("starlette", "uvicorn", "prometheus_client", "python_multipart")
 _SWITCH_SECONDS = 0.0005
 """Longest time that a thread holds the interpreter's lock while others wait for it. Answering a
 request needs the lock again after each system call, so Python's default of 5 ms would add up."""
@@ -83,19 +88,22 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--stream", action="store_true", help="serve the picture of the camera at /stream"
     )
+    parser.add_argument(
+        "--no-docs",
+        action="store_true",
+        help="do not serve the interactive documentation at /docs",
+    )
     group = parser.add_argument_group("access")
     group.add_argument(
         "--host",
-        default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to listen at; other than loopback it needs a token (default: %(default)s)",
+        help="address to listen at; other than loopback it needs a token (default: 127.0.0.1)",
     )
     group.add_argument(
         "--port",
         type=int,
-        default=8080,
         metavar="N",
-        help="port to listen at; 0 for any free port (default: %(default)s)",
+        help="port to listen at; 0 for any free port (default: 8080)",
     )
     group.add_argument(
         "--token-file",
@@ -122,7 +130,7 @@ def add_parser(commands: Commands) -> None:
         "--max-body",
         type=float,
         metavar="MB",
-        help="largest image file that is accepted (default: 16)",
+        help="largest request body that is accepted, with one image or several (default: 16)",
     )
     group.add_argument(
         "--max-pixels", type=int, metavar="N", help="most pixels of an image (default: 25000000)"
@@ -131,14 +139,16 @@ def add_parser(commands: Commands) -> None:
         "--detect-seconds",
         type=float,
         metavar="SECONDS",
-        help="time limit for decoding and searching one image; 503 after it (default: 10)",
+        help="time limit for decoding and searching the images of one request; 503 after it"
+        " (default: 10)",
     )
     group.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="number of images searched at the same time (default: 1)",
+        help="number of requests that are searched at the same time (default: 1)",
     )
+    add_source_arguments(parser)
     add_presence_arguments(parser)
     add_config_argument(parser)
     add_detector_arguments(
@@ -158,31 +168,37 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise UsageError(f"serve needs {', '.join(missing)}: run pip install 'edge-mtcnn[serve]'")
     quieten_opencv()
-    from edge_mtcnn.calibration import load_calibration
+    from edge_mtcnn.calibration import flags_for
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.serve import Service, ServiceServer, address_of
-    from edge_mtcnn.video import WatchOptions
 
-    calibration = None if args.calibration is None else load_calibration(args.calibration)
-    watch_options, watch_runtime, presence = watch_options_from(args, calibration)
+    calibration = calibration_from(args)
+    watch_options, watch_runtime, watch = watch_options_from(args, calibration)
     options = _serve_options(args)
     _log_to_stderr()
     sys.setswitchinterval(_SWITCH_SECONDS)
     _return_large_memory()
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(options))
-        detector = stack.enter_context(open_detector(*options_from(args), args.calibration))
+        detector = stack.enter_context(open_detector(*options_from(args), calibration))
         watch_detector = None
-        if args.source is not None:
+        if args.source is None:
+            warn_of_mismatch(calibration, detector, args)
+        else:
             watch_detector = stack.enter_context(FaceDetector(watch_options, watch_runtime))
-            if calibration is not None:
-                warn_of_mismatch(calibration, watch_detector, "for the camera")
+            # One warning: a calibration for the camera does not suit /detect with another preset.
+            if not warn_of_mismatch(calibration, watch_detector, args, place="for the camera"):
+                flags = " ".join(flags_for(watch_options.to_dict()) or ())
+                same = f"to use the detector of the camera there too, add: {flags}"
+                warn_of_mismatch(
+                    calibration, detector, args, place="for /detect", advice=flags and same
+                )
         service = Service(
             detector,
             options,
             source=args.source,
             watch_detector=watch_detector,
-            watch=WatchOptions(presence=presence),
+            watch=watch,
         )
         write_message(f"serving at {address_of(listener)} until Ctrl-C")
         ServiceServer(service).run(sockets=[listener])
@@ -192,22 +208,21 @@ def run(args: argparse.Namespace) -> int:
 def _serve_options(args: argparse.Namespace) -> ServeOptions:
     from edge_mtcnn.serve import ServeOptions
 
-    given = {
-        name: value
-        for name in ("max_pixels", "detect_seconds", "workers")
-        if (value := getattr(args, name)) is not None
+    given: dict[str, Any] = {
+        "host": args.host,
+        "port": args.port,
+        "token": _token(args.token_file),
+        "hosts": tuple(args.allow_host) or None,
+        "origins": tuple(args.allow_origin) or None,
+        "stream": args.stream or None,
+        "docs": False if args.no_docs else None,
+        "max_body_bytes": None if args.max_body is None else int(args.max_body * 1e6),
+        "max_pixels": args.max_pixels,
+        "detect_seconds": args.detect_seconds,
+        "workers": args.workers,
     }
-    if args.max_body is not None:
-        given["max_body_bytes"] = int(args.max_body * 1e6)
-    return ServeOptions(
-        host=args.host,
-        port=args.port,
-        token=_token(args.token_file),
-        hosts=tuple(args.allow_host),
-        origins=tuple(args.allow_origin),
-        stream=args.stream,
-        **given,
-    )
+    given = {name: value for name, value in given.items() if value is not None}
+    return section_from(args, "service", ServeOptions(**given), given)
 
 
 def _token(file: str | None) -> str | None:
@@ -251,4 +266,5 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s"
     )
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for name in ("uvicorn.error", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -52,13 +52,12 @@ class Progress:
     Args:
         total: number of steps.
         noun: what one step does, such as ``image``.
-        mixed: whether lines of output are written to the terminal meanwhile. Write them inside
-            ``writing()``, which hides the bar.
+
+    Write lines to the terminal inside ``writing()``, which hides the bar.
     """
 
-    def __init__(self, total: int, noun: str, *, mixed: bool = True) -> None:
+    def __init__(self, total: int, noun: str) -> None:
         self._total = total
-        self._mixed = mixed
         self._noun = noun
         self._done = 0
         self._bar: Any = None
@@ -99,7 +98,7 @@ class Progress:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hide the bar while lines are written."""
-        if self._bar is None or not self._mixed:
+        if self._bar is None:
             yield
         else:
             with self._bar.external_write_mode(file=self._bar_stream):

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import (
@@ -18,6 +17,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, read_images
+from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, printable, write_line, write_message
 from edge_mtcnn.options import DetectorOptions
 
@@ -31,7 +31,9 @@ edge-mtcnn tune frames/ --preset kiosk --max-threads 3 --output kiosk.json
 edge-mtcnn detect holiday/ --config kiosk.json"""
 
 _NOTES = """\
-Images like those of your application lead to better settings than the sample photo. The file
+Images like those of your application lead to better settings than the sample photo. The values of
+a setting take turns until the difference to the default is larger than the noise of the times. If
+it never is, the default is kept and a line says so. The file
 contains the runtime options, and the detector options if they are not the defaults. Every command
 reads it with --config, and Python code with FaceDetector(config=FILE)."""
 
@@ -57,9 +59,10 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--seconds",
         type=float,
-        default=3.0,
+        default=10.0,
         metavar="S",
-        help="detection time for each value, in seconds (default: %(default)g)",
+        help="longest detection time for each value, in seconds; less is used when the differences"
+        " are larger than the noise (default: %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="write one JSON object instead of text")
     add_config_argument(parser)
@@ -90,16 +93,10 @@ def run(args: argparse.Namespace) -> int:
 
     check_positive(args, "seconds", "max_threads", "max_memory")
     options, runtime = options_from(args)
-    output = Path(args.output)
-    if output.suffix not in (".json", ".toml"):
-        raise UsageError(f"--output must end in .json or .toml; got {printable(output.name)!r}")
+    output = output_file("--output", args.output, suffixes=(".json", ".toml"))
     if output.suffix == ".toml" and sys.version_info < (3, 11):
         raise UsageError(
             "Python 3.10 cannot read .toml files; choose an --output that ends in .json"
-        )
-    if not output.parent.is_dir():
-        raise UsageError(
-            f"--output {printable(output)}: there is no folder {printable(output.parent)}"
         )
     if not os.access(output.parent, os.W_OK):
         raise UsageError(
@@ -113,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.seconds,
         max_threads=args.max_threads,
         max_memory_mb=args.max_memory,
-        report=lambda line: write_message(f"trying {line}"),
+        report=write_message,
     )
     changed = options if options != DetectorOptions() else None
     save_options(output, detector=changed, runtime=tuning.runtime)
@@ -122,21 +119,27 @@ def run(args: argparse.Namespace) -> int:
     over = [trial for trial in tuning.trials if trial.chosen and trial.error is not None]
     if over:
         write_message(f"warning: no setting fits: the chosen one {over[0].error}")
+    for setting in tuning.undecided:
+        write_message(
+            f"warning: {setting}: no difference was larger than the noise, so the default is kept;"
+            f" close other programs, or try --seconds {4 * args.seconds:g}"
+        )
     write_message(f"written: {printable(output)}; use it with --config {printable(output)}")
     return 1 if failures else 0
 
 
 def _lines(tuning: Tuning) -> Iterator[str]:
-    yield f"{'setting':<8}  {'value':<24}  {'ms':>8}  {'x best':>6}  {'MB':>5}"
+    yield f"{'setting':<8}  {'value':<24}  {'ms':>8}  {'x best':>6}  {'noise':>6}  {'MB':>5}"
     for trial in tuning.trials:
         if trial.median_ms is None or trial.ratio is None:
             yield f"{trial.setting:<8}  {_value(trial):<24}  {trial.error}"
             continue
         memory = "-" if trial.memory_mb is None else f"{trial.memory_mb:.0f}"
+        noise = "-" if trial.noise is None else f"{trial.noise:.1%}"
         mark = ", ".join(filter(None, ("chosen" if trial.chosen else "", trial.error)))
         yield (
             f"{trial.setting:<8}  {_value(trial):<24}  {trial.median_ms:8.1f}  {trial.ratio:6.2f}"
-            f"  {memory:>5}  {mark}"
+            f"  {noise:>6}  {memory:>5}  {mark}"
         ).rstrip()
 
 

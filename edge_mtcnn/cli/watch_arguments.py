@@ -1,26 +1,48 @@
-"""Arguments of the commands that watch a source: who is present, and a quiet OpenCV."""
+"""Arguments of the commands that watch a source: its frames, who is present, a quiet OpenCV."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.cli.arguments import options_from
-from edge_mtcnn.cli.terminal import UsageError
+from edge_mtcnn.cli.arguments import options_from, section_from
+from edge_mtcnn.cli.terminal import UsageError, printable
 from edge_mtcnn.options import PRESET_CONFIDENCES
 
 if TYPE_CHECKING:
     from edge_mtcnn.calibration import Calibration
     from edge_mtcnn.options import DetectorOptions, RuntimeOptions
-    from edge_mtcnn.video import PresenceOptions
+    from edge_mtcnn.video import PresenceOptions, WatchOptions
 
-__all__ = ["WATCH_PRESET", "add_presence_arguments", "quieten_opencv", "watch_options_from"]
+__all__ = [
+    "WATCH_PRESET",
+    "add_presence_arguments",
+    "add_source_arguments",
+    "quieten_opencv",
+    "watch_options_from",
+]
 
 WATCH_PRESET = "kiosk"
-"""The preset of a watched source when neither ``--preset`` nor ``--config`` is given."""
+"""The preset of a watched source when neither ``--preset`` nor ``--config`` names one."""
 _NAMES = ("select", "min_height", "min_eye_distance", "appear_after", "leave_after")
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``SourceOptions``."""
+    group = parser.add_argument_group("source")
+    group.add_argument("--loop", action="store_true", help="play a file again and again")
+    group.add_argument(
+        "--frame-size",
+        metavar="WIDTHxHEIGHT",
+        help="size of frames to request from a camera, such as 1280x720; 'edge-mtcnn doctor' lists"
+        " the sizes that it has",
+    )
+    group.add_argument(
+        "--fps", type=float, metavar="N", help="frames per second to request from a camera"
+    )
 
 
 def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,29 +84,90 @@ def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
 
 def watch_options_from(
     args: argparse.Namespace, calibration: Calibration | None
-) -> tuple[DetectorOptions, RuntimeOptions, PresenceOptions]:
+) -> tuple[DetectorOptions, RuntimeOptions, WatchOptions]:
     """The options of the command line for a watched source.
 
     The threshold applies to persons, as ``PresenceOptions.confidence``. The detector has none,
     because a person's face may have a low score in some frames.
 
     Raises:
-        OptionsError: a value is out of range.
-        UsageError: the region is not four numbers, or two thresholds are given.
+        OptionsError: a value is out of range, or the file of ``--config`` cannot be read.
+        SourceError: the source is a file that does not exist.
+        UsageError: the region is not four numbers, two thresholds are given, or a flag is not for
+            this kind of source.
     """
-    from edge_mtcnn.video import PresenceOptions
+    from edge_mtcnn.video import BlindOptions, SourceOptions, TrackerOptions, WatchOptions
 
     detector, runtime = options_from(args, preset=WATCH_PRESET)
+    source = _source(args)
+    tracking: dict[str, Any] = {}
+    if getattr(args, "budget_ms", None) is not None:  # serve has no such flag
+        tracking["budget_ms"] = args.budget_ms
+    watch = WatchOptions(
+        source=section_from(args, "source", SourceOptions(**source), source),
+        tracker=section_from(args, "tracking", TrackerOptions(**tracking), tracking),
+        presence=_presence(args, detector.confidence, calibration),
+        blind=section_from(args, "blind", BlindOptions(), ()),
+    )
+    return replace(detector, confidence=0.0), runtime, watch
+
+
+def _source(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of ``SourceOptions`` that flags set; those that mean nothing are refused."""
+    from edge_mtcnn.video.source.captures import SourceSpec
+
+    given: dict[str, Any] = {}
+    if args.loop:
+        given["loop"] = True
+    if getattr(args, "fast", False):  # serve has no such flag
+        given["pace"] = "fast"
+    for_files = [f"--{flag}" for flag in ("loop", "fast") if getattr(args, flag, False)]
+    if args.frame_size is not None:
+        sides = re.fullmatch(r"(\d{1,5})[xX*,](\d{1,5})", args.frame_size)
+        if sides is None:
+            raise UsageError(
+                "--frame-size takes a width and a height, such as 1280x720; got"
+                f" {printable(args.frame_size[:80])!r}"
+            )
+        given["size"] = (int(sides[1]), int(sides[2]))
+    if args.fps is not None:
+        given["fps"] = args.fps
+    for_cameras = [
+        f"--{name.replace('_', '-')}"
+        for name in ("frame_size", "fps")
+        if getattr(args, name) is not None
+    ]
+    flags = [*for_files, *for_cameras]
+    if args.source is None:
+        if flags:
+            raise UsageError(f"{flags[0]} needs a SOURCE")
+        return given
+    spec = SourceSpec(args.source)
+    if for_files and spec.kind != "file":
+        raise UsageError(
+            f"{for_files[0]} is for video files, and {printable(spec.name)} is not one: it is"
+            " watched until you stop, and opened again whenever it ends"
+        )
+    if for_cameras and spec.kind not in ("camera", "picamera2"):
+        raise UsageError(
+            f"{for_cameras[0]} is for cameras of this machine, and {printable(spec.name)} is not"
+            " one; leave it out"
+        )
+    return given
+
+
+def _presence(
+    args: argparse.Namespace, confidence: float, calibration: Calibration | None
+) -> PresenceOptions:
+    """Flags over ``--config``; ``confidence`` is that of the detector."""
+    from edge_mtcnn.video import PresenceOptions
+
     given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
-    has_confidence = args.confidence is not None or detector.confidence not in PRESET_CONFIDENCES
+    has_confidence = args.confidence is not None or confidence not in PRESET_CONFIDENCES
     if calibration is not None and has_confidence:
         raise UsageError(
             "give either confidence, with --confidence or --config, or --calibration, not both"
         )
-    if calibration is not None:
-        given["confidence"] = calibration.threshold
-    elif has_confidence:
-        given["confidence"] = detector.confidence
     if args.region is not None:
         try:
             given["region"] = tuple(float(part) for part in args.region.split(","))
@@ -93,7 +176,12 @@ def watch_options_from(
                 "--region takes four comma-separated numbers, such as 0.25,0,0.75,1; got"
                 f" {args.region!r}"
             ) from None
-    return replace(detector, confidence=0.0), runtime, PresenceOptions(**given)
+    if calibration is not None:
+        given["confidence"] = calibration.threshold
+    elif args.confidence is not None:
+        given["confidence"] = args.confidence
+    values = {"confidence": confidence, **given} if has_confidence else given
+    return section_from(args, "presence", PresenceOptions(**values), given)
 
 
 def quieten_opencv() -> None:

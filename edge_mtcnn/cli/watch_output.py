@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, printable, write_line
+from edge_mtcnn.cli.video_file import SUFFIXES, VideoFile, codec_for, open_video_file
+from edge_mtcnn.types import score_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -22,11 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["EventLines", "LiveLine", "Recording", "Window"]
 
 _REFRESH_SECONDS = 0.2
-_CONTAINERS = {".mp4": "mp4v", ".avi": "MJPG"}
-"""Suffixes of videos that every build of OpenCV can write, and their codecs."""
+_MPEG4_NOTE = (
+    "{name} will be MPEG-4, which browsers do not play: neither OpenCV nor a program ffmpeg writes"
+    " H.264 here. Install ffmpeg, or name a .webm file, which takes longer to write."
+)
 _USUAL_FPS = 25.0
 _LONGEST_STILL = 2.0
-"""Longest time for which a frame is repeated while the source pauses, seconds."""
+"""Longest time for which a frame is repeated while a camera pauses, seconds."""
 
 
 class _Output:
@@ -58,6 +63,7 @@ class EventLines(_Output):
         self._file: TextIO | None = None
         if target is not None and target != "-":
             _refuse_source("--json", target, source)
+            output_file("--json", target)
             try:
                 self._file = Path(target).open("a", encoding="utf-8")  # noqa: SIM115 - until close
             except OSError as error:
@@ -80,14 +86,18 @@ class EventLines(_Output):
 def _event_text(event: Event) -> str:
     """An event for people."""
     values: dict[str, Any] = event.to_dict()
-    clock = time.strftime("%H:%M:%S", time.localtime(event.wall_time))
     name = values["event"]
     if name == "FaceAppeared":
         x1, y1, x2, y2 = values["box"]
         text = f"person {values['person']} is here, {x2 - x1:.0f}x{y2 - y1:.0f} at"
-        text += f" ({x1:.0f}, {y1:.0f}), score {values['score']:.3f}"
+        text += f" ({x1:.0f}, {y1:.0f}), score {score_text(values['score'])}"
     elif name == "FaceLeft":
-        why = {"gone": "", "unknown": " (unknown since)", "stopped": " (watching stopped)"}
+        why = {
+            "gone": "",
+            "unknown": " (unknown since)",
+            "ended": " (the video ended)",
+            "stopped": " (watching stopped)",
+        }
         text = f"person {values['person']} left after {values['dwell_seconds']:.1f} s"
         text += why[values["reason"]]
     elif name == "PersonChanged":
@@ -101,7 +111,15 @@ def _event_text(event: Event) -> str:
         text = f"view blocked: {values['reason']}"
     else:
         text = f"view clear after {values['blocked_seconds']:.1f} s"
-    return f"{clock} {text}"
+    return f"{_clock(event)} {text}"
+
+
+def _clock(event: Event) -> str:
+    """The place in the video, or the time of day for a camera or stream."""
+    if event.position_seconds is None:
+        return time.strftime("%H:%M:%S", time.localtime(event.wall_time))
+    minutes, seconds = divmod(round(event.position_seconds, 2), 60)
+    return f"{int(minutes) // 60:02d}:{int(minutes) % 60:02d}:{seconds:05.2f}"
 
 
 class LiveLine(_Output):
@@ -165,14 +183,16 @@ def _terminal_width() -> int:
 class Recording(_Output):
     """The annotated video, written as ``NAME.part.mp4`` and renamed when it is complete.
 
-    Frames are repeated or skipped so that the video plays at the speed of the source. When the size
-    of the frames changes, later frames are scaled to fit into the first size.
+    Frames are repeated or skipped so that the video plays at the speed of the source; a frame of a
+    file has the same place in it as in the source. When the size of the frames changes, later
+    frames are scaled to fit into the first size.
 
     Args:
-        target: file, ``.mp4`` or ``.avi``; an existing file is replaced.
+        target: file, ``.mp4``, ``.webm`` or ``.avi``; an existing file is replaced.
         source: as the user named it.
 
     Attributes:
+        note: what to know about the video before it is written, for people; ``None`` for nothing.
         failure: why no more frames are written.
 
     Raises:
@@ -181,8 +201,9 @@ class Recording(_Output):
 
     def __init__(self, target: str, source: str) -> None:
         self._place = Path(os.path.realpath(target))
-        if self._place.suffix.lower() not in _CONTAINERS:
-            raise UsageError(f"--annotate writes .mp4 or .avi; got {target}")
+        suffix = self._place.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise UsageError(f"--annotate writes {' or '.join(SUFFIXES)} files; got {target}")
         _refuse_source("--annotate", target, source)
         self._part = self._place.with_name(f"{self._place.stem}.part{self._place.suffix}")
         try:
@@ -190,8 +211,10 @@ class Recording(_Output):
             self._part.unlink()
         except OSError as error:
             raise UsageError(f"cannot write --annotate {target}: {error.strerror}") from None
+        self._codec = codec_for(suffix)
+        self.note = _MPEG4_NOTE.format(name=printable(target)) if self._codec == "mpeg4" else None
         self.failure: str | None = None
-        self._writer: Any = None
+        self._video: VideoFile | None = None
         self._size = (0, 0)
         self._fps = _USUAL_FPS
         self._next = 0.0
@@ -199,46 +222,51 @@ class Recording(_Output):
 
     def add(self, frame: Frame, snapshot: Snapshot) -> None:
         """Add a frame and the state after it; called in the watching thread."""
-        from edge_mtcnn.video.overlay import draw_snapshot
-
-        if self._writer is None and not self._closed:
-            self._open(frame, snapshot)
         if self._closed:
             return
+        try:
+            self._add(frame, snapshot)
+        except OSError as error:
+            self._closed = True
+            self.failure = f"the video {self._place} could not be written: {error}"
+
+    def _add(self, frame: Frame, snapshot: Snapshot) -> None:
+        from edge_mtcnn.video.overlay import draw_snapshot
+
+        video = self._video or self._open(frame, snapshot)
         count = 0
-        self._next = max(self._next, frame.time - _LONGEST_STILL)
+        if frame.position_seconds is None:  # a file is written with all its pauses
+            self._next = max(self._next, frame.time - _LONGEST_STILL)
         while self._next <= frame.time + 0.5 / self._fps:
             self._next += 1 / self._fps
             count += 1
         if count:
             picture = _fitted(draw_snapshot(frame.image, snapshot), self._size)
             for _ in range(count):
-                self._writer.write(picture)
+                video.write(picture)
 
     def close(self) -> None:
         """Complete the video and rename it; without a frame there is no video."""
         self._closed = True
-        if self._writer is None:
+        if self._video is None:
             return
-        self._writer.release()
-        if not self._part.is_file() or not self._part.stat().st_size:
+        try:
+            self._video.close()
+        except OSError as error:
+            raise OSError(f"the video {self._place} could not be written: {error}") from None
+        if not self._part.is_file() or not self._part.stat().st_size:  # OpenCV reports no errors
             raise OSError(f"the video {self._place} could not be written; is the disk full?")
         self._part.replace(self._place)
 
-    def _open(self, frame: Frame, snapshot: Snapshot) -> None:
-        import cv2
-
+    def _open(self, frame: Frame, snapshot: Snapshot) -> VideoFile:
         height, width = frame.image.shape[:2]
-        self._size = (width, height)
+        self._size = (width + width % 2, height + height % 2)  # as H.264 needs it
         rate = snapshot.source_fps
         self._fps = rate if rate is not None and 1 <= rate <= 120 else _USUAL_FPS
-        codec = cv2.VideoWriter.fourcc(*_CONTAINERS[self._place.suffix.lower()])
-        writer = cv2.VideoWriter(str(self._part), codec, self._fps, self._size)
-        if not writer.isOpened():
-            self._closed = True
-            self.failure = f"this OpenCV cannot write the video {self._place}; try .avi or .mp4"
-            return
-        self._writer, self._next = writer, frame.time
+        self._video = open_video_file(self._part, self._codec, self._fps, self._size)
+        # The first frame of a file may have been dropped, and times are those of the file.
+        self._next = frame.time - (frame.position_seconds or 0.0)
+        return self._video
 
 
 def _fitted(picture: ImageArray, size: tuple[int, int]) -> ImageArray:

@@ -1,4 +1,4 @@
-"""Checks the installation: versions, packages, machine, model files and one detection.
+"""Checks the installation: versions, packages, machine, cameras, model files and one detection.
 
 ``examine`` collects everything in one ``Report``, whatever is broken: the detection runs in a new
 process.
@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_mtcnn._version import __version__
+from edge_mtcnn.board.cameras import Camera, read_cameras
 from edge_mtcnn.board.identity import Machine, read_machine
 from edge_mtcnn.doctor.packages import Package, providers_of
-from edge_mtcnn.doctor.rules import Finding, findings, self_test_findings
+from edge_mtcnn.doctor.rules import Finding, camera_findings, findings, self_test_findings
 from edge_mtcnn.doctor.selftest import SelfTest, run_self_test
 from edge_mtcnn.errors import ModelFileError
 from edge_mtcnn.options import RuntimeOptions
 from edge_mtcnn.runtime.models import default_folder, load_manifest
 
-__all__ = ["Finding", "Machine", "ModelCheck", "Package", "Report", "SelfTest", "examine"]
+__all__ = ["Camera", "Finding", "Machine", "ModelCheck", "Package", "Report", "SelfTest", "examine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Report:
         runtimes: installed distributions of ONNX Runtime.
         opencvs: installed distributions of OpenCV.
         machine: the machine it runs on.
+        cameras: the cameras of the machine; only Linux lists them.
+        picamera2: whether the package picamera2 is installed, which reads a Raspberry Pi's camera
+            module.
         model_folder: folder of the models.
         model_version: their version; ``None`` when the manifest cannot be read.
         models: a check of each model file.
@@ -61,6 +66,8 @@ class Report:
     runtimes: tuple[Package, ...]
     opencvs: tuple[Package, ...]
     machine: Machine
+    cameras: tuple[Camera, ...]
+    picamera2: bool
     model_folder: str
     model_version: str | None
     models: tuple[ModelCheck, ...]
@@ -90,7 +97,8 @@ def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
     runtime = RuntimeOptions() if runtime is None else runtime
     machine = read_machine()
     runtimes, opencvs = providers_of("onnxruntime"), providers_of("cv2")
-    found = findings(machine, runtimes, opencvs)
+    cameras = read_cameras()
+    found = [*findings(machine, runtimes, opencvs), *camera_findings(cameras)]
     folder = default_folder() if runtime.models is None else Path(runtime.models)
     model_version, models, model_findings = _check_models(folder)
     test = run_self_test(photo, runtime)
@@ -109,6 +117,8 @@ def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
         runtimes=runtimes,
         opencvs=opencvs,
         machine=machine,
+        cameras=cameras,
+        picamera2=find_spec("picamera2") is not None,
         model_folder=str(folder),
         model_version=model_version,
         models=models,
@@ -126,7 +136,7 @@ def _check_models(folder: Path) -> tuple[str | None, tuple[ModelCheck, ...], lis
     checks = []
     for file in manifest.files():
         try:
-            file.check()
+            file.read()
             check = ModelCheck(file.path.name, "ok")
         except ModelFileError as error:
             state = "altered" if file.path.exists() else "missing"

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_mtcnn.board.cameras import Camera
 from edge_mtcnn.board.identity import Machine
 from edge_mtcnn.doctor.packages import Package
 from edge_mtcnn.doctor.selftest import SelfTest
 
-__all__ = ["Finding", "findings", "self_test_findings"]
+__all__ = ["Finding", "camera_findings", "findings", "self_test_findings"]
 
 _INSTALL_ONE = (
     "install exactly one: pip install 'edge-mtcnn[cpu]' (processors), pip install"
@@ -21,9 +22,13 @@ _INSTALL_ONE = (
 # Patterns in the error of a self-test, and the advice for each.
 _SIGNS = (
     ("SIGILL", "install another version of ONNX Runtime; this one was built for newer processors"),
-    (r"libGL|libgthread", "pip uninstall opencv-python; pip install opencv-python-headless"),
+    (r"libGL|libgthread", "pip uninstall -y opencv-python; pip install opencv-python-headless"),
     (r"numpy.*(1\.x|multiarray|_ARRAY_API)", "pip install 'numpy<2', or a newer ONNX Runtime"),
     ("did not start|available", "check driver and device, or use --device auto"),
+    (
+        "DefaultLogger",
+        "mount /proc, or install ONNX Runtime 1.26 or newer, which starts without it",
+    ),
     ("no answer", "stop other programs and try again with --threads 1"),
 )
 
@@ -49,6 +54,15 @@ def findings(
 ) -> list[Finding]:
     """What is wrong with this combination; the packages are not loaded."""
     return [*_architecture(machine), *_runtimes(machine, runtimes), *_opencvs(opencvs)]
+
+
+def camera_findings(cameras: Sequence[Camera]) -> list[Finding]:
+    """The cameras that cannot be read now."""
+    return [
+        Finding("warning", f"{camera.name}: {camera.problem}", camera.advice)
+        for camera in cameras
+        if camera.problem is not None
+    ]
 
 
 def self_test_findings(test: SelfTest) -> list[Finding]:
@@ -96,7 +110,7 @@ def _runtimes(machine: Machine, runtimes: Sequence[Package]) -> Iterator[Finding
             yield Finding(
                 "problem",
                 f"{package} from the package index is not built for a Jetson's GPU",
-                "pip uninstall onnxruntime-gpu, then install NVIDIA's wheel for this JetPack, or"
+                "pip uninstall -y onnxruntime-gpu, then install NVIDIA's wheel for this JetPack, or"
                 " 'edge-mtcnn[cpu]', which can be faster for networks this small",
             )
         if machine.is_arm and "sme" in machine.features and version < (1, 27):
@@ -116,7 +130,7 @@ def _two_runtimes(machine: Machine, names: list[str]) -> Finding:
         f"{len(names)} distributions of ONNX Runtime overwrite each other's files:"
         f" {', '.join(names)}",
         # Removing one also removes files of the other, so the one to keep is installed again.
-        f"keep one, for example: pip uninstall {' '.join(names)}; then pip install {kept}",
+        f"keep one, for example: pip uninstall -y {' '.join(names)}; then pip install {kept}",
     )
 
 
@@ -128,7 +142,7 @@ def _opencvs(opencvs: Sequence[Package]) -> Iterator[Finding]:
             f"{len(names)} distributions of OpenCV overwrite each other's files:"
             f" {', '.join(names)}",
             "keep the one you need (opencv-python shows windows, opencv-python-headless cannot):"
-            f" pip uninstall {' '.join(names)}; then install that one",
+            f" pip uninstall -y {' '.join(names)}; then install that one",
         )
 
 

@@ -6,6 +6,8 @@ far it came.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import signal
 import statistics
@@ -49,23 +51,28 @@ class SelfTest:
 
 
 def run_self_test(photo: Path, runtime: RuntimeOptions) -> SelfTest:
-    """Detect in a photo in a new process of this interpreter."""
+    """Detect in a photo in a new process of this interpreter; if frozen, in this process."""
+    arguments = str(photo), runtime.to_dict()
+    if getattr(sys, "frozen", False):
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            print_self_test(*arguments)
+        return _self_test(output.getvalue())
     try:
-        done = run_in_new_process(
-            print_self_test, str(photo), runtime.to_dict(), timeout=_TIME_LIMIT_S
-        )
+        done = run_in_new_process(print_self_test, *arguments, timeout=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         return SelfTest(error=f"no answer within {_TIME_LIMIT_S:.0f} s")
     except OSError as error:
         return SelfTest(error=f"{sys.executable} does not start: {error}")
+    failed = _error_text(done.returncode, done.stderr) if done.returncode else None
+    return _self_test(done.stdout, failed)
+
+
+def _self_test(output: str, failed: str | None = None) -> SelfTest:
     values: dict[str, Any] = {}
-    for line in done.stdout.splitlines():
+    for line in output.splitlines():
         if line.startswith("{"):
             values.update(json.loads(line))
-    reason = values.pop("error", None)
-    if reason is None and done.returncode:
-        reason = _error_text(done.returncode, done.stderr)
-    return SelfTest(values, reason)
+    return SelfTest(values, values.pop("error", failed))
 
 
 def _error_text(code: int, output: str) -> str:

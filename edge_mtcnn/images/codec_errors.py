@@ -29,12 +29,12 @@ class Heard:
 class _CodecMessages:
     """Redirects standard error to a file while pictures are decoded.
 
-    Lines of codecs are collected and lines of OpenCV dropped; all other lines are written to the
-    real standard error as soon as any decoding ends. Where standard error cannot be redirected
-    (closed, or on Windows), pictures are decoded without.
+    Lines of codecs are collected, and those of OpenCV and FFmpeg dropped; all other lines are
+    written to the real standard error as soon as any decoding ends. Where standard error cannot be
+    redirected (closed, or on Windows), pictures are decoded without.
     """
 
-    _OPENCV = re.compile(rb"\[ *[A-Z]+:\d+@|imdecode_\(")
+    _OPENCV = re.compile(rb"\[ *[A-Z]+:\d+@|imdecode_\(|OpenCV: |\[\w+ @ 0x")
     _CODEC = re.compile(
         rb"libpng (warning|error): |Corrupt JPEG data: |Premature end of JPEG file"
         rb"|Inconsistent progression |Unknown Adobe color |Warning: unknown JFIF |Invalid SOS "

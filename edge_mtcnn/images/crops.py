@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.images.inputs import rgb_image
-from edge_mtcnn.options import check_int, check_number
+from edge_mtcnn.options import check_int, check_number, check_type
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
 __all__ = ["align_faces", "aligned_faces", "crop_faces", "cropped_faces"]
@@ -54,6 +54,7 @@ def align_faces(image: Any, faces: Faces, size: int = TEMPLATE_SIZE) -> ImageArr
         OptionsError: ``size`` is out of range, or the crops would take more than 2 GB.
     """
     check_int("size", size, 8, 4096)
+    check_type("faces", faces, Faces, "detect")
     pixels = rgb_image(image)
     _check_bytes(len(faces), 3 * len(faces) * size**2)
     crops = np.zeros((len(faces), size, size, 3), dtype=np.uint8)
@@ -105,6 +106,7 @@ def cropped_faces(image: Any, faces: Faces, margin: float = 0.2) -> Iterator[Ima
 def _parts_with_margin(image: Any, faces: Faces, margin: float) -> list[ImageArray]:
     """The part of the image around each box, as views."""
     check_number("margin", margin, 0.0, 10.0)
+    check_type("faces", faces, Faces, "detect")
     pixels = rgb_image(image)
     height, width = pixels.shape[:2]
     sides = faces.boxes[:, 2:] - faces.boxes[:, :2]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.images.inputs import rgb_image
-from edge_mtcnn.options import check_int
-from edge_mtcnn.types import Face, Faces, ImageArray
+from edge_mtcnn.options import check_bool, check_int, check_type
+from edge_mtcnn.types import Face, Faces, ImageArray, score_text
 
 __all__ = ["Color", "draw_faces", "text_size", "write_text"]
 
@@ -47,8 +47,8 @@ def draw_faces(
         image: the image that the faces were found in, see ``FaceDetector.detect``; an array is RGB.
         faces: the faces.
         color: color of the boxes, RGB 0..255 each.
-        scores: write the score of each face beside its box, rounded down to three digits. A label
-            that does not fit into the picture is omitted.
+        scores: write the score of each face beside its box, with four digits and rounded down, as
+            the command line does. A label that does not fit into the picture is omitted.
 
     Returns:
         (H, W, 3) uint8 RGB; ``image`` is not modified.
@@ -58,6 +58,8 @@ def draw_faces(
         OptionsError: ``color`` is not an RGB color.
     """
     color = _checked(color)
+    check_type("faces", faces, Faces, "detect")
+    check_bool("scores", scores)
     picture = rgb_image(image).copy()
     for face in reversed(list(faces)):
         _mark(picture, face, color)
@@ -122,7 +124,7 @@ def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
         # As wide as the face, but legible, and not too large for the picture.
         letters = float(np.clip(face.width / 5, longest / 100, longest / 45))
         letters = max(letters, _SMALLEST_LETTERS)
-        text = f"{int(face.score * 1000) / 1000:.3f}"
+        text = score_text(face.score)
         text_width, text_height = text_size(text, letters)
         pad = round(letters / 4)
         size = np.array([text_width + 2 * pad, text_height + 2 * pad])

@@ -102,7 +102,7 @@ def _array_of(image: Any) -> tuple[npt.NDArray[Any], str]:
         # Tensors on a device or with a gradient, and damaged files that PIL reads only now.
         how = "" if code == "np.asarray(image)" else f"; use {code}"
         raise ImageError(
-            f"{kind} does not convert to an array: {brief(str(error), 300)}{how}"
+            f"{kind} does not convert to an array: {brief(str(error), 300).rstrip('.')}{how}"
         ) from None
 
 

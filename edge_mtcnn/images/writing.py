@@ -12,8 +12,9 @@ from edge_mtcnn.errors import ImageError, OptionsError, brief, shown
 from edge_mtcnn.files import write_whole
 from edge_mtcnn.images.inputs import rgb_image
 from edge_mtcnn.options import check_int
+from edge_mtcnn.types import ImageArray
 
-__all__ = ["write_image"]
+__all__ = ["encode_image", "write_image"]
 
 
 def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 92) -> None:
@@ -38,26 +39,36 @@ def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 92) 
             "the path comes first: write_image(path, image); got"
             f" write_image({type(path).__name__}, {type(image).__name__})"
         )
+    try:
+        data = encode_image(rgb_image(image), Path(path).suffix.lower(), quality=quality)
+    except ImageError as error:
+        raise ImageError(f"cannot write {brief(os.fspath(path))}: {error}") from None
+    try:
+        write_whole(path, data)
+    except OSError as error:  # it names a temporary file
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def encode_image(image: ImageArray, suffix: str, *, quality: int = 92) -> bytes:
+    """The bytes of an RGB picture in the format of a suffix, such as ``.png``.
+
+    Raises:
+        ImageError: there is no encoder for the suffix, or the picture is too large for it.
+        OptionsError: ``quality`` is out of range.
+    """
     check_int("quality", quality, 1, 100)
-    suffix = Path(path).suffix.lower()
     flags = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
     }.get(suffix, [])
-    pixels = cv2.cvtColor(rgb_image(image), cv2.COLOR_RGB2BGR)
-    failed = f"cannot write {brief(os.fspath(path))}"
     if not cv2.haveImageWriter(f"image{suffix}"):
-        raise ImageError(
-            f"{failed}: OpenCV has no encoder for {shown(suffix)}; use one such as .jpg or .png"
-        )
+        raise ImageError(f"OpenCV has no encoder for {shown(suffix)}; use one such as .jpg or .png")
     try:
-        done, data = cv2.imencode(suffix, pixels, flags)
+        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)
     except cv2.error as error:
-        raise ImageError(f"{failed}: {error.err or error}") from None
+        raise ImageError(str(error.err or error)) from None
     if not done:
-        raise ImageError(f"{failed}: the picture is too large for {suffix}")
-    try:
-        write_whole(path, data.tobytes())
-    except OSError as error:  # it names a temporary file
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+        raise ImageError(f"the picture is too large for {suffix}")
+    encoded: bytes = data.tobytes()
+    return encoded

@@ -1,7 +1,7 @@
 """The model files: where they are, what the manifest says about them, and whether they are intact.
 
-Every file is compared with its SHA-256 in ``manifest.json`` before ONNX Runtime reads it. No model
-is loaded here.
+Every file is read once and compared with its SHA-256 in ``manifest.json``; ONNX Runtime gets what
+was compared. No model is loaded here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.errors import ModelFileError, OptionsError, shown
-from edge_mtcnn.files import resource
+from edge_mtcnn.files import read_bytes, resource
 from edge_mtcnn.types import NETWORKS
 
-__all__ = ["Manifest", "ModelFile", "default_folder", "load_manifest"]
+__all__ = ["Manifest", "Model", "ModelFile", "default_folder", "load_manifest"]
 
 _SCHEMA_VERSION = 1
-_REPAIR = "reinstall edge-mtcnn, or restore the folder that RuntimeOptions(models=...) names"
+_REPAIR = (
+    "reinstall edge-mtcnn, or restore the folder that RuntimeOptions(models=...) names; a frozen"
+    " application must contain the data files of edge_mtcnn"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,14 @@ class ModelFile:
     sha256: str
     size: int
 
-    def check(self) -> None:
-        """Compare the file with the manifest.
+    def read(self) -> bytes:
+        """Read the file and compare it with the manifest.
 
         Raises:
             ModelFileError: it is missing, unreadable, truncated or altered.
         """
         try:
-            content = self.path.read_bytes()
+            content = read_bytes(self.path)
         except FileNotFoundError:
             raise ModelFileError(f"model file {self.path} is missing; {_REPAIR}") from None
         except OSError as error:
@@ -61,6 +64,22 @@ class ModelFile:
                 f"model file {self.path} was altered: its SHA-256 is {digest}, the manifest says"
                 f" {self.sha256}; {_REPAIR}"
             )
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One network in one form, compared with the manifest.
+
+    Attributes:
+        path: where it was read.
+        content: the ONNX file.
+        data: the files with its weights, by the name that the ONNX file knows them by.
+    """
+
+    path: Path
+    content: bytes
+    data: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +98,14 @@ class Manifest:
     _networks: Mapping[str, Any]
     _score: Mapping[str, Any] | None = None
 
-    def models(self, form: str) -> dict[str, Path]:
-        """Check the model files of one form.
+    def models(self, form: str) -> dict[str, Model]:
+        """Read the networks in one form.
 
         Args:
             form: one of ``forms``.
 
         Returns:
-            Path by network name: ``pnet``, ``rnet``, ``onet``.
+            Model by network name: ``pnet``, ``rnet``, ``onet``.
 
         Raises:
             OptionsError: there is no such form.
@@ -94,16 +113,18 @@ class Manifest:
         """
         if form not in self.forms:
             raise OptionsError(f"form must be one of {', '.join(self.forms)}; got {shown(form)}")
-        paths = {}
+        models = {}
         for name in NETWORKS:
             model, *data = self._files_of(name, form)
-            for file in (model, *data):
-                file.check()
-            paths[name] = model.path
-        return paths
+            weights = {file.path.name: file.read() for file in data}
+            models[name] = Model(model.path, model.read(), weights)
+        return models
 
-    def score_model(self) -> Path:
-        """Check the file of the score model, see ``cascade.scoring``.
+    def score_model(self) -> tuple[Path, bytes]:
+        """Read the score model, see ``cascade.scoring``.
+
+        Returns:
+            Its path and its content.
 
         Raises:
             ModelFileError: it is missing, truncated or altered, or these models have none.
@@ -113,8 +134,7 @@ class Manifest:
                 f"the models in {self.folder} have no score model; use mirror=False"
             )
         file = self._file(self._score)
-        file.check()
-        return file.path
+        return file.path, file.read()
 
     def files(self) -> list[ModelFile]:
         """All files of all forms, each once."""
@@ -139,7 +159,7 @@ class Manifest:
 
 def default_folder() -> Path:
     """Folder of the models that come with the package."""
-    return resource("models")
+    return resource("models/manifest.json").parent
 
 
 def load_manifest(folder: str | os.PathLike[str] | None = None) -> Manifest:
@@ -153,7 +173,7 @@ def load_manifest(folder: str | os.PathLike[str] | None = None) -> Manifest:
     """
     file = (default_folder() if folder is None else Path(folder)) / "manifest.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(file).decode("utf-8"))
     except FileNotFoundError:
         raise ModelFileError(f"model manifest {file} is missing; {_REPAIR}") from None
     except (OSError, ValueError) as error:

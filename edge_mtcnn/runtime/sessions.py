@@ -12,12 +12,11 @@ import os
 import platform
 import threading
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from edge_mtcnn.errors import MissingRuntimeError, ModelFileError, ProviderError
+from edge_mtcnn.runtime.models import Model
 from edge_mtcnn.types import Float32Array
 
 __all__ = [
@@ -110,12 +109,12 @@ def preferred_form(forms: tuple[str, ...], device: str | tuple[str, ...]) -> str
 
 
 def open_networks(
-    models: Mapping[str, Path], device: str | tuple[str, ...], threads: int = 1
+    models: Mapping[str, Model], device: str | tuple[str, ...], threads: int = 1
 ) -> SessionNetworks:
     """Load the networks on a device.
 
     Args:
-        models: model file by network name, see ``weights.Manifest.models``.
+        models: model by network name, see ``models.Manifest.models``.
         device: see ``RuntimeOptions.device``.
         threads: threads that will call them side by side, for processors.
 
@@ -126,11 +125,12 @@ def open_networks(
     """
     providers = _providers(device)
     count = threads if providers == [_CPU] else 1
-    pnet, rnet, onet = (
+    # The largest comes first: the memory that its loading leaves behind serves the next.
+    onet, rnet, pnet = (
         SessionNetwork(
             [_open(models[name], providers, fallback=device == "auto") for _ in range(count)]
         )
-        for name in ("pnet", "rnet", "onet")
+        for name in ("onet", "rnet", "pnet")
     )
     return SessionNetworks(pnet, rnet, onet)
 
@@ -149,7 +149,7 @@ def _providers(device: str | tuple[str, ...]) -> list[str]:
     return [name for name in wanted if name in available]
 
 
-def _open(model: Path, providers: list[str], *, fallback: bool) -> Any:
+def _open(model: Model, providers: list[str], *, fallback: bool) -> Any:
     """An ONNX Runtime session."""
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -161,12 +161,13 @@ def _open(model: Path, providers: list[str], *, fallback: bool) -> Any:
     options.log_severity_level = 3  # a provider that fails is reported below, as an error
     # Arm boards with SME leaked memory in every convolution before ONNX Runtime 1.27.
     options.add_session_config_entry("mlas.disable_kleidiai", "1")
+    source = _source(model, options)
     configured = [(name, dict(_PROVIDER_OPTIONS.get(name, {}))) for name in providers]
     try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=configured)
+        session = onnxruntime.InferenceSession(source, options, providers=configured)
     except Exception as error:  # ONNX Runtime raises several types without a common base
         if providers[0] == _CPU:
-            raise ModelFileError(f"ONNX Runtime cannot load {model}: {error}") from error
+            raise ModelFileError(f"ONNX Runtime cannot load {model.path}: {error}") from error
         raise ProviderError(f"{providers[0]} did not start: {error}") from error
     started = session.get_providers()[0]
     if started != providers[0] and not fallback:
@@ -179,15 +180,35 @@ def _open(model: Path, providers: list[str], *, fallback: bool) -> Any:
     return session
 
 
+def _source(model: Model, options: Any) -> bytes | str:
+    """What a session is made from: the bytes that were checked, or their file.
+
+    From memory, because ONNX Runtime opens files with weights through ``/proc`` since 1.31, which
+    sandboxes lack. Before 1.24 it takes weights from files only.
+    """
+    if not hasattr(options, "add_external_initializers_from_files_in_memory"):
+        if not model.path.is_file():
+            raise ModelFileError(
+                f"ONNX Runtime {runtime_version()} cannot load {model.path} from a zip file; unpack"
+                " it, or install ONNX Runtime 1.24 or newer"
+            )
+        return str(model.path)
+    options.add_external_initializers_from_files_in_memory(
+        list(model.data), list(model.data.values()), list(map(len, model.data.values()))
+    )
+    return model.content
+
+
 def _onnxruntime() -> ModuleType:
     # From 1.32 on, Linux builds report their use and leave a device id in the home folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        onnxruntime = import_module("onnxruntime")
+        import onnxruntime  # a plain import, which programs that freeze applications see
     except ImportError as error:
         raise MissingRuntimeError(
             "no ONNX Runtime is installed. Install exactly one: pip install 'edge-mtcnn[cpu]'"
             " (processors), pip install 'edge-mtcnn[gpu]' (NVIDIA cards), or on a Jetson the"
             f" onnxruntime-gpu wheel for its JetPack ({error})"
         ) from error
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module

@@ -14,13 +14,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.serve.options import ServeOptions
+from edge_mtcnn.serve.options import ServeOptions, load_serve_options
 
 if TYPE_CHECKING:
     from edge_mtcnn.serve.app import Service
     from edge_mtcnn.serve.server import ServiceServer, address_of, listen
 
-__all__ = ["ServeOptions", "Service", "ServiceServer", "address_of", "listen"]
+__all__ = [
+    "ServeOptions",
+    "Service",
+    "ServiceServer",
+    "address_of",
+    "listen",
+    "load_serve_options",
+]
 
 _LAZY = {"Service": "app", "ServiceServer": "server", "address_of": "server", "listen": "server"}
 

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.options import check_options, check_type
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.detection import DetectionRoute
 from edge_mtcnn.serve.events import EventLog, server_sent_events
@@ -28,6 +29,7 @@ from edge_mtcnn.serve.openapi import document
 from edge_mtcnn.serve.options import ServeOptions
 from edge_mtcnn.serve.page import page_routes
 from edge_mtcnn.serve.pictures import BOUNDARY, Pictures
+from edge_mtcnn.serve.query import QueryCheck, query_of
 from edge_mtcnn.video import FaceWatcher, WatchOptions
 
 __all__ = ["Service"]
@@ -54,6 +56,7 @@ class Service:
 
     Raises:
         SourceError: the source is a file that does not exist, or not a source at all.
+        OptionsError: another argument is of the wrong type.
     """
 
     def __init__(
@@ -65,11 +68,16 @@ class Service:
         watch_detector: FaceDetector | None = None,
         watch: WatchOptions | None = None,
     ) -> None:
-        self.options = options = options or ServeOptions()
+        check_type("detector", detector, FaceDetector)
+        self.options = options = check_options("options", options, ServeOptions)
+        if watch_detector is not None:
+            check_type("watch_detector", watch_detector, FaceDetector)
+        watch = check_options("watch", watch, WatchOptions)
         self.watcher: FaceWatcher | None = None
         self._device = state.Device()
         self._log = EventLog()
         self._metrics = Metrics(None if source is None else self._snapshot, lambda: self._device)
+        self._sizes = detector.options
         self._detection = DetectionRoute(detector, options, self._metrics)
         if source is not None:
             self.watcher = FaceWatcher(
@@ -105,7 +113,7 @@ class Service:
     def _application(self) -> Starlette:
         options = self.options
         routes = [
-            *page_routes(),
+            *page_routes(docs=options.docs),
             Route("/detect", self._detection.post, methods=["POST"]),
             Route("/state", self._get_state),
             Route("/events", self._get_events),
@@ -117,8 +125,9 @@ class Service:
         ]
         # From the outside in: every answer is counted, those of the checks too, and a preflight
         # request, which carries no token, is answered before the token is checked.
+        paths = [route.path for route in routes]
         middleware = [
-            Middleware(RequestCounter, metrics=self._metrics, paths=[r.path for r in routes]),
+            Middleware(RequestCounter, metrics=self._metrics, paths=paths),
             Middleware(security.OriginCheck, options=options),
         ]
         if options.origins:
@@ -131,6 +140,7 @@ class Service:
                 )
             )
         middleware.append(Middleware(security.TokenCheck, token=options.token))
+        middleware.append(Middleware(QueryCheck, paths=paths))
         return Starlette(
             routes=routes,
             middleware=middleware,
@@ -182,9 +192,9 @@ class Service:
     async def _get_events(self, request: Request) -> Response:
         if self.watcher is None:
             raise HTTPException(404, "no source is watched: start the service with one")
-        query = request.query_params
+        query = query_of(request.scope)
         last_id = request.headers.get("last-event-id", query.get("after"))
-        live = self._state_json if query.get("live") == "1" else None
+        live = self._state_json if query.get("live") else None
         return self._streaming(
             server_sent_events(self._log, last_id, live), "text/event-stream; charset=utf-8"
         )
@@ -194,7 +204,7 @@ class Service:
             raise HTTPException(
                 404, "pictures are not offered: start the service with a source and --stream"
             )
-        marked = request.query_params.get("boxes") != "0"
+        marked = query_of(request.scope).get("boxes", True)
         return self._streaming(
             self._pictures.parts(marked=marked), f"multipart/x-mixed-replace; boundary={BOUNDARY}"
         )
@@ -221,7 +231,7 @@ class Service:
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
     async def _get_openapi(self, _request: Request) -> Response:
-        return JSONResponse(document(self.options))
+        return JSONResponse(document(self.options, self._sizes))
 
     async def _post_session(self, request: Request) -> Response:
         """Set a cookie, as a browser cannot send a header with its requests for streams."""

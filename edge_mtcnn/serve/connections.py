@@ -18,10 +18,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Collection
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edge_mtcnn.serve.limits import END_BY
 from edge_mtcnn.serve.options import ServeOptions
 
 __all__ = ["GuardedProtocol", "protocol_for"]
@@ -158,7 +159,8 @@ class GuardedProtocol(H11Protocol):
         blocked = self._blocked_since is not None and (
             now - self._blocked_since > limits.write_seconds
         )
-        if blocked or (over and self.transport.is_closing()):
+        end_by: Any = now if self.waiting else self.cycle.scope.get(END_BY, now)
+        if blocked or now > end_by or (over and self.transport.is_closing()):
             self.transport.abort()  # close() would wait for the client to read the rest
         elif over:
             self.transport.close()

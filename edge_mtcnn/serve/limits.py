@@ -1,16 +1,22 @@
-"""Limits of the work accepted at once: slots, and request bodies limited in bytes and seconds."""
+"""Limits of the work accepted at once: slots, and the bytes and seconds of bodies and answers."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-__all__ = ["ByteBudget", "Share", "Slots", "read_body"]
+__all__ = ["END_BY", "ByteBudget", "HeldAnswer", "Share", "Slots", "read_body"]
+
+END_BY = "edge_mtcnn.end_by"
+"""Entry of a request's scope: time of the event loop at which its connection is cut off."""
+_PIECE = 65_536
 
 
 class Slots:
@@ -54,7 +60,7 @@ class Slots:
 
 
 class ByteBudget:
-    """Limits the bytes of all request bodies together; used by the event loop's thread only.
+    """Limits the bytes of all bodies and answers together; used by the event loop's thread only.
 
     Args:
         most: bytes.
@@ -68,7 +74,7 @@ class ByteBudget:
         self._most = most
 
     def check(self, count: int) -> None:
-        """Refuse if that many more bytes would exceed the limit.
+        """Refuse if that many more bytes would exceed the limit, unless there are no others.
 
         Args:
             count: bytes.
@@ -76,7 +82,7 @@ class ByteBudget:
         Raises:
             HTTPException: 429, with the time after which to try again.
         """
-        if self.taken + count > self._most:
+        if self.taken and self.taken + count > self._most:
             raise HTTPException(
                 429,
                 f"busy: the images of other requests hold {self.taken} of {self._most} bytes;"
@@ -86,16 +92,16 @@ class ByteBudget:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """A share for one body: empty at first, released at the end of ``with``."""
+        """A share for one request: empty at first, released at the end of ``with``."""
         share = Share(self)
         try:
             yield share
         finally:
-            self.taken -= share.taken
+            share.release()
 
 
 class Share:
-    """The bytes of a ``ByteBudget`` that one body holds."""
+    """The bytes of a ``ByteBudget`` that one request holds."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self.taken = 0
@@ -107,6 +113,53 @@ class Share:
         self.check(count)
         self._budget.taken += count
         self.taken += count
+
+    def release(self) -> None:
+        """Hold no bytes any more."""
+        self._budget.taken -= self.taken
+        self.taken = 0
+
+
+class HeldAnswer(Response):
+    """An answer whose bytes are counted until the client has received them.
+
+    It is sent in pieces, because a server keeps what it was given until the client reads it.
+
+    Args:
+        content: the body.
+        media_type: of the body.
+        held: ends when the answer is sent, or the client has left.
+        seconds: time in which the client must receive it.
+    """
+
+    def __init__(
+        self, content: bytes, media_type: str, held: AbstractContextManager[object], seconds: float
+    ) -> None:
+        super().__init__(content, media_type=media_type)
+        self._held = held
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send the answer."""
+        with self._held:
+            # An application cannot close its connection; `GuardedProtocol` does.
+            scope[END_BY] = asyncio.get_running_loop().time() + self._seconds
+            body, self.body = memoryview(self.body), b""
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            for at in range(0, max(len(body), 1), _PIECE):
+                await send(
+                    {
+                        "type": "http.response.body",
+                        "body": bytes(body[at : at + _PIECE]),
+                        "more_body": at + _PIECE < len(body),
+                    }
+                )
 
 
 async def read_body(request: Request, most: int, seconds: float, share: Share) -> io.BytesIO:

@@ -44,9 +44,17 @@ _HEADERS = {
 }
 """On every answer. The page loads nothing from other sites."""
 
-_OPEN_PATHS = frozenset(
-    {"/", "/app.js", "/style.css", "/icon.svg", "/healthz", "/openapi.json", "/session"}
-)
+_PAGES = frozenset({"/", "/docs"})
+_OPEN_PATHS = _PAGES | {
+    "/app.js",
+    "/docs.css",
+    "/docs.js",
+    "/healthz",
+    "/icon.svg",
+    "/openapi.json",
+    "/session",
+    "/style.css",
+}
 """Answered without the token. None of them reveals who is here."""
 
 
@@ -97,8 +105,8 @@ class OriginCheck:
         if origin in self._origins:
             return None
         foreign = origin is not None and not self._is_own_origin(origin, headers)
-        # Following a link to the page is allowed; any other request from another site is refused.
-        followed = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+        # Following a link to a page is allowed; any other request from another site is refused.
+        followed = scope["path"] in _PAGES and headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and not followed:
             foreign = True
         if foreign:

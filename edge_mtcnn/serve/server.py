@@ -7,6 +7,7 @@ import socket
 
 import uvicorn
 
+from edge_mtcnn.options import check_int, check_type
 from edge_mtcnn.serve.app import Service
 from edge_mtcnn.serve.connections import protocol_for
 from edge_mtcnn.serve.notify import notify, watchdog_seconds
@@ -24,12 +25,15 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         OSError: the address is in use, or does not belong to this machine.
     """
+    check_type("host", host, str)
+    check_int("port", port, 0, 65535)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 def address_of(listener: socket.socket) -> str:
     """The address for a browser, such as ``http://127.0.0.1:8080/``."""
+    check_type("listener", listener, socket.socket, "listen")
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -44,6 +48,7 @@ class ServiceServer(uvicorn.Server):
     """
 
     def __init__(self, service: Service) -> None:
+        check_type("service", service, Service)
         super().__init__(
             uvicorn.Config(
                 service.app,

@@ -76,6 +76,7 @@ def state_entry(
         "blind_reason": snapshot.blind_reason,
         "turn": snapshot.turn,
         "frame": snapshot.frame,
+        "position_seconds": snapshot.position_seconds,
         "width": width,
         "height": height,
         "persons": _persons(snapshot),
@@ -111,7 +112,7 @@ def _persons(snapshot: Snapshot) -> list[dict[str, Any]]:
             "selected": person.selected,
             "seen": person.seen,
             "since": round(now - (snapshot.time - person.since), 3),
-            "dwell_seconds": round(person.dwell_seconds, 3),
+            "dwell_seconds": person.dwell_seconds,
         }
         for person in snapshot.persons
     ]

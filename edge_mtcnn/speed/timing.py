@@ -1,8 +1,9 @@
 """Times of detections on this device: the functions behind ``edge-mtcnn bench`` and ``tune``.
 
 Times are wall time in milliseconds, for one detection after the other unless stated otherwise.
-Detectors that are compared take turns, A B A B, so that a device that heats up slows all of them
-alike. Imports ``types`` only: a detector is passed in.
+Detectors that are compared take turns, A B B A, so that a device that heats up slows all of them
+alike, and none always runs after the same other one. Imports ``types`` only: a detector is passed
+in.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ from edge_mtcnn.types import Faces, ImageArray, Timings
 if TYPE_CHECKING:
     from edge_mtcnn.detector import FaceDetector
 
-__all__ = ["ImageTimes", "measure", "percentile", "same_faces", "throughput"]
+__all__ = ["ImageTimes", "measure", "median_interval", "percentile", "same_faces", "throughput"]
 
 STAGES = ("pyramid", "pnet", "rnet", "onet", "mirror")
 """Stages of the cascade as ``Timings`` names them."""
 FEWEST_ROUNDS = 5
+FEWEST_VALUES = 16
+"""Fewest values for which ``median_interval`` says something."""
 _WARM_UP = 2
 """Detections before the first one that is timed."""
 _SAME_PIXELS = 1.5
@@ -90,6 +93,7 @@ def measure(
     seconds: float,
     *,
     fewest: int = FEWEST_ROUNDS,
+    enough: Callable[[list[list[ImageTimes]]], bool] | None = None,
 ) -> list[list[ImageTimes]]:
     """Time detections, in rounds of one detection per image and detector.
 
@@ -101,6 +105,7 @@ def measure(
         images: (H, W, 3) uint8 RGB each, at least one.
         seconds: no new round starts after this time.
         fewest: number of rounds that are run in any case.
+        enough: called after each of the further rounds with the times so far; ``True`` ends it.
 
     Returns:
         For each detector a list with the times of each image.
@@ -108,12 +113,16 @@ def measure(
     times = [
         [ImageTimes(_warmed_up(detector, image)) for image in images] for detector in detectors
     ]
-    for _ in _rounds(seconds, fewest):
+    pairs = list(zip(detectors, times, strict=True))
+    for count in _rounds(seconds, fewest):
         for index, image in enumerate(images):
-            for detector, of_detector in zip(detectors, times, strict=True):
+            for detector, of_detector in pairs:
                 start = time.perf_counter()
                 faces = detector.detect(image, timings=True)
                 of_detector[index].add(faces, (time.perf_counter() - start) * 1e3)
+        pairs.reverse()
+        if count + 1 >= fewest and enough is not None and enough(times):
+            break
     return times
 
 
@@ -151,6 +160,19 @@ def percentile(values: Sequence[float], share: float) -> float:
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Two of the values, between which the true median lies with a probability of 99.7 %.
+
+    Only the order of the values counts, so a few detections that something else on the device
+    slowed down change nothing. With fewer than 16 values the interval has no ends.
+    """
+    ordered = sorted(values)
+    cut = math.floor((len(ordered) - 3 * math.sqrt(len(ordered))) / 2)
+    if len(ordered) < FEWEST_VALUES:
+        return -math.inf, math.inf
+    return ordered[cut - 1], ordered[-cut]
 
 
 def _warmed_up(detector: FaceDetector, image: ImageArray) -> Faces:

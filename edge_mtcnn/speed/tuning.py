@@ -1,14 +1,16 @@
 """The best ``RuntimeOptions`` for this device: the function behind ``edge-mtcnn tune``.
 
 It tries one setting after the other: device, form of the networks, threads. The values of a setting
-take turns, A B A B, on the same images, and must find the same faces. Memory depends on the number
-of threads, and is measured for each number in a new process. (ONNX Runtime's memory arena is not a
-setting: without it the detector was slower and used more memory.)
+take turns on the same images, until the difference to the default is larger than the noise, and
+must find the same faces. Where the difference stays within the noise, the default is kept. Memory
+depends on the number of threads, and is measured for each number in a new process. (ONNX Runtime's
+memory arena is not a setting: without it the detector was slower and used more memory.)
 """
 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -29,7 +31,14 @@ from edge_mtcnn.options import DetectorOptions, RuntimeOptions
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import available_providers
 from edge_mtcnn.runtime.workers import available_threads
-from edge_mtcnn.speed.timing import ImageTimes, measure, same_faces
+from edge_mtcnn.speed.timing import (
+    FEWEST_ROUNDS,
+    FEWEST_VALUES,
+    ImageTimes,
+    measure,
+    median_interval,
+    same_faces,
+)
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["Trial", "Tuning", "print_peak_memory", "tune"]
@@ -38,6 +47,10 @@ SLACK = 0.03
 """Share of time by which a value must be faster than one that is preferred to it: threads that
 hardly help are left to the application, and the default is kept unless another value is clearly
 faster."""
+LONGEST_SECONDS = 10.0
+"""Longest detection time for each value, seconds."""
+_GROWTH = 1.5
+"""Factor between the numbers of rounds at which the differences are looked at."""
 _MEMORY_ROUNDS, _MEMORY_IMAGES = 3, 5
 _MEMORY_TIME_LIMIT_S = 300.0
 
@@ -51,8 +64,11 @@ class Trial:
         value: the value; ``None`` and ``"auto"`` are written into the file as they are.
         runs: what the value stands for on this device: a form, a number of threads, a provider.
         median_ms: time of a detection: the mean over the images of their median times.
-        ratio: time divided by that of the best value: the geometric mean over the images of the
-            median ratio of all rounds.
+        ratio: time divided by that of the best value, by the medians of the ratios to the default.
+        noise: half the width of the 99.7 % interval of the ratio to the default, as a share;
+            ``None`` for the default, and after too few rounds.
+        better: whether it is better than the default, by ``SLACK``; ``None`` when the difference is
+            not larger than the noise. ``True`` for the default itself.
         memory_mb: highest resident memory of a new process; ``None`` if not measured.
         error: why the value cannot be used; ``None`` when it can.
         chosen: whether this value was chosen.
@@ -63,6 +79,8 @@ class Trial:
     runs: str = ""
     median_ms: float | None = None
     ratio: float | None = None
+    noise: float | None = None
+    better: bool | None = None
     memory_mb: float | None = None
     error: str | None = None
     chosen: bool = False
@@ -75,16 +93,19 @@ class Tuning:
     Attributes:
         runtime: the best options for this device.
         trials: everything that was tried, in order.
+        undecided: settings whose default was kept because no difference was larger than the noise.
     """
 
     runtime: RuntimeOptions
     trials: tuple[Trial, ...]
+    undecided: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
         return {
             "runtime": self.runtime.to_dict(),
             "trials": [asdict(trial) for trial in self.trials],
+            "undecided": list(self.undecided),
         }
 
 
@@ -93,7 +114,7 @@ def tune(
     options: DetectorOptions,
     runtime: RuntimeOptions,
     *,
-    seconds: float = 3.0,
+    seconds: float = LONGEST_SECONDS,
     max_threads: int | None = None,
     max_memory_mb: float | None = None,
     report: Callable[[str], None] | None = None,
@@ -108,10 +129,11 @@ def tune(
         options: what to find.
         runtime: the options to start from. Form and threads are always tried; the device only
             when it is ``"auto"``.
-        seconds: detection time for each value.
+        seconds: longest detection time for each value. A setting takes less when the differences
+            are larger than the noise before.
         max_threads: most threads to try; ``None`` for all that are available.
         max_memory_mb: choose the fastest value whose process needs less memory, if there is one.
-        report: called with a line about what is tried next.
+        report: called with a line about what is tried, and how sure it is so far.
 
     Raises:
         EdgeMTCNNError: no value works; the error is that of the preferred value.
@@ -123,7 +145,7 @@ def tune(
         best = every.choose(best, "device", ["cpu", "cuda"] if cuda else ["cpu"])
     best = every.choose(best, "form", _forms(best))
     best = every.choose(best, "threads", _thread_counts(max_threads), max_memory_mb)
-    return Tuning(runtime=best, trials=tuple(every.trials))
+    return Tuning(runtime=best, trials=tuple(every.trials), undecided=tuple(every.undecided))
 
 
 def _silent(line: str) -> None:
@@ -160,6 +182,7 @@ class _Attempts:
         self._seconds = seconds
         self._report = report
         self.trials: list[Trial] = []
+        self.undecided: list[str] = []
 
     def choose(
         self,
@@ -173,7 +196,7 @@ class _Attempts:
             return _with(runtime, Trial(setting=setting, value=values[0]))
         trials = [Trial(setting=setting, value=value) for value in values]
         self.trials += trials
-        self._report(f"{setting}: {', '.join(map(_named, values))}")
+        self._report(f"{setting}: trying {', '.join(map(_named, values))}")
         self._time(runtime, trials)
         if setting == "threads":
             for trial in trials:
@@ -181,6 +204,10 @@ class _Attempts:
                     trial.memory_mb = _memory(self._images, self._options, _with(runtime, trial))
         best = pick(trials, max_memory_mb)
         best.chosen = True
+        if any(trial.better is None and trial.error is None for trial in trials) and not any(
+            trial.better and trial.noise is not None for trial in trials
+        ):
+            self.undecided.append(setting)
         return _with(runtime, best)
 
     def _time(self, runtime: RuntimeOptions, trials: Sequence[Trial]) -> None:
@@ -203,7 +230,15 @@ class _Attempts:
                 raise first_error
             # An error here comes from an image of the user, so it is raised and not kept.
             detectors = [detector for _, detector in running]
-            times = measure(detectors, self._images, self._seconds * len(running))
+            comparison = _Comparison([trial for trial, _ in running], self._report)
+            times = measure(
+                detectors,
+                self._images,
+                self._seconds * len(running),
+                fewest=max(FEWEST_ROUNDS, math.ceil(FEWEST_VALUES / len(self._images))),
+                enough=comparison.is_decided,
+            )
+            comparison.update(times)
         for (trial, _), of_trial in zip(running, times, strict=True):
             trial.median_ms = statistics.fmean(image.median for image in of_trial)
             if not all(
@@ -211,14 +246,68 @@ class _Attempts:
                 for image, expected in zip(of_trial, times[0], strict=True)
             ):
                 trial.error = f"finds other faces than {_named(running[0][0].value)}"
-        _relate([trial for trial, _ in running], times)
+        _relate([trial for trial, _ in running])
+
+
+class _Comparison:
+    """Compares the values of one setting with its default while they are timed."""
+
+    def __init__(self, trials: Sequence[Trial], report: Callable[[str], None]) -> None:
+        self._trials = trials
+        self._report = report
+        # Values are in order of preference. By default all threads are used, the last value.
+        self._default = len(trials) - 1 if trials[0].setting == "threads" else 0
+        self._next = 0
+
+    def is_decided(self, times: Sequence[Sequence[ImageTimes]]) -> bool:
+        """Whether each value is surely better than the default, or surely not.
+
+        It looks at growing distances: each look is another chance to be misled.
+        """
+        rounds = len(times[0][0].samples)
+        if rounds < self._next:
+            return False
+        self._next = math.ceil(rounds * _GROWTH)
+        self.update(times)
+        waiting = [trial for trial in self._trials if trial.better is None]
+        if waiting and len(self._trials) > 1:
+            default = _named(self._trials[self._default].value)
+            told = ", ".join(f"{_named(trial.value)} {_beside(trial)}" for trial in waiting)
+            self._report(f"{waiting[0].setting}: {rounds} rounds, against {default}: {told}")
+        return not waiting
+
+    def update(self, times: Sequence[Sequence[ImageTimes]]) -> None:
+        """Fill in ratio (to the default), noise and ``better``."""
+        for index, (trial, of_trial) in enumerate(zip(self._trials, times, strict=True)):
+            gains = [
+                math.log(default / mine)
+                for image, of_default in zip(of_trial, times[self._default], strict=True)
+                for mine, default in zip(image.samples, of_default.samples, strict=True)
+            ]
+            trial.ratio = math.exp(-statistics.median(gains))
+            if index == self._default:
+                trial.better = True
+                continue
+            low, high = median_interval(gains)
+            trial.noise = None if math.isinf(low) else math.expm1((high - low) / 2)
+            # A value that is preferred may be a little slower; another one must be faster.
+            limit = math.log1p(SLACK) * (1 if index > self._default else -1)
+            trial.better = True if low > limit else False if high < limit else None
+
+
+def _beside(trial: Trial) -> str:
+    """``3.1 % faster, +/- 5.0 %``."""
+    gain = 1 - (trial.ratio or 1.0)
+    noise = "" if trial.noise is None else f", +/- {trial.noise:.1%}"
+    return f"{abs(gain):.1%} {'faster' if gain > 0 else 'slower'}{noise}"
 
 
 def pick(trials: Sequence[Trial], max_memory_mb: float | None = None) -> Trial:
     """The first value that is as fast as the fastest, within ``SLACK``.
 
-    Values above the memory limit get an error. When all are above it, the one with the least memory
-    is chosen.
+    Values that are not surely better than the default are left out where others remain. Values
+    above the memory limit get an error. When all are above it, the one with the least memory is
+    chosen.
     """
     sound = [trial for trial in trials if trial.error is None and trial.ratio is not None]
     known = [trial for trial in sound if trial.memory_mb is not None]
@@ -229,22 +318,16 @@ def pick(trials: Sequence[Trial], max_memory_mb: float | None = None) -> Trial:
         sound = [trial for trial in sound if trial.error is None]
         if not sound:
             return min(known, key=lambda trial: trial.memory_mb or 0.0)
+    sound = [trial for trial in sound if trial.better] or sound
     fastest = min(trial.ratio or 0.0 for trial in sound)
     return next(trial for trial in sound if (trial.ratio or 0.0) <= fastest * (1 + SLACK))
 
 
-def _relate(trials: Sequence[Trial], times: Sequence[Sequence[ImageTimes]]) -> None:
-    """Fill in the ratios: first to the first trial, round by round, then to the best trial."""
-    ratios = [
-        statistics.geometric_mean(
-            statistics.median(a / b for a, b in zip(mine.samples, first.samples, strict=True))
-            for mine, first in zip(of_trial, times[0], strict=True)
-        )
-        for of_trial in times
-    ]
-    best = min(r for r, trial in zip(ratios, trials, strict=True) if trial.error is None)
-    for trial, ratio in zip(trials, ratios, strict=True):
-        trial.ratio = ratio / best
+def _relate(trials: Sequence[Trial]) -> None:
+    """Divide the ratios, which are to the default, by the best of them."""
+    best = min(trial.ratio or 1.0 for trial in trials if trial.error is None)
+    for trial in trials:
+        trial.ratio = (trial.ratio or 1.0) / best
 
 
 def _with(runtime: RuntimeOptions, trial: Trial) -> RuntimeOptions:

@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.files import write_whole
+from edge_mtcnn.options import check_share, check_type
 from edge_mtcnn.thresholds.choice import Choice, Target, choose
-from edge_mtcnn.thresholds.detections import Listener, Measured, Measurements, measure
-from edge_mtcnn.thresholds.intervals import Rate
+from edge_mtcnn.thresholds.detections import (
+    Listener,
+    Measured,
+    Measurements,
+    check_measuring,
+    measure,
+)
+from edge_mtcnn.thresholds.intervals import Rate, check_level
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage
 from edge_mtcnn.thresholds.matching import match
 from edge_mtcnn.thresholds.scores import ScoreSet, curve, reliability, summary
@@ -68,6 +74,7 @@ class CalibrationResult:
         iou: smallest overlap, 0..1, at which a detection counts as an annotated face.
         date: date that the caller gave; ``None`` leaves it out, so that equal images give equal
             files.
+        command: arguments of ``edge-mtcnn calibrate`` that repeat this with another detector.
     """
 
     target: Target
@@ -77,6 +84,7 @@ class CalibrationResult:
     measurements: Measurements
     iou: float
     date: str | None = None
+    command: tuple[str, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -107,6 +115,7 @@ class CalibrationResult:
             model_version=self.measurements.provenance["model_version"],
             options=self.measurements.provenance["detector_options"],
             warnings=self.choice.warnings,
+            command=self.command,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,7 +123,8 @@ class CalibrationResult:
         scores = self.scores
         curves = curve(scores)
         score_reliability = reliability(scores)
-        date = {} if self.date is None else {"date": self.date}
+        optional = {"date": self.date, "command": list(self.command) or None}
+        given = {name: value for name, value in optional.items() if value is not None}
         content = {
             "schema": SCHEMA,
             "schema_version": SCHEMA_VERSION,
@@ -125,7 +135,7 @@ class CalibrationResult:
                 "false_positive_rate": _rate_entry(self.choice.false_positive_rate),
                 "recall": _rate_entry(self.choice.recall),
             },
-            "provenance": {**date, **self.measurements.provenance, "iou": self.iou},
+            "provenance": {**given, **self.measurements.provenance, "iou": self.iou},
             "counts": {
                 "images": len(self.measurements.done),
                 "failed": len(self.measurements.failures),
@@ -198,11 +208,12 @@ def calibrate(
         AnnotationError: a class has no image, or none that can be read.
         OptionsError: no threshold reaches the target, or the detector leaves faces out.
     """
-    target = Target("fpr", 0.01) if target is None else target
-    if not 0 < iou <= 1:
-        raise OptionsError(f"iou must be above 0 and at most 1; got {iou}")
-    if not 0 < confidence < 1:
-        raise OptionsError(f"the confidence of intervals must be between 0 and 1; got {confidence}")
+    target = Target("fpr", 0.01) if target is None else check_type("target", target, Target)
+    check_level(confidence)
+    check_share("iou", iou)
+    check_measuring(detector, images, journal, listener, notify)
+    if date is not None:
+        check_type("date", date, str)
     _require_both(images)
     found = measure(detector, images, journal=journal, listener=listener, notify=notify)
     if found.failures:

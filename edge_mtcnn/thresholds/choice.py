@@ -19,9 +19,9 @@ from typing import Literal
 
 import numpy as np
 
-from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.options import check_bool, check_choice
-from edge_mtcnn.thresholds.intervals import Rate, clopper_pearson, images_to_promise
+from edge_mtcnn.errors import OptionsError, shown
+from edge_mtcnn.options import check_bool, check_choice, check_share, check_type, is_number
+from edge_mtcnn.thresholds.intervals import Rate, check_level, clopper_pearson, images_to_promise
 from edge_mtcnn.thresholds.scores import ScoreSet
 
 __all__ = ["Choice", "Target", "choose"]
@@ -48,10 +48,10 @@ class Target:
     def __post_init__(self) -> None:
         check_choice("target", self.kind, ("fpr", "recall"))
         check_bool("promised", self.promised)
-        within = 0 < self.value <= 1 if self.kind == "recall" else 0 < self.value < 1
-        if not within:
-            bound = "above 0 and at most 1" if self.kind == "recall" else "between 0 and 1"
-            raise OptionsError(f"{self.kind} must be {bound}; got {self.value}")
+        if self.kind == "recall":
+            check_share("recall", self.value)
+        elif not is_number(self.value) or not 0 < self.value < 1:
+            raise OptionsError(f"fpr must be between 0 and 1; got {shown(self.value)}")
 
     def __str__(self) -> str:
         promised = ", promised by the limit of the interval" if self.promised else ""
@@ -89,6 +89,9 @@ def choose(scores: ScoreSet, target: Target, confidence: float = 0.95) -> Choice
         OptionsError: no threshold reaches the target, or these images cannot promise it; the
             message says what can be reached.
     """
+    check_type("scores", scores, ScoreSet)
+    check_type("target", target, Target)
+    check_level(confidence)
     find = _for_rate if target.kind == "fpr" else _for_recall
     threshold = find(scores, target, confidence)
     kept, shown = scores.reached(threshold)

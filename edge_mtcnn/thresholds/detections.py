@@ -12,8 +12,9 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edge_mtcnn.errors import ImageError
+from edge_mtcnn.errors import ImageError, OptionsError, shown
 from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
+from edge_mtcnn.options import check_function, check_path, check_type
 from edge_mtcnn.thresholds.journal import Journal
 from edge_mtcnn.thresholds.labels.images import LabelledImage
 from edge_mtcnn.types import Faces
@@ -21,7 +22,15 @@ from edge_mtcnn.types import Faces
 if TYPE_CHECKING:
     from edge_mtcnn.detector import FaceDetector
 
-__all__ = ["Failure", "Listener", "Measured", "Measurements", "measure", "provenance"]
+__all__ = [
+    "Failure",
+    "Listener",
+    "Measured",
+    "Measurements",
+    "check_measuring",
+    "measure",
+    "provenance",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +82,24 @@ def provenance(detector: FaceDetector) -> dict[str, Any]:
         "providers": list(info["providers"]),
         "detector_options": {**info["options"], "confidence": 0.0},
     }
+
+
+def check_measuring(
+    detector: object, images: object, journal: object, listener: object, notify: object
+) -> None:
+    """Require what ``measure`` needs, before hours of work."""
+    from edge_mtcnn.detector import FaceDetector  # not at import: it loads the runtime
+
+    check_type("detector", detector, FaceDetector)
+    if not isinstance(images, Sequence):
+        raise OptionsError(f"images must be a list of LabelledImage; got {shown(images)}")
+    for image in images:
+        check_type("each of images", image, LabelledImage)
+    if journal is not None:
+        check_path("journal", journal)
+    for name, function in (("listener", listener), ("notify", notify)):
+        if function is not None:
+            check_function(name, function)
 
 
 def measure(

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.thresholds.detections import Listener, Measured, Measurements, measure
+from edge_mtcnn.errors import OptionsError, shown
+from edge_mtcnn.options import check_number, check_share
+from edge_mtcnn.thresholds.detections import (
+    Listener,
+    Measured,
+    Measurements,
+    check_measuring,
+    measure,
+)
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage
 from edge_mtcnn.thresholds.matching import BoolArray, match
 from edge_mtcnn.thresholds.precision import (
@@ -166,8 +173,11 @@ def evaluate(
         AnnotationError: no image could be read, or no face counts.
         OptionsError: the detector leaves faces out, or ``iou`` is out of range.
     """
-    if not 0 < iou <= 1:
-        raise OptionsError(f"iou must be above 0 and at most 1; got {iou}")
+    check_share("iou", iou)
+    check_measuring(detector, images, journal, listener, notify)
+    check_number("threshold", threshold, 0, 1)
+    if subsets is not None and not isinstance(subsets, Mapping):
+        raise OptionsError(f"subsets must be masks or indices by name; got {shown(subsets)}")
     if not any(image.boxes is not None and image.counted.any() for image in images):
         raise AnnotationError("no annotated face counts, so recall is undefined")
     found = measure(detector, images, journal=journal, listener=listener, notify=notify)

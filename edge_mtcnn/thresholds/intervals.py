@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_mtcnn.errors import OptionsError, shown
+from edge_mtcnn.options import check_int, is_number
+
 __all__ = ["Rate", "clopper_pearson", "images_to_promise"]
 
 _HALVINGS = 60  # from 0..1; the rest is far below the spacing of floats at any useful limit
@@ -49,6 +52,14 @@ class Rate:
         )
 
 
+def check_level(confidence: object) -> None:
+    """Require a confidence level of intervals."""
+    if not is_number(confidence) or not 0 < confidence < 1:  # type: ignore[operator]
+        raise OptionsError(
+            f"the confidence of intervals must be between 0 and 1; got {shown(confidence)}"
+        )
+
+
 def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact two-sided interval of a binomial share.
 
@@ -62,13 +73,11 @@ def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[f
         is 1: ``clopper_pearson(0, 300)`` is ``(0.0, 0.0122)``.
 
     Raises:
-        ValueError: an argument is out of its range.
+        OptionsError: an argument is out of its range.
     """
-    if not 0 <= count <= total or total < 1 or not 0 < confidence < 1:
-        raise ValueError(
-            f"need 0 <= count <= total, total >= 1 and 0 < confidence < 1;"
-            f" got {count}, {total}, {confidence}"
-        )
+    check_int("total", total, 1, None)
+    check_int("count", count, 0, total)
+    check_level(confidence)
     tail = (1 - confidence) / 2
     low = 0.0 if count == 0 else _share_with_tail(count, total, tail)
     # At most `count` successes is at least `total - count` failures.

@@ -35,7 +35,7 @@ __all__ = [
     "write_curves",
 ]
 
-_SUFFIXES = (".png", ".svg", ".pdf")
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 # Placeholders in the SVG for the colors that the page defines.
 _INK, _GRID, _FACES, _OTHERS = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
 _VARIABLES = {
@@ -71,8 +71,8 @@ def require_plots(path: str | None = None) -> None:
     Raises:
         OptionsError: matplotlib is not installed, or the suffix of ``path`` is unknown.
     """
-    if path is not None and Path(path).suffix.lower() not in _SUFFIXES:
-        raise OptionsError(f"a plot is written as {', '.join(_SUFFIXES)}; got {path}")
+    if path is not None and Path(path).suffix.lower() not in PLOT_SUFFIXES:
+        raise OptionsError(f"a plot is written as {', '.join(PLOT_SUFFIXES)}; got {path}")
     try:
         import matplotlib  # noqa: F401, ICN001
     except ImportError:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import check_share
 from edge_mtcnn.thresholds.matching import BoolArray, match
 from edge_mtcnn.types import FloatArray
 
@@ -141,7 +143,15 @@ def average_precision(
         counted: per image the faces that count, as (M,) mask or as indices; the rest is ignored.
         iou: smallest overlap of a hit, 0..1.
     """
-    return precision_recall(judge(detections, ground_truth, counted, iou)).average_precision
+    check_share("iou", iou)
+    try:
+        verdicts = judge(detections, ground_truth, counted, iou)
+    except (TypeError, ValueError, IndexError) as error:
+        raise OptionsError(
+            "detections, ground_truth and counted must have one entry for each image, of the shapes"
+            f" in the description of average_precision: {error}"
+        ) from None
+    return precision_recall(verdicts).average_precision
 
 
 def recall_at_false_positives(verdicts: Verdicts, per_image: float) -> tuple[float, float | None]:

@@ -23,7 +23,7 @@ from edge_mtcnn.video.events import (
     ViewBlocked,
     ViewCleared,
 )
-from edge_mtcnn.video.loop import WatchOptions
+from edge_mtcnn.video.loop import WatchOptions, load_watch_options
 from edge_mtcnn.video.overlay import draw_snapshot
 from edge_mtcnn.video.presence import Person, PresenceOptions
 from edge_mtcnn.video.snapshot import Snapshot, WatcherState
@@ -61,5 +61,6 @@ __all__ = [
     "WatchOptions",
     "WatcherState",
     "draw_snapshot",
+    "load_watch_options",
     "open_source",
 ]

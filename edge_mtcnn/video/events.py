@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from edge_mtcnn.options import check_timeout
 from edge_mtcnn.video.blind import BlindReason
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "EventReader",
     "FaceAppeared",
     "FaceLeft",
+    "LeaveReason",
     "PersonChanged",
     "SourceBack",
     "SourceLost",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 Box = tuple[float, float, float, float]
+LeaveReason = Literal["gone", "unknown", "ended", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +43,29 @@ class Event:
         sequence: number of the event, from 1, without gaps.
         time: time of the frame or of the observation, monotonic seconds.
         wall_time: time at which the event was sent, seconds since 1970.
+        position_seconds: place in the video file, seconds from its first frame; ``None`` for
+            cameras and streams. It is the same at the pace of the file and with
+            ``SourceOptions(pace="fast")``, unless frames were dropped.
     """
 
     sequence: int = 0
     time: float = 0.0
     wall_time: float = 0.0
+    position_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, the event's name first: ``{"event": "FaceLeft", ...}``."""
-        return {"event": type(self).__name__, **asdict(self)}
+        """Plain values for JSON, the event's name first: ``{"event": "FaceLeft", ...}``.
+
+        Seconds and pixels have at most three digits after the point, scores six.
+        """
+        values = {name: _rounded(name, value) for name, value in asdict(self).items()}
+        return {"event": type(self).__name__, **values}
+
+
+def _rounded(name: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_rounded(name, each) for each in value)
+    return round(value, 6 if name == "score" else 3) if isinstance(value, float) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +84,11 @@ class FaceAppeared(Event):
     score: float
     eye_distance: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """As for all events; ``box_xyxy`` is the name that the box has in every JSON."""
+        values = Event.to_dict(self)  # super() does not work in a class with slots
+        return {**values, "box_xyxy": values["box"]}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceLeft(Event):
@@ -76,12 +98,12 @@ class FaceLeft(Event):
         person: number of the person.
         dwell_seconds: time from the first to the last detection, seconds.
         reason: ``"gone"``; ``"unknown"`` if the source was lost or blind for too long;
-            ``"stopped"`` if the watcher stopped or the video ended.
+            ``"ended"`` if the video ended; ``"stopped"`` if the watcher was stopped or failed.
     """
 
     person: int
     dwell_seconds: float
-    reason: Literal["gone", "unknown", "stopped"]
+    reason: LeaveReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +166,7 @@ class EventReader:
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event; ``None`` if none came within ``timeout`` seconds or none will."""
+        check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         with self._condition:
             while not self._events and not self._closed:

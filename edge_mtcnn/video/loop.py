@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import SourceError
+from edge_mtcnn.options import check_type, load_section
 from edge_mtcnn.video.blind import BlindCheck, BlindOptions, BlindReason
 from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, ViewCleared
 from edge_mtcnn.video.presence import Presence, PresenceOptions
@@ -20,7 +22,7 @@ from edge_mtcnn.video.source.source import Source
 from edge_mtcnn.video.tracking.motion import thumbnail
 from edge_mtcnn.video.tracking.tracker import FaceTracker, TrackerOptions
 
-__all__ = ["WatchLoop", "WatchOptions"]
+__all__ = ["WatchLoop", "WatchOptions", "load_watch_options"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,33 @@ class WatchOptions:
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     presence: PresenceOptions = field(default_factory=PresenceOptions)
     blind: BlindOptions = field(default_factory=BlindOptions)
+
+    def __post_init__(self) -> None:
+        check_type("source", self.source, SourceOptions)
+        check_type("tracker", self.tracker, TrackerOptions)
+        check_type("presence", self.presence, PresenceOptions)
+        check_type("blind", self.blind, BlindOptions)
+
+
+def load_watch_options(path: str | os.PathLike[str]) -> WatchOptions:
+    """Read the tables ``source``, ``tracking``, ``presence`` and ``blind`` of an options file.
+
+        options = load_watch_options("kiosk.toml")
+        watcher = FaceWatcher(0, FaceDetector(config="kiosk.toml"), options)
+
+    Args:
+        path: file as for ``edge_mtcnn.options.load_options``; ``edge-mtcnn config --init`` writes
+            one. Tables and options that it does not name have their defaults.
+
+    Raises:
+        OptionsError: the file cannot be read or parsed, or holds an unknown or invalid option.
+    """
+    return WatchOptions(
+        source=load_section(path, "source", SourceOptions()),
+        tracker=load_section(path, "tracking", TrackerOptions()),
+        presence=load_section(path, "presence", PresenceOptions()),
+        blind=load_section(path, "blind", BlindOptions()),
+    )
 
 
 class WatchLoop(threading.Thread):
@@ -87,6 +116,7 @@ class WatchLoop(threading.Thread):
         self._lost_since: float | None = None
         self._blocked_since: float | None = None
         self._reconnects = 0
+        self._position: float | None = None
         self._last_turn: float | None = None
         self._snapshot = Snapshot(turn=before.turn + 1, state="starting")
         self._publish(self._snapshot, None)
@@ -111,8 +141,9 @@ class WatchLoop(threading.Thread):
                     _log.exception("watching %s failed", self._source.name)
         finally:
             self._source.close()
-            now = max(self._snapshot.time, self._last_turn or 0.0)
-            self._send(self.presence.end(now))
+            self._send(
+                self.presence.end(self._snapshot.time, "ended" if state == "ended" else "stopped")
+            )
             error_text = None if self.failure is None else str(self.failure)
             self._update(state=state, persons=(), tracks=(), source_error=error_text)
 
@@ -124,6 +155,7 @@ class WatchLoop(threading.Thread):
                 self.heartbeat = time.monotonic()
             frame = self._source.read(_TURN_SECONDS)
             if frame is not None:
+                self._position = frame.position_seconds
                 self._regained(frame.time)
                 self._look(frame)
             elif self._source.state == "closed":
@@ -152,6 +184,7 @@ class WatchLoop(threading.Thread):
             frame,
             state="watching" if reason is None else "blind",
             time=frame.time,
+            position_seconds=frame.position_seconds,
             frame=frame.number,
             frame_size=size,
             tracks=tracks,
@@ -176,7 +209,8 @@ class WatchLoop(threading.Thread):
             self._lost(now)  # lost and back within one turn of the loop
         self._reconnects = self._source.reconnects
         if self._lost_since is not None:
-            self._send([SourceBack(time=now, lost_seconds=max(now - self._lost_since, 0.0))])
+            seconds = round(max(now - self._lost_since, 0.0), 3)
+            self._send([SourceBack(time=now, lost_seconds=seconds)])
             self._lost_since = None
 
     def _blocked(self, reason: BlindReason, now: float) -> None:
@@ -187,12 +221,13 @@ class WatchLoop(threading.Thread):
 
     def _cleared(self, now: float) -> None:
         if self._blocked_since is not None:
-            self._send([ViewCleared(time=now, blocked_seconds=now - self._blocked_since)])
+            seconds = round(now - self._blocked_since, 3)
+            self._send([ViewCleared(time=now, blocked_seconds=seconds)])
             self._blocked_since = None
 
     def _send(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._send_event(event)
+            self._send_event(replace(event, position_seconds=self._position))
 
     def _rate(self, now: float) -> float:
         last, self._last_turn = self._last_turn, now

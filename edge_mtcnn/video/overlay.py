@@ -8,7 +8,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from edge_mtcnn.images.arrays import checked_array
 from edge_mtcnn.images.drawing import Color, text_size, write_text
+from edge_mtcnn.options import check_type
 from edge_mtcnn.types import ImageArray
 from edge_mtcnn.video.presence import Person
 from edge_mtcnn.video.snapshot import Snapshot
@@ -37,9 +39,17 @@ def draw_snapshot(image: ImageArray, snapshot: Snapshot) -> ImageArray:
 
     Returns:
         (H, W, 3) BGR uint8.
+
+    Raises:
+        ImageError: ``image`` is not an image.
+        OptionsError: ``snapshot`` is not a ``Snapshot``.
     """
+    check_type("snapshot", snapshot, Snapshot, "FaceWatcher.snapshot")
+    image = checked_array(image)
     picture: ImageArray = (
-        cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else np.array(image[..., :3])
+        cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        if image.ndim == 2 or image.shape[2] == 1
+        else np.array(image[..., :3])
     )
     persons = {person.track: person for person in snapshot.persons}
     letters = max(8.0, max(picture.shape[:2]) / 60)

@@ -15,7 +15,7 @@ from typing import Literal
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import check_choice, check_number
 from edge_mtcnn.types import Face
-from edge_mtcnn.video.events import Event, FaceAppeared, FaceLeft, PersonChanged
+from edge_mtcnn.video.events import Event, FaceAppeared, FaceLeft, LeaveReason, PersonChanged
 from edge_mtcnn.video.tracking.tracks import Track
 
 __all__ = ["Person", "Presence", "PresenceOptions"]
@@ -115,8 +115,8 @@ class Person:
 
     @property
     def dwell_seconds(self) -> float:
-        """Time from the first to the last detection, seconds."""
-        return self.last_seen - self.since
+        """Time from the first to the last detection, seconds, rounded to milliseconds."""
+        return round(self.last_seen - self.since, 3)
 
 
 @dataclass(slots=True)
@@ -221,9 +221,9 @@ class Presence:
             return []
         return self._leave(list(self._here.values()), time, "unknown") + self._select(time)
 
-    def end(self, time: float) -> list[Event]:
+    def end(self, time: float, reason: LeaveReason) -> list[Event]:
         """Let all persons leave, because watching ends."""
-        return self._leave(list(self._here.values()), time, "stopped") + self._select(time)
+        return self._leave(list(self._here.values()), time, reason) + self._select(time)
 
     def _counts(self, track: Track, frame_size: tuple[int, int]) -> bool:
         """Whether the face is in the region and within the limits of size."""
@@ -288,16 +288,14 @@ class Presence:
         unseen = [here for here in self._here.values() if not here.seen]
         return sorted(unseen, key=lambda here: here.last_seen)[:excess]
 
-    def _leave(
-        self, gone: list[_PresentPerson], time: float, reason: Literal["gone", "unknown", "stopped"]
-    ) -> list[Event]:
+    def _leave(self, gone: list[_PresentPerson], time: float, reason: LeaveReason) -> list[Event]:
         for here in gone:
             del self._here[here.id]
         return [
             FaceLeft(
                 time=time,
                 person=here.id,
-                dwell_seconds=here.last_seen - here.since,
+                dwell_seconds=round(here.last_seen - here.since, 3),
                 reason=reason,
             )
             for here in gone

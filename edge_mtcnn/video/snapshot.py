@@ -25,6 +25,7 @@ class Snapshot:
             nothing; ``lost`` when there are none; ``ended`` after the last one; ``stopped``;
             ``failed``.
         time: time of the newest frame, or at which it was noticed missing, monotonic seconds.
+        position_seconds: place of the newest frame in a video file, see ``Frame``.
         frame: number of the newest frame, ``None`` before the first.
         frame_size: height and width of the newest frame, pixels.
         tracks: the faces that are followed.
@@ -42,6 +43,7 @@ class Snapshot:
     turn: int = 0
     state: WatcherState = "stopped"
     time: float = 0.0
+    position_seconds: float | None = None
     frame: int | None = None
     frame_size: tuple[int, int] | None = None
     tracks: tuple[Track, ...] = ()

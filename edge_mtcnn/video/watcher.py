@@ -13,11 +13,19 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError, SourceError
-from edge_mtcnn.options import DetectorOptions
+from edge_mtcnn.options import (
+    DetectorOptions,
+    check_bool,
+    check_function,
+    check_int,
+    check_options,
+    check_timeout,
+    check_type,
+)
 from edge_mtcnn.video.callbacks import Callbacks
 from edge_mtcnn.video.events import Event, EventHub, EventReader, FaceLeft, PersonChanged
 from edge_mtcnn.video.loop import WatchLoop, WatchOptions
@@ -56,6 +64,8 @@ class FaceWatcher:
 
     Raises:
         SourceError: no such file, or no source at all.
+        OptionsError: ``SourceOptions.loop`` for a camera, a stream or an iterator, or another
+            argument of the wrong type.
     """
 
     def __init__(
@@ -67,12 +77,18 @@ class FaceWatcher:
         on_frame: Callable[[Frame, Snapshot], object] | None = None,
         keep_frame: bool = False,
     ) -> None:
+        self._options = check_options("options", options, WatchOptions)
+        if detector is not None:
+            check_type("detector", detector, FaceDetector)
+        if on_frame is not None:
+            check_function("on_frame", on_frame)
+        check_bool("keep_frame", keep_frame)
         self._spec = SourceSpec(spec)
-        self._own_detector = FaceDetector(_DETECTOR_OPTIONS) if detector is None else None
-        self._detector = detector or self._own_detector
-        self._options = options or WatchOptions()
+        self._spec.check(self._options.source)
         self._on_frame = on_frame
         self._keep_frame = keep_frame
+        self._own_detector = FaceDetector(_DETECTOR_OPTIONS) if detector is None else None
+        self._detector = detector or self._own_detector
         self._hub = EventHub()
         self._callbacks = Callbacks(self._hub)
         self._lock = threading.RLock()  # of start and stop
@@ -175,6 +191,8 @@ class FaceWatcher:
 
     def wait(self, after: int, timeout: float | None = None) -> Snapshot:
         """Wait until ``turn`` exceeds ``after``, or ``timeout`` seconds; return the snapshot."""
+        check_int("after", after, -1, None)
+        check_timeout(timeout)
         with self._changed:
             self._changed.wait_for(lambda: self._snapshot.turn > after, timeout)
             return self._snapshot
@@ -190,15 +208,23 @@ class FaceWatcher:
             size: number of events that may wait for a slow reader; older ones are dropped.
             after: number of the last event that the reader knows; it receives those after it first.
         """
+        check_int("size", size, 1, None)
+        if after is not None:
+            check_int("after", after, 0, None)
         return self._hub.reader(size, after)
 
     def add_callback(self, function: Callable[[Event], object]) -> None:
         """Call a function with every event, in its own thread, also after a new start."""
+        check_function("function", function)
         self._callbacks.add(function)
 
     def remove_callback(self, function: Callable[[Event], object]) -> None:
         """Stop calling the function."""
+        check_function("function", function)
         self._callbacks.remove(function)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a FaceWatcher cannot be pickled or copied; make one in each process")
 
     def __enter__(self) -> Self:
         self.start()
@@ -212,14 +238,14 @@ class FaceWatcher:
         self._generation += 1
         old = self._snapshot
         now = max(old.time, time.monotonic())
-        for person in old.persons:
-            self._hub.send(
-                FaceLeft(
-                    time=now, person=person.id, dwell_seconds=person.dwell_seconds, reason="stopped"
-                )
-            )
+        last: list[Event] = [
+            FaceLeft(person=person.id, dwell_seconds=person.dwell_seconds, reason="stopped")
+            for person in old.persons
+        ]
         if old.selected is not None:
-            self._hub.send(PersonChanged(time=now, person=None, previous=old.selected.id))
+            last.append(PersonChanged(person=None, previous=old.selected.id))
+        for event in last:
+            self._hub.send(replace(event, time=now, position_seconds=old.position_seconds))
         self._snapshot = replace(old, turn=old.turn + 1, state="stopped", persons=(), tracks=())
         self._hub.end()
         self._changed.notify_all()

@@ -82,7 +82,7 @@ def test_every_command_has_help_with_an_example_and_a_config_file(
     assert main([name, "--help"]) == 0
     output = capsys.readouterr().out
     assert f"example:\n  edge-mtcnn {name}" in output
-    assert "--config FILE" in output
+    assert ("--config FILE" in output) is (name not in ("config", "service"))
 
 
 def test_the_version_is_written_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +103,7 @@ def test_help_answers_without_loading_opencv_or_onnx_runtime() -> None:
 
 
 WRONG = [
-    ([], "COMMAND"),
-    (["detekt"], "invalid choice"),
+    (["detekt"], "'detekt'; did you mean 'detect'?"),
     (["detect", "--min-face-size", "3"], "at least 10"),
     (["detect", "--min-face-size", "many"], "invalid int value"),
     (["detect", "--confidence", "90"], "0.0..1.0"),
@@ -115,8 +114,6 @@ WRONG = [
     (["detect", "--crop-style", "round"], "margin"),
     (["detect", "--config", "nowhere.json"], "nowhere.json"),
     (["detect", "--device", "NoSuchProvider"], "CPUExecutionProvider"),
-    (["detect", "--json", "no/such/folder/faces.jsonl"], "No such file or directory"),
-    (["detect", "--json", "."], "Is a directory"),
     (["detect", "--calibration", "nowhere.json"], "nowhere.json"),
 ]
 
@@ -182,7 +179,7 @@ def test_json_lines_have_the_documented_form(
     assert first["path"] == str(photos / ONE_FACE)
     assert (first["width"], first["height"]) == (512, 512)
     (face,) = first["faces"]
-    assert list(face) == ["box", "confidence", "keypoints", "score"]
+    assert list(face) == ["box", "confidence", "keypoints", "score", "box_xyxy"]
     assert face["box"] == pytest.approx([179, 60, 88, 114], abs=25)
     assert 0.99 < face["confidence"] <= 1
     assert list(face["keypoints"]) == [
@@ -294,6 +291,90 @@ def test_a_json_file_appears_whole_and_standard_output_stays_empty(
     assert capsys.readouterr().out == ""
     assert len(lines_of(report.read_text())) == 3
     assert list(report.parent.glob("*.part")) == []
+
+
+def test_with_a_json_file_the_terminal_says_why_inputs_failed(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["detect", str(photos), "--json", str(photos.parent / "faces.jsonl")]) == 1
+    (problem, summary) = capsys.readouterr().err.splitlines()
+    assert problem.startswith("error: ")
+    assert "broken.jpg" in problem
+    assert "1 failed, " in summary
+
+
+def test_a_rate_is_that_of_images_that_were_searched(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["detect", str(photos / "broken.jpg")]) == 1
+    assert capsys.readouterr().err.endswith("0 images, 0 faces, 1 failed\n")
+
+
+# Outputs: what is a file, what is a folder, and what must not be overwritten.
+
+
+@pytest.mark.parametrize("name", ["marked.png", "marked.JPG", "marked.webp"])
+def test_one_photo_can_be_annotated_into_a_file(name: str, in_folder: Path) -> None:
+    assert main(["detect", "--annotate", name]) == 0
+    assert [path.name for path in in_folder.iterdir()] == [name]
+    picture = cv2.imread(name)
+    assert picture is not None
+    assert picture.shape == (512, 512, 3)
+    assert main(["detect", "--annotate", name]) == 0  # replaced, as the pictures of a folder are
+
+
+def test_a_folder_may_have_a_suffix(in_folder: Path) -> None:
+    (in_folder / "day.png").mkdir()
+    for folder in ("day.png", "night.png/", "v1.2"):
+        assert main(["detect", "--annotate", folder]) == 0
+        assert (in_folder / folder / ONE_FACE).is_file()
+
+
+WRONG_OUTPUTS = [
+    (["detect", "PHOTOS", "--annotate", "marked.png"], "3 inputs; name a folder, such as marked/"),
+    (["detect", "--annotate", "marked.gif"], "must end in .png or .jpg or .jpeg or .webp"),
+    (["detect", "--annotate", "marked.mp4"], "such as marked.png"),
+    (["detect", "--annotate", "no/marked.png"], "there is no folder no"),
+    (["detect", "PHOTO", "--annotate", "PHOTO"], "is one of the inputs"),
+    (["detect", "--crops", "face.png"], "--crops takes a folder"),
+    (["detect", "--json", "."], "--json . is a folder; name a file in it"),
+    (["detect", "--json", "new/"], "--json new/ is a folder"),
+    (["detect", "--json", "no/faces.jsonl"], "there is no folder no"),
+    (["detect", "--json", "holiday.jpg"], "holiday.jpg has the name of a picture"),
+    (["evaluate", "PHOTOS", "PHOTOS", "--format", "yolo", "--json", "a.png"], "a picture"),
+    (
+        ["calibrate", "PHOTOS", "OTHERS", "--output", "door"],
+        "in .json, such as door.json; got door",
+    ),
+    (["calibrate", "PHOTOS", "OTHERS", "--report", "x.txt"], "in .html or .htm, such as x.html"),
+    (["tune", "--output", "board"], "such as board.json"),
+    (["bench", "--json", "speed.json"], "--json > speed.json"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG_OUTPUTS)
+def test_an_output_of_the_wrong_kind_is_refused_before_anything_is_done(
+    arguments: list[str],
+    said: str,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "--report" in arguments:
+        pytest.importorskip("matplotlib", reason="a report needs the extra 'plots'")
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    for file in photos.glob("*.jpg"):
+        (photos / f"{file.stem}.txt").write_text("0 0.5 0.5 0.1 0.1\n")  # YOLO annotations
+    others = shutil.move(photos / "more", tmp_path / "others")
+    names = {"PHOTOS": str(photos), "PHOTO": str(photos / ONE_FACE), "OTHERS": str(others)}
+    before = (photos / ONE_FACE).read_bytes()
+    assert main([names.get(word, word) for word in arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert list(place.iterdir()) == []
+    assert (photos / ONE_FACE).read_bytes() == before
 
 
 @POSIX

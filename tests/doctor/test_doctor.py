@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from edge_mtcnn import RuntimeOptions
+from edge_mtcnn.board.cameras import Camera, Mode
 from edge_mtcnn.board.identity import Machine, read_machine
 from edge_mtcnn.cli import main
 from edge_mtcnn.cli.arguments import sample_photo
@@ -265,3 +266,29 @@ def test_a_device_that_is_not_there_is_a_problem_with_what_is_available() -> Non
     assert "NoSuchProvider" in done.stdout
     assert "CPUExecutionProvider" in done.stdout
     assert done.stderr == ""
+
+
+def test_cameras_are_listed_with_sizes_and_what_is_wrong_with_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modes = (Mode("MJPG", 1280, 720, 30.0), Mode("MJPG", 640, 480, None), Mode("YUYV", 640, 480, 5))
+    good = Camera(device="/dev/video0", name="HD \x1b[31mWebcam", source="0", modes=modes)
+    bad = Camera(device="/dev/video2", name="Doc", source="2", problem="no rights", advice="join")
+    monkeypatch.setattr("edge_mtcnn.doctor.read_cameras", lambda: (good, bad))
+    assert main(["doctor"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    start = lines.index("cameras")
+    assert [line.split(None, 1) for line in lines[start + 1 : start + 5]] == [
+        ["/dev/video0", r"HD \x1b[31mWebcam: SOURCE 0"],
+        ["MJPG", "1280x720@30 640x480"],
+        ["YUYV", "640x480@5"],
+        ["/dev/video2", "Doc: SOURCE 2"],
+    ]
+    assert "warning: Doc: no rights" in lines
+    assert "join" in lines
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["cameras"][0]["modes"][0] == {
+        "pixels": "MJPG", "width": 1280, "height": 720, "fps": 30.0,
+    }  # fmt: skip
+    assert report["picamera2"] is False

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edge_mtcnn import FaceDetector, read_image
-from edge_mtcnn.cascade.scoring import FEATURES, load_score_model
+from edge_mtcnn.cascade.scoring import FEATURES, ScoreModel, load_score_model
 from export import score as fit_score
 from export.__main__ import main as export
 from export.score import OPTIONS, Image, fit, read, report
@@ -24,6 +24,11 @@ COEFFICIENTS, INTERCEPT = np.array([1.2, 0.8]), -4.0
 NEAR = 0.15  # of a coefficient: three standard errors of 60,000 detections and the ridge
 LACKING = 0.02  # of the face's size
 FLOAT32 = 1e-6  # the detector reports scores in single precision
+
+
+def score_model(folder: Path) -> ScoreModel:
+    file = folder / "score.json"
+    return load_score_model(file, file.read_bytes())
 
 
 def made_up(seed: int, count: int = 3000, per_image: int = 20) -> list[Image]:
@@ -104,7 +109,7 @@ def test_the_score_of_the_fit_is_the_score_that_the_detector_reports(
     small_data: Path, project_root: Path
 ) -> None:
     images = list(read(small_data, ["landmarks"]))
-    model = load_score_model(project_root / "models" / "score.json")
+    model = score_model(project_root / "models")
     with FaceDetector(OPTIONS["landmarks"]) as detector:
         for image, name in zip(images, ["a.jpg", "h.jpg"], strict=True):
             scores = 1 / (1 + np.exp(-(image.evidence @ model.coefficients + model.intercept)))
@@ -162,7 +167,7 @@ def test_the_command_writes_a_model_that_can_be_read(
     monkeypatch.setattr(fit_score, "read", lambda *_: iter(made_up(1) + halves(made_up(2))))
     assert export(["score", str(small_data), "--parts", "landmarks", "nonface", "--write"]) == 0
     assert json.loads(capsys.readouterr().out)["features"] == list(FEATURES)
-    model = load_score_model(folder / "score.json")
+    model = score_model(folder)
     assert model.coefficients == pytest.approx(COEFFICIENTS, abs=NEAR)
 
 
@@ -185,7 +190,7 @@ def test_the_model_that_ships_reaches_its_targets_on_the_half_not_fitted(
     images = list(read(tmp_path, ["landmarks", "nonface"]))
     figures = report(
         [image for image in images if not image.fitted],
-        load_score_model(project_root / "models" / "score.json"),
+        score_model(project_root / "models"),
     )
     assert figures["images"] > 500
     assert figures["score: faces kept at 1 false image in 400"] >= 0.96

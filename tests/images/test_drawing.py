@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from edge_mtcnn import FaceDetector, ImageError, OptionsError, draw_faces, read_image
+from edge_mtcnn.cli.detect import _faces_text
 from edge_mtcnn.images import drawing
 from edge_mtcnn.images.drawing import GREEN, LANDMARK_COLOR, _labels
 from edge_mtcnn.types import Faces, ImageArray
@@ -147,12 +148,21 @@ def test_a_picture_too_small_for_letters_has_none(size: tuple[int, int]) -> None
 
 @pytest.mark.parametrize(
     ("score", "text"),
-    [(0.99999, "0.999"), (1.0, "1.000"), (0.0, "0.000"), (0.5004, "0.500"), (0.75, "0.750")],
+    [
+        (0.99999994, "0.9999"),  # the largest float32 below 1
+        (1.0, "1.0000"),
+        (0.0, "0.0000"),
+        (0.50009, "0.5000"),
+        (0.75, "0.7500"),
+        (0.29, "0.2899"),  # a little less as float32
+    ],
 )
-def test_scores_are_rounded_down(score: float, text: str) -> None:
+def test_scores_are_rounded_down_as_in_the_text_of_the_command(score: float, text: str) -> None:
     size = (300, 300)
     faces = faces_at((100, 100, 200, 200), size=size, scores=[score])
     assert [label.text for label in _labels(gray(size), faces)] == [text]
+    assert _faces_text(faces).endswith(f" {text}")
+    assert f"best score {text}" in repr(faces)
 
 
 EDGES: list[Box] = [

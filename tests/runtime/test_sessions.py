@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +34,10 @@ CPU = "CPUExecutionProvider"
 BOX = 0.01
 SCORE = 1e-4
 
+takes_memory = pytest.mark.skipif(
+    not hasattr(onnxruntime.SessionOptions, "add_external_initializers_from_files_in_memory"),
+    reason="this ONNX Runtime takes weights from files only",
+)
 no_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
     reason="this ONNX Runtime has CUDA compiled in",
@@ -175,6 +181,40 @@ def test_the_form_suits_the_processor_or_device(
 
 def test_a_form_that_is_not_there_is_replaced_by_the_first() -> None:
     assert preferred_form(("only",), "cpu") == "only"
+
+
+@takes_memory
+def test_onnx_runtime_gets_the_bytes_that_were_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(load_manifest().folder, folder)
+    models = load_manifest(folder).models("plain")
+    shutil.rmtree(folder)
+    ours = open_networks(models, "cpu")
+    theirs = open_networks(load_manifest().models("plain"), "cpu")
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 1, 48, 144)).astype(np.float32)
+    np.testing.assert_array_equal(ours.onet(pixels), theirs.onet(pixels))
+
+
+@pytest.mark.skipif(
+    tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 26),
+    reason="this ONNX Runtime crashes at import without /proc",
+)
+def test_the_face_is_found_without_proc() -> None:
+    # As in a chroot or a sandbox. ONNX Runtime warns that it does not know the processor.
+    hidden = "mount -t tmpfs tmpfs /proc && test ! -e /proc/self"
+    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, hidden]).returncode:
+        pytest.skip("this system does not let a test hide /proc")
+    done = subprocess.run(
+        [*unshare, f"{hidden} && exec '{sys.executable}' -m edge_mtcnn doctor --json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    report = json.loads(done.stdout)
+    assert report["findings"] == [], done.stderr
+    assert report["self_test"]["told"]["expected_face"] is True
 
 
 def test_sessions_say_nothing_and_start_no_threads(photo: ImageArray) -> None:

@@ -19,7 +19,14 @@ from signatures import parameters_of
 from edge_mtcnn import FaceDetector, serve
 from edge_mtcnn.serve import ServeOptions, Service, ServiceServer
 
-NAMES = ["ServeOptions", "Service", "ServiceServer", "address_of", "listen"]
+NAMES = [
+    "ServeOptions",
+    "Service",
+    "ServiceServer",
+    "address_of",
+    "listen",
+    "load_serve_options",
+]
 
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
@@ -28,6 +35,7 @@ SIGNATURES = {
     "ServiceServer": ["service"],
     "address_of": ["listener"],
     "listen": ["host", "port"],
+    "load_serve_options": ["path", "*", "token"],
 }
 
 OPTIONS = {
@@ -38,7 +46,9 @@ OPTIONS = {
     "origins": (),
     "stream": False,
     "stream_fps": 10.0,
+    "docs": True,
     "max_body_bytes": 16_000_000,
+    "max_images": 16,
     "max_pixels": 25_000_000,
     "max_total_body_bytes": 64_000_000,
     "detect_seconds": 10.0,
@@ -106,7 +116,8 @@ def test_every_public_name_has_a_docstring() -> None:
 def test_importing_the_package_loads_no_web_package(project_root: Path) -> None:
     program = (
         "import sys, edge_mtcnn.serve;"
-        " print(sorted(sys.modules.keys() & {'starlette', 'uvicorn', 'prometheus_client'}))"
+        " web = {'starlette', 'uvicorn', 'prometheus_client', 'python_multipart'};"
+        " print(sorted(sys.modules.keys() & web))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=project_root, capture_output=True, text=True

@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 from serving import SECONDS, Running, serving, wait_for
 
-from edge_mtcnn import FaceDetector, read_image
+from edge_mtcnn import DetectorOptions, FaceDetector, read_image
 from edge_mtcnn.cli import main
 from edge_mtcnn.serve import ServeOptions
 from edge_mtcnn.serve.detection import faces_json
@@ -84,13 +84,6 @@ def test_the_bytes_count_and_not_the_declared_type(
     running: Running, photo: bytes, kind: str
 ) -> None:
     assert post(running, photo, **{"Content-Type": kind}).status_code == 200
-
-
-def test_a_form_is_refused_with_the_way_to_do_it(running: Running, photo: bytes) -> None:
-    with running.client() as client:
-        answer = client.post("/detect", files={"image": photo})
-    assert answer.status_code == 415
-    assert "--data-binary" in answer.json()["error"]
 
 
 def test_another_kind_of_image_is_refused(running: Running) -> None:
@@ -213,12 +206,15 @@ def test_garbage_is_no_request(running: Running) -> None:
 class Holding:
     """A detector that finds nobody, when it is allowed to."""
 
+    options = DetectorOptions()
+
     def __init__(self) -> None:
         self.go = threading.Event()
         self.entered = 0
 
-    def detect(self, image: Any, *, timeout: float) -> Faces:
+    def detect(self, image: Any, *, options: DetectorOptions, timeout: float) -> Faces:
         assert timeout > 0
+        assert options == self.options
         self.entered += 1
         assert self.go.wait(SECONDS)
         return Faces.empty(image.shape[:2])
@@ -307,9 +303,11 @@ def test_an_image_whose_detection_was_stopped_is_freed_at_once(
     images: list[weakref.ref[np.ndarray[Any, Any]]] = []
 
     class Watched:
-        def detect(self, image: Any, *, timeout: float) -> Faces:
+        options = default_detector.options
+
+        def detect(self, image: Any, *, options: DetectorOptions, timeout: float) -> Faces:
             images.append(weakref.ref(image))
-            return default_detector.detect(image, timeout=timeout)
+            return default_detector.detect(image, options=options, timeout=timeout)
 
     detector: Any = Watched()
     gc.disable()  # what only the garbage collector frees may stay for minutes

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import launched
 from serving import QUICK, TOKEN, Running, Scene, empty_bgr, face_bgr, serving, wait_for
 
 from edge_mtcnn import FaceDetector
@@ -17,15 +17,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 SCREENS = {"kiosk": (800, 480), "phone": (390, 844), "desk": (1280, 800)}
 LEAST_TOUCH = 44
 """Side of the smallest thing that a finger hits, CSS pixels."""
@@ -42,13 +33,8 @@ MARKED = """(id) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser here: looked for {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +176,84 @@ def test_a_photo_is_searched_and_shown(
         assert wait_for(lambda: page.evaluate(MARKED, "overlay") > 0.001)
         page.keyboard.press("Escape")
         playwright.expect(page.locator("#back")).to_be_hidden()
+        assert opened.errors == []
+
+
+def test_an_empty_canvas_says_that_pictures_are_off(browser: Any, running: Running) -> None:
+    with Page(browser, running.url) as opened:
+        hint = opened.page.locator("#hint")
+        playwright.expect(opened.page.locator("#answer")).to_have_text("Someone is here")
+        playwright.expect(hint).to_be_visible(visible=not running.service.options.stream)
+        playwright.expect(hint).to_contain_text("start the service with --stream")
+
+
+@pytest.mark.parametrize(
+    ("screen", "scheme"), [("desk", "light"), ("kiosk", "dark"), ("phone", "light")]
+)
+def test_the_documentation_sends_requests_by_keyboard(
+    browser: Any,
+    default_detector: FaceDetector,
+    sample_path: Callable[[str], Path],
+    screen: str,
+    scheme: str,
+) -> None:
+    width, height = SCREENS[screen]
+    viewport = {"width": width, "height": height}
+    with (
+        serving(default_detector, ServeOptions(token=TOKEN)) as running,
+        Page(browser, f"{running.url}/docs", viewport=viewport, color_scheme=scheme) as opened,
+    ):
+        page = opened.page
+        playwright.expect(page.locator("#routes > details")).to_have_count(7)
+        page.locator("#token").focus()
+        page.keyboard.type(TOKEN)
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#login-result")).to_contain_text("The token is right")
+        page.locator("#post-detect > summary").focus()
+        page.keyboard.press("Enter")
+        page.select_option("#post-detect-annotate", "1")
+        page.set_input_files("#post-detect-file", sample_path("astronaut"))
+        page.locator("#post-detect-limit").focus()
+        page.keyboard.type("1")
+        page.keyboard.press("Enter")
+        answer = page.locator("#post-detect .answer")
+        playwright.expect(answer.locator(".status")).to_contain_text("200 OK · image/jpeg")
+        playwright.expect(answer.locator("pre")).to_contain_text("/detect?limit=1&annotate=1'")
+        assert wait_for(lambda: answer.locator("img").evaluate("one => one.naturalWidth") == 512)
+        page.select_option("#post-detect-annotate", "")
+        page.select_option("#post-detect-kind", "multipart/form-data")
+        page.set_input_files("#post-detect-file", [sample_path("astronaut")] * 2)
+        page.locator("#post-detect button[type=submit]").press("Enter")
+        playwright.expect(answer.locator("pre").nth(1)).to_contain_text('"results"')
+        page.select_option("#post-detect-kind", "application/json")
+        page.locator("#post-detect button[type=submit]").press("Enter")
+        playwright.expect(answer.locator("pre").nth(1)).to_contain_text('"faces": []')
+        page.locator("#get-healthz > summary").press("Enter")
+        page.locator("#get-healthz button[type=submit]").press("Enter")
+        playwright.expect(page.locator("#get-healthz .answer")).to_contain_text('"status": "ok"')
+        page.locator('#post-detect a[href="#schema-Faces"]').first.press("Enter")
+        playwright.expect(page.locator("#schema-Faces pre")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for button in page.locator("button:visible, summary:visible").all():
+            assert button.bounding_box()["height"] >= LEAST_TOUCH
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (int(ground.split("(")[1].split(",")[0]) < 100) == (scheme == "dark")
+        assert opened.errors == []
+        assert all(url.startswith((running.url, "blob:")) for url in opened.requests)
+        assert all(TOKEN not in url for url in opened.requests)
+
+
+def test_the_documentation_shows_a_stream_of_events_until_it_is_stopped(
+    browser: Any, running: Running
+) -> None:
+    with Page(browser, f"{running.url}/docs#get-events") as opened:
+        page = opened.page
+        page.fill("#get-events-after", "0")
+        page.locator("#get-events button[type=submit]").click()
+        answer = page.locator("#get-events .answer")
+        playwright.expect(answer.locator("pre").nth(1)).to_contain_text("event: FaceAppeared")
+        page.get_by_role("button", name="Stop").click()
+        playwright.expect(answer.locator(".status")).to_contain_text("stopped")
         assert opened.errors == []
 
 

@@ -66,7 +66,8 @@ def test_a_picture_or_form_in_a_page_of_another_site_is_refused(opened: Running,
         assert client.get("/state").status_code == 403
     with opened.client(**{**headers, "Sec-Fetch-Mode": "navigate"}) as client:
         assert client.get("/state").status_code == 403
-        assert client.get("/").status_code == 200, "a link to the page may be followed"
+        for page in ("/", "/docs"):
+            assert client.get(page).status_code == 200, "a link to a page may be followed"
 
 
 def test_the_page_of_the_service_itself_may_use_it(opened: Running) -> None:
@@ -92,7 +93,7 @@ def test_cross_origin_use_is_closed_unless_the_origin_was_allowed(opened: Runnin
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/app.js", "/style.css", "/state", "/metrics", "/nothing", "/detect"]
+    "path", ["/", "/app.js", "/style.css", "/docs", "/state", "/metrics", "/nothing", "/detect"]
 )
 def test_every_answer_carries_the_security_headers(opened: Running, path: str) -> None:
     with opened.client() as client:
@@ -125,7 +126,10 @@ def test_without_the_token_no_image_is_searched(
         assert client.post("/detect", content=image, headers=allowed).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/app.js", "/style.css", "/healthz", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/app.js", "/style.css", "/docs", "/docs.js", "/docs.css", "/healthz", "/openapi.json"],
+)
 def test_page_and_health_need_no_token_and_do_not_reveal_it(locked: Running, path: str) -> None:
     with locked.client() as client:
         answer = client.get(path)

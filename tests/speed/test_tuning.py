@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from edge_mtcnn import DetectorOptions, FaceDetector, ModelFileError, RuntimeOptions, read_image
+from edge_mtcnn import (
+    DetectorOptions,
+    FaceDetector,
+    Faces,
+    ModelFileError,
+    RuntimeOptions,
+    read_image,
+)
 from edge_mtcnn.cli import main
 from edge_mtcnn.options import load_options
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.workers import available_threads
+from edge_mtcnn.speed import timing
 from edge_mtcnn.speed import tuning as module
-from edge_mtcnn.speed.tuning import Trial, pick, tune
+from edge_mtcnn.speed.tuning import Trial, Tuning, pick, tune
+from edge_mtcnn.types import Timings
 
 QUICK = 0.05  # seconds for each value; the five rounds that are always taken come on top
 NO_TOML = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
@@ -92,7 +103,8 @@ def test_every_form_and_number_of_threads_is_tried_and_one_of_each_is_chosen(pho
     chosen = {name: next(t.value for t in trials if t.chosen) for name, trials in tried.items()}
     assert (found.runtime.form, found.runtime.threads) == (chosen["form"], chosen["threads"])
     assert all(trial.memory_mb is None or trial.memory_mb > 30 for trial in tried["threads"])
-    assert [line.split(":")[0] for line in said] == ["form", "threads"]
+    trying = [line.split(":")[0] for line in said if ": trying " in line]
+    assert trying == ["form", "threads"]
     json.dumps(found.to_dict())
 
 
@@ -155,6 +167,130 @@ def test_memory_that_cannot_be_measured_leaves_the_choice_to_the_times(
     assert (trial.memory_mb, trial.error) == (None, None)
 
 
+# Noise. The clock is a fake one, so every time is known.
+
+
+class Clock:
+    """Time that passes only when a detector works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class FakeDetector:
+    """Takes the time of its form, times noise with long bursts, as a busy machine does."""
+
+    seconds: ClassVar[dict[str, float]] = {}
+    noise = 0.0
+
+    def __init__(self, clock: Clock, chance: np.random.Generator, runtime: RuntimeOptions) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._form = "blocked" if runtime.form == "auto" else runtime.form
+
+    def __enter__(self) -> FakeDetector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def info(self) -> dict[str, Any]:
+        return {"form": self._form, "threads": 1}
+
+    def detect(self, image: Any, *, timings: bool) -> Faces:
+        assert timings
+        del image
+        busy = 3.0 if self.noise and int(self._clock.now / 0.7) % 3 == 0 else 1.0
+        factor = busy * float(np.exp(self._chance.normal(0, self.noise)))
+        self._clock.now += self.seconds[self._form] * factor
+        stages = dict.fromkeys((*(f"{name}_ms" for name in timing.STAGES), "total_ms"), 1.0)
+        windows = {"levels": (), "rnet_windows": 0, "onet_windows": 0}
+        return Faces.empty((8, 8), Timings(**stages, **windows))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def forms(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, float, list[str], Tuning]]:
+    """Tunes the form on a made-up machine: the choice, the seconds it took, and what was said."""
+
+    def tuned(
+        blocked: float, plain: float, noise: float, *, seed: int = 1, seconds: float = 30.0
+    ) -> tuple[str, float, list[str], Tuning]:
+        clock, chance, said = Clock(), np.random.default_rng(seed), list[str]()
+        monkeypatch.setattr(FakeDetector, "seconds", {"blocked": blocked, "plain": plain})
+        monkeypatch.setattr(FakeDetector, "noise", noise)
+        monkeypatch.setattr(timing, "time", clock)
+
+        def fake(options: Any = None, runtime: Any = None) -> FakeDetector:
+            del options
+            return FakeDetector(clock, chance, runtime)
+
+        monkeypatch.setattr(module, "FaceDetector", fake)
+        monkeypatch.setattr(module, "_memory", lambda *_: None)
+        monkeypatch.setattr(module, "available_threads", lambda: 1)
+        image = np.zeros((8, 8, 3), dtype=np.uint8)
+        found = tune([image], DetectorOptions(), RuntimeOptions(), seconds=seconds,
+                     report=said.append)  # fmt: skip
+        return found.runtime.form, clock.now, said, found
+
+    return tuned
+
+
+def test_a_clear_difference_takes_the_fewest_rounds(forms: Any) -> None:
+    form, seconds, _, found = forms(0.1, 0.05, 0.0)
+    assert form == "plain"
+    assert found.undecided == ()
+    assert seconds < 20 * (0.1 + 0.05) + 20 * 0.1  # 16 rounds of both, then of the one thread count
+
+
+def test_noise_is_answered_with_more_rounds(forms: Any) -> None:
+    _, calm, _, _ = forms(0.1, 0.085, 0.0)
+    form, noisy, said, found = forms(0.1, 0.085, 0.25, seconds=120)
+    assert form == "plain"
+    assert noisy > 3 * calm
+    assert found.undecided == ()
+    progress = [line for line in said if "rounds" in line]
+    assert len(progress) >= 2
+    assert re.fullmatch(
+        r"form: \d+ rounds, against auto: plain \d+\.\d% (faster|slower), \+/- \d+\.\d%",
+        progress[0],
+    )
+
+
+def test_under_noise_the_slower_setting_is_never_chosen(forms: Any) -> None:
+    chosen = [forms(0.1, 0.102, 0.3, seed=seed, seconds=5)[0] for seed in range(60)]
+    assert chosen == ["auto"] * 60
+
+
+def test_a_difference_within_the_noise_keeps_the_default_and_is_reported(forms: Any) -> None:
+    form, _, _, found = forms(0.1, 0.095, 0.5, seconds=3)
+    assert form == "auto"
+    assert found.undecided == ("form",)
+    plain = next(trial for trial in found.trials if trial.value == "plain")
+    assert plain.better is None
+    assert plain.noise > 0.03
+
+
+def test_fewer_threads_must_surely_be_as_fast() -> None:
+    default = Trial(setting="threads", value=None, ratio=1.0, better=True)
+    for better, choice in ((True, 2), (None, None), (False, None)):
+        fewer = Trial(setting="threads", value=2, ratio=1.01, noise=0.01, better=better)
+        assert pick([fewer, default]).value == choice
+
+
+def test_the_interval_of_the_median_is_as_wide_as_it_says() -> None:
+    chance = np.random.default_rng(7)
+    outside = 0
+    for _ in range(2000):
+        low, high = timing.median_interval(list(chance.lognormal(0, 1, 40)))
+        outside += not low <= 1 <= high
+    assert outside <= 14  # 0.3 % of 2000 are 6; more than 14 would be rare
+    assert timing.median_interval([1.0] * 15) == (-math.inf, math.inf)
+    assert timing.median_interval([1.0] * 16) == (1.0, 1.0)
+
+
 # The command and its file.
 
 
@@ -210,6 +346,9 @@ def test_a_limit_that_nothing_keeps_is_a_warning(
     ("arguments", "said"),
     [
         (["--output", "tuned.yaml"], ".json or .toml"),
+        (["--output", "tuned"], "such as tuned.json"),
+        (["--output", "./"], "is a folder"),
+        (["--json", "tuned.json"], "--json > tuned.json"),
         (["--output", "no/such/folder/tuned.json"], "there is no folder"),
         (["--seconds", "0"], "--seconds must be above 0"),
         (["--max-threads", "0"], "--max-threads must be above 0"),

@@ -242,7 +242,7 @@ WRONG = [
     (["faces", "others", "--recall", "1.5"], "recall must be above 0"),
     (["faces", "others", "--fpr", "0.1", "--recall", "0.9"], "not allowed with"),
     (["faces", "others", "--promise", *FAST], "3 images without faces cannot promise"),
-    (["faces", "others", "--confidence", "0.5"], "unrecognized arguments: --confidence 0.5"),
+    (["faces", "others", "--confidence", "0.5"], "unknown option --confidence"),
     (["faces", "others", "--labels", "l.csv"], "with --labels there is one folder"),
     (["faces", "--labels", "l.csv"], "cannot read l.csv"),
     (["faces", "others", "--output", "no/such.json"], "there is no folder no"),

@@ -144,7 +144,7 @@ def test_a_calibration_sets_the_threshold(
     assert main([*arguments, "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["at_threshold"]["threshold"] == 0.25
-    assert "so it may not hold here: min_face_size: calibrated with 61, now 60" in err
+    assert "(min_face_size: calibrated with 61, now 60), so it may not hold here" in err
     assert main([*arguments, "--confidence", "0.5"]) == 2
     assert "--confidence or --calibration, not both" in capsys.readouterr().err
 

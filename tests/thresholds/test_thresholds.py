@@ -87,9 +87,18 @@ def test_a_large_sample_has_a_narrow_interval_around_its_share() -> None:
     assert (low, high) == pytest.approx((0.01 - deviation, 0.01 + deviation), abs=2e-6)
 
 
-@pytest.mark.parametrize("wrong", [(-1, 5, 0.9), (6, 5, 0.9), (0, 0, 0.9), (1, 5, 1.0), (1, 5, 0)])
-def test_a_share_that_cannot_be_is_refused(wrong: tuple[int, int, float]) -> None:
-    with pytest.raises(ValueError, match="0 <= count <= total"):
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ((-1, 5, 0.9), "count"),
+        ((6, 5, 0.9), "count"),
+        ((0, 0, 0.9), "total"),
+        ((1, 5, 1.0), "confidence"),
+        ((1, 5, 0), "confidence"),
+    ],
+)
+def test_a_share_that_cannot_be_is_refused(wrong: tuple[int, int, float], name: str) -> None:
+    with pytest.raises(OptionsError, match=f"{name}.* must be"):
         clopper_pearson(*wrong)
 
 

@@ -82,6 +82,7 @@ FIELDS = {
         "measurements",
         "iou",
         "date",
+        "command",
     ],
     "Choice": ["threshold", "recall", "false_positive_rate", "warnings"],
     "Evaluation": [

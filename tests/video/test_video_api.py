@@ -41,6 +41,7 @@ NAMES = [
     "WatchOptions",
     "WatcherState",
     "draw_snapshot",
+    "load_watch_options",
     "open_source",
 ]
 LITERALS = {
@@ -106,15 +107,16 @@ SIGNATURES = {
     "Source.close": ["self"],
     "Source.read": ["self", "timeout"],
     "draw_snapshot": ["image", "snapshot"],
+    "load_watch_options": ["path"],
     "open_source": ["spec", "options"],
 }
-EVENT = ["sequence", "time", "wall_time"]
+EVENT = ["sequence", "time", "wall_time", "position_seconds"]
 FIELDS = {
     "BlindOptions": ["dark_level", "covered_spread", "hold_seconds", "frozen_seconds"],
     "Event": EVENT,
     "FaceAppeared": [*EVENT, "person", "box", "score", "eye_distance"],
     "FaceLeft": [*EVENT, "person", "dwell_seconds", "reason"],
-    "Frame": ["image", "time", "number", "live"],
+    "Frame": ["image", "time", "number", "live", "position_seconds"],
     "Person": ["id", "track", "face", "since", "last_seen", "seen", "selected"],
     "PersonChanged": [*EVENT, "person", "previous"],
     "PresenceOptions": [
@@ -135,6 +137,7 @@ FIELDS = {
         "turn",
         "state",
         "time",
+        "position_seconds",
         "frame",
         "frame_size",
         "tracks",
@@ -154,6 +157,7 @@ FIELDS = {
     "SourceLost": [*EVENT, "reason"],
     "SourceOptions": [
         "pace",
+        "loop",
         "size",
         "fps",
         "live",
@@ -192,7 +196,7 @@ FIELDS = {
 }
 # Members of these classes besides their fields.
 COMPUTED = {"Person": {"dwell_seconds"}, "Snapshot": {"answer", "selected"}}
-FUNCTIONS = {"draw_snapshot", "open_source"}
+FUNCTIONS = {"draw_snapshot", "load_watch_options", "open_source"}
 
 
 def find(path: str) -> Any:

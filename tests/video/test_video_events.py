@@ -14,7 +14,7 @@ import pytest
 from videos import Image, background, scene, wait_until
 
 from edge_mtcnn import OptionsError
-from edge_mtcnn.video import BlindOptions, Event, FaceLeft, SourceLost
+from edge_mtcnn.video import BlindOptions, Event, FaceAppeared, FaceLeft, SourceLost
 from edge_mtcnn.video.blind import BlindCheck
 from edge_mtcnn.video.callbacks import Callbacks
 from edge_mtcnn.video.events import EventHub
@@ -86,7 +86,7 @@ def test_a_reader_that_was_dropped_is_forgotten() -> None:
 
 
 def test_an_event_is_plain_json_without_any_image() -> None:
-    event = FaceLeft(time=2.5, person=3, dwell_seconds=1.5, reason="gone")
+    event = FaceLeft(time=2.5, position_seconds=1.25, person=3, dwell_seconds=1.5, reason="gone")
     hub = EventHub()
     reader = hub.reader(1, None)
     before = time.time()
@@ -95,15 +95,25 @@ def test_an_event_is_plain_json_without_any_image() -> None:
     assert sent is not None
     values = json.loads(json.dumps(sent.to_dict()))
     assert next(iter(values)) == "event"
-    assert before <= values.pop("wall_time") <= time.time()
+    assert before - 0.001 <= values.pop("wall_time") <= time.time() + 0.001
     assert values == {
         "event": "FaceLeft",
         "sequence": 1,
         "time": 2.5,
+        "position_seconds": 1.25,
         "person": 3,
         "dwell_seconds": 1.5,
         "reason": "gone",
     }
+
+
+def test_numbers_of_an_event_have_no_senseless_digits() -> None:
+    event = FaceAppeared(
+        time=1.2000000000007276, person=1, box=(1 / 3, 2, 3, 4), score=0.99999949, eye_distance=1e-9
+    )
+    values = event.to_dict()
+    assert (values["time"], values["box"]) == (1.2, (0.333, 2, 3, 4))
+    assert (values["score"], values["eye_distance"]) == (0.999999, 0.0)
 
 
 def test_a_callback_that_raises_is_reported_and_called_again(

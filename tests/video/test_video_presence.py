@@ -135,8 +135,10 @@ def test_after_too_long_without_knowledge_all_leave_as_unknown() -> None:
 def test_at_the_end_all_leave() -> None:
     presence = Presence()
     appeared(presence)
-    events = presence.end(1.0)
+    events = presence.end(1.0, "ended")
     assert kinds(events) == [FaceLeft, PersonChanged]
+    assert isinstance(events[0], FaceLeft)
+    assert events[0].reason == "ended"
     assert presence.persons() == ()
     assert presence.next_id == 2
 

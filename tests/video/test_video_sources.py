@@ -18,7 +18,7 @@ from videos import Image, counts, our_threads, panned, wait_until, write_video
 
 from benchmarks.common.program import BenchmarkError
 from edge_mtcnn import FaceDetector, OptionsError, SourceError
-from edge_mtcnn.video import Frame, SourceOptions, open_source
+from edge_mtcnn.video import FaceWatcher, Frame, SourceOptions, WatchOptions, open_source
 from edge_mtcnn.video.source.captures import SourceSpec
 from endurance.faults import MjpegServer, Outcome, rtsp
 
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_video_fails_at_once(content: bytes, tmp_path: Path) -
     path.write_bytes(content)
     with (
         open_source(path) as source,
-        pytest.raises(SourceError, match=r"^cannot open .*text\.mp4$"),
+        pytest.raises(SourceError, match=r"^cannot open .*text\.mp4: it is"),
     ):
         source.read(10)
 
@@ -126,7 +126,7 @@ def test_a_rate_sets_the_times_of_the_frames_of_an_iterable() -> None:
     options = SourceOptions(fps=10)
     with open_source(numbered(4), options) as source:
         times = [frame.time for frame in source]
-    np.testing.assert_allclose(np.diff(times), 0.1, atol=1e-9)
+    np.testing.assert_allclose(np.diff(times), 0.1, atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -339,6 +339,7 @@ def test_a_pipeline_without_gstreamer_says_what_to_install() -> None:
     "options",
     [
         {"pace": "slow"},
+        {"loop": "yes"},
         {"size": (640,)},
         {"size": (0, 480)},
         {"fps": 0},
@@ -351,6 +352,57 @@ def test_a_pipeline_without_gstreamer_says_what_to_install() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionsError):
         SourceOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("spec", "what"), [(0, "camera 0"), ("rtsp://u:p@cam/1", "rtsp://cam/1")])
+def test_loop_is_refused_for_what_does_not_end(spec: int | str, what: str) -> None:
+    loop = SourceOptions(loop=True)
+    with pytest.raises(OptionsError, match=f"{what} is not a file"):
+        open_source(spec, loop)
+    with pytest.raises(OptionsError, match=f"{what} is not a file"):
+        FaceWatcher(spec, options=WatchOptions(source=loop))
+    with pytest.raises(OptionsError, match="an iterator can be read only once"):
+        open_source(numbered(3), loop)
+
+
+def test_size_and_rate_are_requested_from_a_camera_and_another_size_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a stand-in: there is no camera here."""
+    values = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
+
+    class VideoCapture:
+        def __init__(self, *opened: object) -> None:
+            values[-1] = float(len(opened))
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return True
+
+        def set(self, option: int, value: float) -> bool:
+            if option != cv2.CAP_PROP_FRAME_HEIGHT:  # a camera that knows one height only
+                values[option] = value
+            return True
+
+        def get(self, option: int) -> float:
+            return values.get(option, 0.0)
+
+        def read(self) -> tuple[bool, Image]:
+            return True, np.zeros((480, 640, 3), np.uint8)
+
+        def release(self) -> None:
+            """Nothing."""
+
+    monkeypatch.setattr(cv2, "VideoCapture", VideoCapture)
+    with open_source(0, SourceOptions(size=(1280, 720), fps=15)) as source:
+        frame = source.read(5)
+        assert frame is not None
+        assert frame.live
+        assert source.fps == 15
+    assert values[cv2.CAP_PROP_FRAME_WIDTH] == 1280
+    (record,) = [record for record in caplog.records if "delivers" in record.getMessage()]
+    assert record.getMessage().startswith(
+        "camera 0 delivers frames of 1280x480 instead of 1280x720 pixels; edge-mtcnn doctor"
+    )
 
 
 @pytest.mark.skipif("picamera2" in sys.modules, reason="this is a Raspberry Pi")

@@ -86,7 +86,9 @@ def test_a_calibration_of_another_detector_warns_and_one_threshold_is_enough(
     assert main(["watch", str(video), "--fast", *calibration]) == 0
     output = capsys.readouterr()
     assert "person 1 is here" in output.out
-    assert "so it may not hold for the camera: min_face_size" in output.err
+    (warning,) = [line for line in output.err.splitlines() if line.startswith("warning:")]
+    assert "so it may not hold for the camera; to calibrate again, run: edge-mtcnn" in warning
+    assert warning.endswith(f" --preset kiosk --output {file}")
     assert main(["watch", str(video), "--confidence", "0.5", *calibration]) == 2
     assert "not both" in capsys.readouterr().err
 
@@ -99,13 +101,10 @@ def test_the_last_line_tells_of_faces_that_were_not_followed() -> None:
 def test_events_are_told_in_words(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(video), "--fast"]) == 0
     output = capsys.readouterr()
-    lines = [line.split(" ", 1)[1] for line in output.out.splitlines()]
-    assert re.fullmatch(r"person 1 is here, \d+x\d+ at \(\d+, \d+\), score 0\.9\d\d", lines[0])
-    assert lines[1:] == [
-        "person 1 is selected",
-        lines[2],
-        "no person is selected",
-    ]
+    times, lines = zip(*(line.split(" ", 1) for line in output.out.splitlines()), strict=True)
+    assert times == ("00:00:00.30", "00:00:00.30", "00:00:02.50", "00:00:02.50")  # in the video
+    assert re.fullmatch(r"person 1 is here, \d+x\d+ at \(\d+, \d+\), score 0\.9\d{3}", lines[0])
+    assert lines[1:] == ("person 1 is selected", lines[2], "no person is selected")
     assert re.fullmatch(r"person 1 left after 1\.[45] s", lines[2])
     assert re.search(r"70 frames in .* 0 dropped, 0 reconnects", output.err)
 
@@ -168,18 +167,58 @@ def test_a_recording_keeps_the_pace_and_the_size_of_its_first_frame(tmp_path: Pa
     assert {frame.shape for frame in frames} == {(120, 160, 3)}
 
 
+@pytest.mark.parametrize("source", ["99", "rtsp://127.0.0.1:9/1"])
+def test_a_source_that_never_delivers_a_frame_is_exit_1_with_the_reason(
+    source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["watch", source, "--seconds", "1"]) == 1
+    output = capsys.readouterr()
+    assert "source lost: cannot open" in output.out
+    reason = r"(no camera; plug one in|no such camera; cameras|nothing listens at port 9 of)"
+    assert re.search(rf"^error: cannot open .*{reason}", output.err, re.MULTILINE)
+    assert ("edge-mtcnn watch VIDEO --loop" in output.err) == (source == "99")
+
+
+def test_a_looped_file_is_watched_until_the_time_is_over(
+    video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["watch", str(video), "--loop", "--fast", "--seconds", "8", "--json"]
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    events = [json.loads(line) for line in output.out.splitlines()]
+    appeared = [event for event in events if event["event"] == "FaceAppeared"]
+    assert len(appeared) >= 2, "once in each pass"
+    assert appeared[0]["position_seconds"] == appeared[1]["position_seconds"]
+    assert appeared[1]["time"] - appeared[0]["time"] == pytest.approx(3.5, abs=0.01)
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert {"SourceLost", "SourceBack"}.isdisjoint(event["event"] for event in events)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing.mp4"], "there is no such file"),
-        (["VIDEO", "--annotate", "out.gif"], r"--annotate writes \.mp4 or \.avi"),
+        (["VIDEO", "--annotate", "out.gif"], r"--annotate writes \.mp4 or \.webm or \.avi"),
         (["VIDEO", "--annotate", "nowhere/out.mp4"], "cannot write --annotate"),
         (["VIDEO", "--annotate", "VIDEO"], "is the source"),
         (["VIDEO", "--json", "VIDEO"], "is the source"),
-        (["VIDEO", "--json", "nowhere/events.jsonl"], "cannot write --json"),
+        (["VIDEO", "--json", "nowhere/events.jsonl"], "there is no folder nowhere"),
+        (["VIDEO", "--json", "./"], "is a folder"),
+        (["VIDEO", "--json", "photo.jpg"], "the name of a picture"),
         (["VIDEO", "--region", "1,2"], "region must be"),
         (["VIDEO", "--region", "left"], "--region takes four comma-separated numbers"),
         (["VIDEO", "--seconds", "0"], "--seconds must be above 0"),
+        (["0", "--loop"], "--loop is for video files, and camera 0 is not one"),
+        (["rtsp://a:b@camera/1", "--loop"], r"and rtsp://camera/1 is not one: .* opened again"),
+        (["http://camera/film.mp4", "--fast"], "--fast is for video files"),
+        (["VIDEO", "--frame-size", "640x480"], "--frame-size is for cameras of this machine"),
+        (["VIDEO", "--fps", "15"], "--fps is for cameras of this machine"),
+        (
+            ["0", "--frame-size", "720p"],
+            "--frame-size takes a width and a height, such as 1280x720",
+        ),
+        (["0", "--frame-size", "0x480"], "each of size must be"),
+        (["0", "--fps", "-1"], "fps must be a number in 0"),
         (["VIDEO", "--leave-after", "-1"], "leave_after"),
     ],
 )
@@ -206,7 +245,7 @@ def test_a_file_that_is_no_video_fails_and_is_told(
     path = tmp_path / "empty.mp4"
     path.touch()
     assert main(["watch", str(path)]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == f"error: cannot open {path}"
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: cannot open {path}: it is empty"
 
 
 @pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""The page at ``/``: a document with style sheet, script and icon, kept in memory."""
+"""The pages at ``/`` and ``/docs``: documents, style sheets, scripts and icon, in memory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ _FILES = {
     "/app.js": ("app.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_DOCS = {
+    "/docs": ("docs.html", "text/html"),
+    "/docs.css": ("docs.css", "text/css"),
+    "/docs.js": ("docs.js", "text/javascript"),
+}
 
 
-def page_routes() -> list[Route]:
-    """The routes of the page's files."""
-    return [_route(path, name, kind) for path, (name, kind) in _FILES.items()]
+def page_routes(*, docs: bool) -> list[Route]:
+    """The routes of the files of the page, and those of the interactive documentation if wanted."""
+    files = {**_FILES, **(_DOCS if docs else {})}
+    return [_route(path, name, kind) for path, (name, kind) in files.items()]
 
 
 def _route(path: str, name: str, kind: str) -> Route:

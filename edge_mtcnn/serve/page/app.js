@@ -157,6 +157,8 @@ function showNotice() {
   const text = view.message || (lost ? REASONS[state.state] : "");
   setText($("notice"), text);
   $("notice").hidden = !text;
+  const off = state && state.state !== "off" && !state.stream && !view.photo;
+  $("hint").hidden = !off || Boolean(text);
 }
 
 function reasonOf(state) {

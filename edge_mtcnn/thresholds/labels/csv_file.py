@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_mtcnn.errors import shown
+from edge_mtcnn.options import check_path
 from edge_mtcnn.thresholds.labels.images import (
     AnnotationError,
     LabelledImage,
@@ -45,7 +46,7 @@ def from_csv(labels: str | os.PathLike[str], images: str | os.PathLike[str]) -> 
     Raises:
         AnnotationError: the file cannot be read, or a line is wrong.
     """
-    file = Path(labels)
+    file, folder = check_path("labels", labels), check_path("images", images)
     faces: dict[str, list[list[float]]] = {}
     first_lines: dict[str, tuple[int, bool, bool]] = {}
     for line, name, is_face, box in _csv_rows(file):
@@ -64,7 +65,7 @@ def from_csv(labels: str | os.PathLike[str], images: str | os.PathLike[str]) -> 
         raise AnnotationError(f"{file} has no line below its header")
     made = []
     for name, boxes in faces.items():
-        path = Path(images) / name
+        path = folder / name
         if boxes:
             made.append(LabelledImage.of_boxes(path, name, boxes, complete=False))
         else:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from edge_mtcnn.files import find_images
+from edge_mtcnn.options import check_path
 from edge_mtcnn.thresholds.labels.images import (
     AnnotationError,
     LabelledImage,
@@ -30,7 +31,7 @@ def from_folders(
     Raises:
         AnnotationError: a folder is missing or has no images, or an image is in both.
     """
-    first, second = _images(faces), _images(nonfaces)
+    first, second = _images(check_path("faces", faces)), _images(check_path("nonfaces", nonfaces))
     places = {os.path.realpath(path): path for path in first}
     for path in second:
         twin = places.get(os.path.realpath(path))

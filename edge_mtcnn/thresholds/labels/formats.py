@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge_mtcnn.errors import shown
+from edge_mtcnn.options import check_path, check_type
 from edge_mtcnn.thresholds.labels.coco import read_coco
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage
 from edge_mtcnn.thresholds.labels.wider import read_wider
@@ -62,8 +63,11 @@ def read_annotations(
     Raises:
         AnnotationError: the set cannot be read; the message names file and line.
     """
+    annotations, images = check_path("annotations", annotations), check_path("images", images)
+    if category is not None:
+        check_type("category", category, str)
     form = guess_format(annotations) if form is None else form
-    if form not in FORMATS:
+    if not isinstance(form, str) or form not in FORMATS:
         raise AnnotationError(f"format must be one of {', '.join(FORMATS)}; got {shown(form)}")
     if not Path(images).is_dir():
         raise AnnotationError(f"there is no folder of images {os.fspath(images)}")

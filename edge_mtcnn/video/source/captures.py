@@ -1,26 +1,23 @@
-"""Captures: one small class each for cameras, files and streams, for picamera2, and for iterables.
+"""What a source is and how it is read: ``SourceSpec``, ``SourceOptions``, the form of a capture.
 
-Opening and reading a capture may block for any time. So only the reading thread of a source uses
-it, and that thread also closes it. Frames are (H, W, 3) BGR uint8.
+``devices`` opens the captures.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
-import numpy as np
 
-from edge_mtcnn.errors import OptionsError, SourceError, shown
-from edge_mtcnn.options import check_choice, check_int, check_number
+from edge_mtcnn.errors import OptionsError, SourceError, brief, shown
+from edge_mtcnn.options import check_bool, check_choice, check_int, check_number
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["Capture", "Captured", "Kind", "SourceOptions", "SourceSpec", "Spec", "open_capture"]
+__all__ = ["Capture", "Captured", "Kind", "SourceOptions", "SourceSpec", "Spec"]
 
 Kind = Literal["camera", "file", "stream", "gstreamer", "picamera2", "frames"]
 Spec = int | str | os.PathLike[str] | Iterable[Any] | Callable[[], Iterable[Any]]
@@ -33,8 +30,10 @@ class SourceOptions:
         patient = SourceOptions(open_timeout=30, retry_longest=60)
 
     Attributes:
-        pace: pace of files. ``"file"`` plays them like a camera: frames come when they are due, and
-            a late reader gets the newest. ``"fast"`` delivers every frame as fast as it is read.
+        pace: pace of files: ``"file"`` plays them like a camera, so frames come when they are due,
+            and a late reader gets the newest; ``"fast"`` delivers every frame as fast as it is
+            read.
+        loop: play a file, or frames that can be read again, again and again.
         size: width and height to request from a camera, pixels; ``None`` for its default.
         fps: frames per second to request from a camera, and the rate of frames of an iterable;
             ``None`` for the camera's default, and for frames at the pace of the iterable.
@@ -50,6 +49,7 @@ class SourceOptions:
     """
 
     pace: Literal["file", "fast"] = "file"
+    loop: bool = False
     size: tuple[int, int] | None = None
     fps: float | None = None
     live: bool = False
@@ -62,6 +62,8 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         check_choice("pace", self.pace, ("file", "fast"))
+        check_bool("loop", self.loop)
+        check_bool("live", self.live)
         if self.size is not None:
             if not isinstance(self.size, (tuple, list)) or len(self.size) != 2:
                 raise OptionsError(f"size must be a width and a height; got {shown(self.size)}")
@@ -70,6 +72,7 @@ class SourceOptions:
             object.__setattr__(self, "size", tuple(self.size))
         if self.fps is not None:
             check_number("fps", self.fps, 0.01, 10_000)
+        check_bool("live", self.live)
         check_number("open_timeout", self.open_timeout, 0.1, 600)
         check_number("frame_timeout", self.frame_timeout, 0.1, 600)
         check_number("retry_first", self.retry_first, 0.01, 3600)
@@ -84,7 +87,7 @@ class Captured(NamedTuple):
 
     Attributes:
         image: (H, W, 3) or (H, W) uint8.
-        position: time since the first frame, seconds, if the source knows it, as a file does.
+        position: time since the first frame, seconds, if that decides when the frame is due.
     """
 
     image: ImageArray
@@ -95,15 +98,17 @@ class Capture(Protocol):
     """An open source of frames.
 
     Attributes:
-        live: whether frames that are not read in time are lost.
+        live: whether frames that are not read in time are lost, and the end is a loss.
+        paced: whether frames can be read before they are due, so that the reader has to wait.
         fps: frames per second, if the source reports it.
     """
 
     live: bool
+    paced: bool
     fps: float | None
 
     def read(self) -> Captured | None:
-        """Return the next frame, or ``None`` at the end; blocks.
+        """Return the next frame, or ``None`` at the end of what is not live; blocks.
 
         Raises:
             SourceError: the source is lost.
@@ -117,9 +122,10 @@ class SourceSpec:
     """Description of a source that is not open yet.
 
     Args:
-        spec: camera index or ``/dev`` path, file, ``rtsp://`` or ``http://`` address, GStreamer
-            pipeline ending in ``appsink``, ``"picamera2"`` or ``"picamera2:NUMBER"``, an iterable
-            of frames, or a function that returns a new one each time it is opened.
+        spec: camera index or ``/dev`` path, file, network address such as ``rtsp://`` or
+            ``http://``, GStreamer pipeline ending in ``appsink``, ``"picamera2"`` or
+            ``"picamera2:NUMBER"``, an iterable of frames, or a function that returns a new one each
+            time it is opened.
 
     Raises:
         SourceError: the file does not exist, or ``spec`` is none of these.
@@ -133,9 +139,11 @@ class SourceSpec:
         if isinstance(spec, int) or (isinstance(spec, str) and re.fullmatch(r"\d+", spec)):
             self.kind, self.target = "camera", int(spec)
         elif isinstance(spec, (str, os.PathLike)):
-            self.kind = _kind_of_text(os.fspath(spec))
-            self.target = os.fspath(spec)
-        elif callable(spec) or isinstance(spec, Iterable):
+            self.target = _without_file_scheme(os.fspath(spec))
+            self.kind = _kind_of_text(self.target)
+        elif callable(spec) or (
+            isinstance(spec, Iterable) and not isinstance(spec, (bytes, bytearray, Mapping, Set))
+        ):
             self.kind = "frames"
         else:
             raise SourceError(
@@ -160,18 +168,31 @@ class SourceSpec:
         """Whether it can be opened again; an iterator cannot."""
         return self.kind != "frames" or not isinstance(self.target, Iterator)
 
+    def check(self, options: SourceOptions) -> None:
+        """Refuse options that have no meaning for this source.
 
-def open_capture(spec: SourceSpec, options: SourceOptions) -> Capture:
-    """Open a source; blocks.
+        Raises:
+            OptionsError: naming the option.
+        """
+        if options.loop and self.kind not in ("file", "frames"):
+            raise OptionsError(
+                f"loop plays a file again and again, and {self.name} is not a file; it is opened"
+                " again without loop whenever it ends"
+            )
+        if options.loop and not self.reopens:
+            raise OptionsError(
+                "loop needs frames that can be read again, such as a list or a function that"
+                " returns frames; an iterator can be read only once"
+            )
 
-    Raises:
-        SourceError: the source cannot be opened now; the message says why.
-    """
-    if spec.kind == "frames":
-        return _FramesCapture(spec, options)
-    if spec.kind == "picamera2":
-        return _Picamera2Capture(spec, options)
-    return _OpenCVCapture(spec, options)
+
+def _without_file_scheme(text: str) -> str:
+    """The path of a ``file://`` address, since a file ends and an address does not."""
+    if not re.match("file:///", text, re.IGNORECASE):
+        return text
+    from urllib.parse import unquote
+
+    return re.sub(r"^/(?=[A-Za-z]:)", "", unquote(text[len("file://") :]))
 
 
 def _kind_of_text(text: str) -> Kind:
@@ -190,182 +211,13 @@ def _kind_of_text(text: str) -> Kind:
         return "camera"  # it may be plugged in later
     # For a name that no file can have, `os.path` returns false where `pathlib` raises.
     if os.path.isdir(text):  # noqa: PTH112
-        raise SourceError(f"cannot open the video {text}: it is a folder")
+        raise SourceError(
+            f"cannot open the video {brief(text)}: it is a folder; name one video in it"
+            " (edge-mtcnn detect searches the images of a folder)"
+        )
     if not os.path.exists(text):  # noqa: PTH110
-        raise SourceError(f"cannot open the video {text}: there is no such file")
+        raise SourceError(
+            f"cannot open the video {brief(text)}: there is no such file; a camera is a number such"
+            " as 0, an address starts with rtsp:// or http://"
+        )
     return "file"
-
-
-_FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
-"""TCP, which is OpenCV's default too; and no second of frames is used to estimate their rate."""
-
-
-class _OpenCVCapture:
-    """Cameras, files, streams and pipelines through ``cv2.VideoCapture``."""
-
-    def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
-        self._spec = spec
-        backend, settings = cv2.CAP_ANY, []
-        if spec.kind == "gstreamer":
-            backend = cv2.CAP_GSTREAMER
-        elif spec.kind == "camera":
-            if sys.platform == "linux":
-                backend = cv2.CAP_V4L2
-        elif spec.kind == "stream":
-            backend = cv2.CAP_FFMPEG
-            # This variable is OpenCV's only way to pass options to FFmpeg. A value set by the user
-            # is kept.
-            os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
-            settings = [
-                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-                round(options.open_timeout * 1e3),
-                cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-                round(options.frame_timeout * 1e3),
-            ]
-        try:
-            self._capture = cv2.VideoCapture(spec.target, backend, settings)
-        except cv2.error as error:
-            raise SourceError(f"cannot open {spec.name}: {_reason(error)}") from None
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise SourceError(f"cannot open {spec.name}")
-        if spec.kind == "camera":
-            self._request(options)
-        frames = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        # A file that is streamed has a frame count; the stream of a camera has none.
-        self.live = spec.kind != "file" and not (spec.kind == "stream" and frames > 0)
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps: float | None = rate if 0 < rate <= 1000 else None
-        self._count = 0
-        self._position = -1.0
-
-    def read(self) -> Captured | None:
-        try:
-            found, image = self._capture.read()
-        except cv2.error as error:
-            raise SourceError(f"{self._spec.name}: {_reason(error)}") from None
-        if not found or image is None:
-            if self.live:
-                raise SourceError(f"{self._spec.name} delivers no more frames")
-            if not self._count:
-                raise SourceError(f"{self._spec.name} holds no video that can be read")
-            return None
-        self._count += 1
-        return Captured(image, None if self.live else self._next_position())
-
-    def close(self) -> None:
-        self._capture.release()
-
-    def _next_position(self) -> float:
-        """Seconds since the start. Some files report times that stand still or jump back."""
-        reported = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
-        step = 1 / (self.fps or 25.0)
-        first = self._count == 1
-        if first:
-            self._start = reported if np.isfinite(reported) else 0.0
-        position = reported - self._start
-        if first or not position > self._position or position > self._position + 60:
-            position = self._position + step if not first else 0.0
-        self._position = position
-        return position
-
-    def _request(self, options: SourceOptions) -> None:
-        if options.size is not None:
-            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.size[0])
-            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.size[1])
-        if options.fps is not None:
-            self._capture.set(cv2.CAP_PROP_FPS, options.fps)
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-
-
-class _Picamera2Capture:
-    """A Raspberry Pi camera module."""
-
-    live = True
-
-    def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
-        try:
-            from picamera2 import Picamera2
-        except ImportError as error:
-            raise SourceError(
-                f"picamera2 cannot be imported ({error}); on a Raspberry Pi install Debian's"
-                " python3-picamera2 and make the environment with --system-site-packages"
-            ) from None
-        except ValueError as error:  # NumPy's ABI check in a compiled module
-            raise SourceError(
-                f"picamera2 was built for another NumPy ({error}); install the system's version of"
-                " numpy in the environment"
-            ) from None
-        number = int(spec.target.partition(":")[2] or 0)
-        self.fps = options.fps
-        self._name = spec.name
-        self._camera: Any = None
-        try:
-            self._camera = Picamera2(number)
-            main = {"format": "RGB888", "size": options.size or (640, 480)}  # BGR in memory
-            controls = {} if options.fps is None else {"FrameRate": options.fps}
-            self._camera.configure(
-                self._camera.create_video_configuration(main=main, controls=controls)
-            )
-            self._camera.start()
-        except (RuntimeError, IndexError, OSError) as error:
-            self.close()
-            raise SourceError(f"cannot open {spec.name}: {error}") from None
-
-    def read(self) -> Captured | None:
-        try:
-            return Captured(self._camera.capture_array("main"), None)
-        except (RuntimeError, OSError) as error:
-            raise SourceError(f"{self._name}: {error}") from None
-
-    def close(self) -> None:
-        if self._camera is not None:
-            self._camera.close()
-
-
-class _FramesCapture:
-    """Arrays from an iterable or from a function that returns one; each array is copied."""
-
-    def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
-        self.live = options.live
-        self.fps = options.fps
-        self._name = spec.name
-        self._count = 0
-        frames = spec.target
-        # The caller's own class may raise any exception when it is iterated.
-        try:
-            self._frames = iter(frames() if callable(frames) else frames)
-        except Exception as error:
-            raise SourceError(f"cannot open {spec.name}: {_error_text(error)}") from error
-
-    def read(self) -> Captured | None:
-        try:
-            frame = next(self._frames, None)
-        except Exception as error:
-            raise SourceError(f"{self._name}: {_error_text(error)}") from error
-        if frame is None:
-            return None
-        image = np.array(frame)
-        shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-        if image.dtype != np.uint8 or not shaped or not image.size:
-            raise SourceError(
-                f"{self._name}: a frame must be (H, W, 3) or (H, W) uint8; got {image.dtype} of"
-                f" shape {image.shape}"
-            )
-        position = None if self.fps is None or self.live else self._count / self.fps
-        self._count += 1
-        return Captured(image, position)
-
-    def close(self) -> None:
-        close = getattr(self._frames, "close", None)
-        if close is not None:
-            close()
-
-
-def _reason(error: cv2.error) -> str:
-    """OpenCV's message, without addresses, because they may contain a password."""
-    return re.sub(r"\S+://\S+", "...", str(error.err or error))
-
-
-def _error_text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

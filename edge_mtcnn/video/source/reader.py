@@ -18,7 +18,8 @@ from typing import Literal
 
 from edge_mtcnn.errors import SourceError
 from edge_mtcnn.types import ImageArray
-from edge_mtcnn.video.source.captures import Capture, SourceOptions, SourceSpec, open_capture
+from edge_mtcnn.video.source.captures import Capture, SourceOptions, SourceSpec
+from edge_mtcnn.video.source.devices import open_capture
 
 __all__ = ["Frame", "Inbox", "ReadingThread", "SourceState"]
 
@@ -31,6 +32,10 @@ _FRAMES_AHEAD = 2
 _MOST_STUCK = 4
 """Replaced threads that may still be blocked before no new one is started."""
 _JOIN_SECONDS = 0.3
+_USUAL_FPS = 25.0
+_LATEST, _EARLIEST = 1.0, 10.0
+"""Seconds by which a frame of a live stream may miss its time. Beyond that, the stream has stalled
+or skipped a part, and the times of its frames are counted anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +47,15 @@ class Frame:
         time: when the frame arrived or, in a file, is due: monotonic seconds.
         number: position in the source, from 0; dropped frames are counted too.
         live: the frame comes from a camera, which drops frames that are not read in time.
+        position_seconds: place of the frame in a video file, seconds from its first frame, rounded
+            to milliseconds; ``None`` for cameras and streams.
     """
 
     image: ImageArray
     time: float
     number: int
     live: bool
+    position_seconds: float | None = None
 
 
 class Inbox:
@@ -139,13 +147,21 @@ class Inbox:
                 thread.restart_clock(left)
                 self.changed.wait(left)
 
-    def deliver(self, thread: ReadingThread, image: ImageArray, when: float, newest: bool) -> bool:
+    def deliver(
+        self,
+        thread: ReadingThread,
+        image: ImageArray,
+        when: float,
+        position: float | None,
+        newest: bool,
+    ) -> bool:
         """Accept a frame.
 
         Args:
             thread: the thread that read it.
             image: the frame.
             when: its time, monotonic seconds.
+            position: its place in the file, seconds, if it comes from one.
             newest: drop the frames before it that were not taken; else wait until there is room.
 
         Returns:
@@ -166,7 +182,7 @@ class Inbox:
             self.fps = thread.fps
             self.error = self.failing_since = None
             self._last_time = max(when, self._last_time)  # time never runs backwards
-            self.frames.append(Frame(image, self._last_time, self._count, thread.live))
+            self.frames.append(Frame(image, self._last_time, self._count, thread.live, position))
             self._count += 1
             thread.restart_clock()
             self.changed.notify_all()
@@ -213,6 +229,8 @@ class ReadingThread(threading.Thread):
         self._inbox = inbox
         self._spec = spec
         self._options = options
+        self._start: float | None = None  # time of position 0
+        self._count = 0  # frames since the capture was opened
         self.deadline = time.monotonic() + options.open_timeout
 
     @property
@@ -231,7 +249,11 @@ class ReadingThread(threading.Thread):
         ended = False
         try:
             capture = open_capture(self._spec, self._options)
-            ended = self._read_all(capture)
+            # Nothing would slow down a loop of no frames.
+            while (ended := self._read_all(capture)) and self._options.loop and self._count:
+                self.deadline = time.monotonic() + self._options.open_timeout
+                capture.close()
+                capture = open_capture(self._spec, self._options)
         except SourceError as error:
             # A copy without the traceback, which would keep this thread's images alive.
             self.failure = SourceError(str(error))
@@ -246,24 +268,46 @@ class ReadingThread(threading.Thread):
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("closing %s failed", self._spec.name)
             # Only after closing: the caller may end the process as soon as it sees the end.
-            self.ended = ended
+            self.ended = ended and self.failure is None  # a loop may fail in a later pass
             self._inbox.notify()
 
     def _read_all(self, capture: Capture) -> bool:
         """Read frames; whether the end was reached, and the thread not replaced before."""
         self.fps, self.live = capture.fps, capture.live
-        paced = self._spec.kind != "frames" and not capture.live and self._options.pace == "file"
-        start: float | None = None
+        self._count = 0
+        when = time.monotonic()
         while self._inbox.accepts(self):
             captured = capture.read()
             if captured is None:
+                if self._start is not None:  # of the next pass
+                    self._start = when + _on_grid(1 / (capture.fps or _USUAL_FPS))
                 return True
-            when = time.monotonic()
-            if captured.position is not None:
-                start = when if start is None else start
-                when = start + captured.position
-            if paced:
+            self._count += 1
+            when, position = time.monotonic(), captured.position
+            if position is not None:
+                when = self._due(when, position, capture.live)
+            if capture.paced:
                 self._inbox.wait_until(self, when)
-            if not self._inbox.deliver(self, captured.image, when, capture.live or paced):
+            place = None if position is None or capture.live else round(position, 3)
+            newest = capture.live or capture.paced
+            if not self._inbox.deliver(self, captured.image, when, place, newest):
                 break
         return False
+
+    def _due(self, now: float, position: float, live: bool) -> float:
+        """When a frame is due that is read now."""
+        if self._start is not None:
+            due = self._start + _on_grid(position)
+            if not live or -_LATEST < due - now < _EARLIEST:
+                return due
+        self._start = _on_grid(now) - _on_grid(position)
+        return self._start + _on_grid(position)
+
+
+def _on_grid(seconds: float) -> float:
+    """The nearest multiple of 2**-20 s, so that sums and differences of times are exact.
+
+    Otherwise the rounding of a frame's time would depend on when the file was opened, and a person
+    who appears after 0.3 s would sometimes do so one frame later.
+    """
+    return round(seconds * 2**20) / 2**20

@@ -11,9 +11,10 @@ import logging
 import random
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.errors import SourceError
+from edge_mtcnn.options import check_options, check_timeout, check_type
 from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec
 from edge_mtcnn.video.source.reader import Frame, Inbox, SourceState
 
@@ -26,6 +27,11 @@ LOGGER = "edge_mtcnn.video.source"
 """Name of the logger of lost and returned sources, for programs that show the events instead."""
 _log = logging.getLogger(LOGGER)
 
+_LATE = {
+    "stream": "; check the address, that the camera is on, and the network",
+    "camera": "; close other programs that use it, or unplug it and plug it in again",
+}
+"""What to do about a source that does not open in time, by its kind."""
 _POLL_SECONDS = 0.05
 """Pause between two looks at threads that are stuck: nothing notifies us when they return."""
 
@@ -38,14 +44,18 @@ def open_source(spec: Spec, options: SourceOptions | None = None) -> Source:
                 print(frame.number, frame.image.shape)
 
     Args:
-        spec: camera index or ``/dev`` path, file, RTSP or HTTP address, GStreamer pipeline ending
-            in ``appsink``, ``"picamera2"``, an iterable of frames, or a function that returns one.
+        spec: camera index or ``/dev`` path, file, network address, GStreamer pipeline ending in
+            ``appsink``, ``"picamera2"``, an iterable of frames, or a function that returns one. An
+            address and a pipeline are live whatever length they announce: their end is a loss, and
+            they are opened again.
         options: how the source is opened, read and reopened.
 
     Raises:
         SourceError: the file does not exist, OpenCV has no GStreamer, or ``spec`` is not a source.
+        OptionsError: ``options`` are not ``SourceOptions``, or ``loop`` is set for what cannot be
+            played again and again.
     """
-    return Source(SourceSpec(spec), options or SourceOptions())
+    return Source(SourceSpec(spec), check_options("options", options, SourceOptions))
 
 
 class Source:
@@ -59,6 +69,9 @@ class Source:
     """
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
+        check_type("spec", spec, SourceSpec, "open_source")
+        check_type("options", options, SourceOptions)
+        spec.check(options)
         self.name = spec.name
         self._spec = spec
         self._options = options
@@ -126,6 +139,7 @@ class Source:
             SourceError: the source was lost and cannot be reopened, or not within
                 ``give_up_after``.
         """
+        check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         inbox = self._inbox
         with inbox.changed:
@@ -154,6 +168,9 @@ class Source:
         while (frame := self.read()) is not None:
             yield frame
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Source cannot be pickled or copied; make one in each process")
+
     def __enter__(self) -> Self:
         return self
 
@@ -176,8 +193,9 @@ class Source:
                 self._lose(thread.failure, now, final=self._spec.kind == "file")
             elif now >= thread.deadline:
                 what = "no frame came" if thread.opened else "it did not open"
+                where = "" if thread.opened else _LATE.get(self._spec.kind, "")
                 limit = thread.limit
-                self._lose(SourceError(f"{self.name}: {what} within {limit:g} s"), now)
+                self._lose(SourceError(f"{self.name}: {what} within {limit:g} s{where}"), now)
             else:
                 return thread.deadline
         if inbox.state == "closed":

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from edge_mtcnn.options import check_int, check_number
+from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.images.arrays import checked_array
+from edge_mtcnn.options import check_int, check_number, check_options, check_type
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 from edge_mtcnn.video.tracking.budget import Budget
 from edge_mtcnn.video.tracking.motion import MotionGate, thumbnail
@@ -23,7 +25,6 @@ from edge_mtcnn.video.tracking.tracks import Track, TrackBook
 
 if TYPE_CHECKING:
     from edge_mtcnn.cascade.search import Search
-    from edge_mtcnn.detector import FaceDetector
 
 __all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
 
@@ -116,7 +117,8 @@ class FaceTracker:
     """
 
     def __init__(self, detector: FaceDetector, options: TrackerOptions | None = None) -> None:
-        self.options = options or TrackerOptions()
+        check_type("detector", detector, FaceDetector)
+        self.options = check_options("options", options, TrackerOptions)
         self.counts = TrackerCounts()
         self._detector = detector
         self._book = TrackBook(
@@ -157,6 +159,10 @@ class FaceTracker:
             All tracks, confirmed or not; the one that is known longest comes first.
         """
         started = clock.perf_counter()
+        if time is not None:
+            check_number("time", time, -1e300, 1e300)
+        if small is not None:
+            checked_array(small)
         now = clock.monotonic() if time is None else time
         search = self._detector.search(image, options=self._every_find, color=color)
         size = (image.shape[0], image.shape[1])
