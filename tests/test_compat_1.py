@@ -500,7 +500,9 @@ def test_an_unknown_argument_is_refused(mtcnn: MTCNN, empty: ImageArray) -> None
         mtcnn.detect_faces(empty, treshold_onet=0.9)  # type: ignore[call-arg]
 
 
-def test_an_image_that_cannot_be_read_is_never_no_face(mtcnn: MTCNN, photo: ImageArray) -> None:
+@pytest.mark.parametrize("stages", ["face_and_landmarks_detection", "face_detection_only"])
+def test_an_image_that_cannot_be_read_is_never_no_face(stages: str, photo: ImageArray) -> None:
+    mtcnn = MTCNN(stages)
     wrong: Any
     for wrong in ("no-such-file.jpg", b"no image", None, photo.astype(np.float32), (photo, photo)):
         with pytest.raises(ImageError):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.compat.results import JUSTIFICATIONS, ImageFaces, in_stack, table
 from edge_mtcnn.detector import FaceDetector
-from edge_mtcnn.errors import OptionsError, shown
+from edge_mtcnn.errors import ImageError, OptionsError, shown
 from edge_mtcnn.options import (
     PRESETS,
     DetectorOptions,
@@ -297,7 +297,13 @@ class MTCNN:
     def _in_list(self, images: list[Any], options: DetectorOptions) -> list[ImageFaces]:
         if self._landmarks:
             return list(map(ImageFaces.of, self._detector.detect_batch(images, options=options)))
-        return [self._in_image(image, options) for image in images]
+        found = []
+        for index, image in enumerate(images):
+            try:
+                found.append(self._in_image(image, options))
+            except ImageError as error:  # noqa: PERF203 -- each is a detection
+                raise ImageError(f"images[{index}]: {error}") from None
+        return found
 
     def _in_image(self, image: Any, options: DetectorOptions) -> ImageFaces:
         if self._landmarks:
