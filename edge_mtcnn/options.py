@@ -168,6 +168,8 @@ class DetectorOptions:
         nms: IoU of P-Net's, R-Net's and O-Net's candidates, 0..1 each, above which the worse of two
             is dropped (for O-Net, the intersection over the smaller area). Lower values take less
             time and may lose a weak face close to a strong one.
+        level_nms: IoU of P-Net's candidates of one level of the pyramid, 0..1, above which the
+            worse of two is dropped.
         confidence: lowest ``Face.score`` that is reported, 0..1; 0 reports all faces above O-Net's
             threshold, as preset ``reference`` does.
         resampling: how levels and windows are sampled: ``"area"`` averages the full image, exactly
@@ -190,6 +192,7 @@ class DetectorOptions:
     scale_factor: float = 0.709
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     nms: tuple[float, float, float] = (0.7, 0.7, 0.7)
+    level_nms: float = 0.5
     confidence: float = DEFAULT_CONFIDENCE
     mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
@@ -207,8 +210,9 @@ class DetectorOptions:
             object.__setattr__(self, "max_face_size", int(self.max_face_size))
         check_number("scale_factor", self.scale_factor, 0.1, 0.95)
         object.__setattr__(self, "scale_factor", float(self.scale_factor))
-        check_number("confidence", self.confidence, 0.0, 1.0)
-        object.__setattr__(self, "confidence", float(self.confidence))
+        for name in ("level_nms", "confidence"):
+            check_number(name, getattr(self, name), 0.0, 1.0)
+            object.__setattr__(self, name, float(getattr(self, name)))
         check_choice("resampling", self.resampling, ("area", "octaves"))
         check_bool("mirror", self.mirror)
         for name in ("thresholds", "nms"):

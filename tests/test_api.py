@@ -50,6 +50,19 @@ ERRORS = {
     "SourceError": OSError,
 }
 
+SEARCH_OF_MTCNN_1 = [
+    "min_face_size",
+    "min_size",
+    "scale_factor",
+    "threshold_pnet",
+    "threshold_rnet",
+    "threshold_onet",
+    "nms_pnet1",
+    "nms_pnet2",
+    "nms_rnet",
+    "nms_onet",
+]
+
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
     "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
@@ -65,9 +78,35 @@ SIGNATURES = {
         "steps_threshold",
         "scale_factor",
         "*",
+        "stages",
+        "device",
         "runtime",
     ],
-    "MTCNN.detect_faces": ["self", "img"],
+    "MTCNN.detect_faces": [
+        "self",
+        "img",
+        "fit_to_image",
+        "limit_boundaries_landmarks",
+        "box_format",
+        "output_type",
+        "postprocess",
+        "batch_stack_justification",
+        "*",
+        "image",
+        *SEARCH_OF_MTCNN_1,
+    ],
+    "MTCNN.predict": [
+        "self",
+        "image",
+        "fit_to_image",
+        "limit_boundaries_landmarks",
+        "box_format",
+        "output_type",
+        "postprocess",
+        "batch_stack_justification",
+        "*",
+        *SEARCH_OF_MTCNN_1,
+    ],
     "Faces": [
         "boxes",
         "scores",
@@ -101,6 +140,7 @@ FIELDS: dict[str, list[str]] = {
         "scale_factor",
         "thresholds",
         "nms",
+        "level_nms",
         "confidence",
         "mirror",
         "resampling",
@@ -155,11 +195,19 @@ def test_fields(name: str, fields: list[str]) -> None:
 def test_the_detector_has_no_public_member_that_is_not_listed() -> None:
     methods = {path.split(".")[1] for path in SIGNATURES if path.startswith("FaceDetector.")}
     assert public_members(edge_mtcnn.FaceDetector) == methods | {"options", "runtime"}
-    assert public_members(edge_mtcnn.MTCNN) == {"detect_faces", "min_face_size"}
+    assert public_members(edge_mtcnn.MTCNN) == {"detect_faces", "min_face_size", "predict"}
 
 
 def test_a_search_has_these_members_only() -> None:
-    assert public_members(Search) == {"everywhere", "level_count", "near", "quick", "readings"}
+    assert public_members(Search) == {
+        "everywhere",
+        "level_count",
+        "near",
+        "quick",
+        "readings",
+        "size",
+        "without_onet",
+    }
 
 
 @pytest.mark.parametrize("name", ["options", "runtime"])

@@ -455,6 +455,24 @@ def test_near_no_box_on_all_levels_is_detect(detector: FaceDetector, crowd: Imag
     assert search.everywhere() == every  # the second look at the same levels
 
 
+def test_without_onet_more_places_are_found_and_all_faces_are_among_them(
+    detector: FaceDetector, crowd: ImageArray
+) -> None:
+    search = detector.search(crowd)
+    faces, candidates = search.everywhere(), search.without_onet()
+    assert search.size == crowd.shape[:2]
+    assert len(candidates.boxes) > len(faces)
+    widths, heights = (candidates.boxes[:, 2:] - candidates.boxes[:, :2]).T
+    assert (abs(widths - heights) <= 1).all()  # cut off to whole numbers
+    assert (np.diff(candidates.scores) <= 0).all()
+    for index, box in enumerate(candidates.boxes):
+        assert all(iou(box, better) < 0.71 for better in candidates.boxes[:index])
+    assert (candidates.scores > detector.options.thresholds[1]).all()
+    for face in faces:
+        # A square around the face, which O-Net makes as narrow as the face is.
+        assert max(iou(box, np.array(face.box)) for box in candidates.boxes) > 0.5
+
+
 def test_near_adds_the_levels_named(default_detector: FaceDetector, photo: ImageArray) -> None:
     faces = default_detector.search(photo, timings=True).near([], [5, 4])
     every = default_detector.detect(photo, timings=True)

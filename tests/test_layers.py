@@ -51,6 +51,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("search",),
     ),
     "runtime": (("models", "workers"), ("sessions",)),
+    "compat": (("results",), ("mtcnn",)),
     "board": (("cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
     "thresholds": (

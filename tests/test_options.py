@@ -32,6 +32,7 @@ DETECTOR_RANGES = [
     ("min_face_size", [10, 20, 10_000], [9, 0, -20, *NO_INT], "at least 10"),
     ("max_face_size", [None, 20, 5000], [19, 0, -1, 20.5, "90", True, math.nan], "at least 20"),
     ("scale_factor", [0.1, 0.709, 0.95], [0.0999, 0.96, 1, 2, 0, -0.7, *NO_NUMBER], "0.1..0.95"),
+    ("level_nms", [0, 0.0, 0.5, 1], [-0.01, 1.01, 50, *NO_NUMBER], "0.0..1.0"),
     ("confidence", [0, 0.0, 0.5, 1], [-0.01, 1.01, 50, *NO_NUMBER], "0.0..1.0"),
     ("resampling", ["area", "octaves"], ["", "AREA", "linear", None, 1], "area, octaves"),
     ("mirror", [True, False], ["yes", 1, 0, None, 1.0], ""),

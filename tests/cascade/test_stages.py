@@ -170,7 +170,7 @@ def test_tiles_of_a_level_give_the_candidates_of_the_whole_level(
     level = cv2.resize(faces_in_a_row, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     # Low, so that small levels have candidates too.
     threshold = 0.01
-    ours = propose([level], [0.5], networks.pnet, threshold, 0.7, plain_map)
+    ours = propose([level], [0.5], networks.pnet, threshold, 0.7, plain_map, level_overlap=0.5)
     theirs = plain_propose([level], [0.5], networks.pnet, threshold)
     if min(size) > 44:
         assert len(theirs.boxes) > 3
@@ -188,9 +188,21 @@ def test_tiles_cover_every_cell_of_a_level_once(size: tuple[int, int], networks:
         seen += cells.shape[2] * cells.shape[3]
         return cells
 
-    propose([level], [1.0], counting, 0.6, 0.7, plain_map)
+    propose([level], [1.0], counting, 0.6, 0.7, plain_map, level_overlap=0.5)
     whole = networks.pnet(network_input(level[None]))
     assert seen == whole.shape[2] * whole.shape[3]
+
+
+def test_fewer_candidates_of_a_level_may_overlap_where_its_nms_is_stricter(
+    photo: ImageArray, networks: Networks
+) -> None:
+    scales = scales_of(photo)[:1]
+    levels = [AreaSampler(photo).level(scale) for scale in scales]
+    counts = [
+        len(propose(levels, scales, networks.pnet, *PNET, plain_map, level_overlap=overlap).boxes)
+        for overlap in (0.1, 0.5, 0.7)
+    ]
+    assert counts[0] < counts[1] < counts[2]
 
 
 def test_large_levels_reach_pnet_in_pieces_of_bounded_size(networks: Networks) -> None:
@@ -201,7 +213,7 @@ def test_large_levels_reach_pnet_in_pieces_of_bounded_size(networks: Networks) -
         return networks.pnet(pixels)
 
     level = np.zeros((900, 1400, 3), dtype=np.uint8)
-    propose([level], [0.6], noting, 0.6, 0.7, plain_map)
+    propose([level], [0.6], noting, 0.6, 0.7, plain_map, level_overlap=0.5)
     assert len(pixels_at_once) > 10
     assert max(pixels_at_once) < level.size // 3 / 4
 
@@ -213,7 +225,7 @@ def test_proposals_of_a_photo_are_those_of_the_plain_reading(
     image = cv2.cvtColor(cv2.imread(str(sample_path(name))), cv2.COLOR_BGR2RGB)
     scales = scales_of(image)
     levels = [AreaSampler(image).level(scale) for scale in scales]
-    ours = propose(levels, scales, networks.pnet, *PNET, plain_map)
+    ours = propose(levels, scales, networks.pnet, *PNET, plain_map, level_overlap=0.5)
     assert len(ours.boxes) > 50
     assert_same(ours, plain_propose(levels, scales, networks.pnet, PNET[0]))
 
@@ -223,7 +235,7 @@ def test_proposals_are_square_boxes_of_whole_numbers_best_first(
 ) -> None:
     scales = scales_of(photo)
     levels = [AreaSampler(photo).level(scale) for scale in scales]
-    found = propose(levels, scales, networks.pnet, *PNET, plain_map)
+    found = propose(levels, scales, networks.pnet, *PNET, plain_map, level_overlap=0.5)
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
     assert len(found.boxes) > 50
     assert (found.boxes == np.round(found.boxes)).all()
@@ -237,7 +249,7 @@ def cascade(image: ImageArray, networks: Networks, run: Any, octaves: bool = Fal
     scales = scales_of(image)
     sampler = OctaveSampler(image, scales[-1]) if octaves else AreaSampler(image)
     levels = [sampler.level(scale) for scale in scales]
-    proposed = propose(levels, scales, networks.pnet, *PNET, run)
+    proposed = propose(levels, scales, networks.pnet, *PNET, run, level_overlap=0.5)
     refined = refine(proposed, sampler, networks.rnet, *RNET, run)
     found = finish(refined, sampler, networks.onet, *ONET, run)
     return [*proposed, *refined, *found]
@@ -249,7 +261,7 @@ def test_refine_agrees_with_windows_seen_one_by_one(
     sampler = AreaSampler(faces_in_a_row)
     scales = scales_of(faces_in_a_row)
     levels = [sampler.level(scale) for scale in scales]
-    proposed = propose(levels, scales, networks.pnet, *PNET, plain_map)
+    proposed = propose(levels, scales, networks.pnet, *PNET, plain_map, level_overlap=0.5)
     windows = [sampler.windows(box[None], 24) for box in proposed.boxes]
     output = np.concatenate([networks.rnet(network_input(window)) for window in windows])
     scores = probability(output[:, 0])
@@ -297,9 +309,9 @@ def test_caps_on_cells_hold_whatever_the_number_of_tiles(
         seen.append(len(cells.scores))
         return best_cells(cells, 30, 30)
 
-    whole = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped)
+    whole = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped, level_overlap=0.5)
     monkeypatch.setattr(pnet, "TILES_AT_ONCE", 1)
-    by_tile = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped)
+    by_tile = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped, level_overlap=0.5)
     assert seen[0] > 30
     assert len(seen) > 10
     assert max(seen[2:]) < seen[0]
@@ -308,14 +320,14 @@ def test_caps_on_cells_hold_whatever_the_number_of_tiles(
 
 
 def test_no_levels_give_no_candidates(networks: Networks) -> None:
-    found = propose([], [], networks.pnet, *PNET, plain_map)
+    found = propose([], [], networks.pnet, *PNET, plain_map, level_overlap=0.5)
     assert found.boxes.shape == (0, 4)
     assert found.scores.shape == (0,)
 
 
 def test_levels_without_candidates_give_none(networks: Networks) -> None:
     level = np.zeros((40, 50, 3), dtype=np.uint8)
-    found = propose([level], [0.6], networks.pnet, *PNET, plain_map)
+    found = propose([level], [0.6], networks.pnet, *PNET, plain_map, level_overlap=0.5)
     assert found.boxes.shape == (0, 4)
     assert found.scores.shape == (0,)
 
