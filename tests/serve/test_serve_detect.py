@@ -203,16 +203,16 @@ def test_garbage_is_no_request(running: Running) -> None:
     assert talk(running, b"\x16\x03\x01 hello \r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
-class Holding:
+class Holding(FaceDetector):
     """A detector that finds nobody, when it is allowed to."""
 
-    options = DetectorOptions()
+    options = DetectorOptions()  # instead of a property
 
     def __init__(self) -> None:
         self.go = threading.Event()
         self.entered = 0
 
-    def detect(self, image: Any, *, options: DetectorOptions, timeout: float) -> Faces:
+    def detect(self, image: Any, *, options: Any, timeout: Any) -> Faces:  # type: ignore[override]
         assert timeout > 0
         assert options == self.options
         self.entered += 1
@@ -302,10 +302,15 @@ def test_an_image_whose_detection_was_stopped_is_freed_at_once(
 ) -> None:
     images: list[weakref.ref[np.ndarray[Any, Any]]] = []
 
-    class Watched:
+    class Watched(FaceDetector):
         options = default_detector.options
 
-        def detect(self, image: Any, *, options: DetectorOptions, timeout: float) -> Faces:
+        def __init__(self) -> None:
+            pass
+
+        def detect(  # type: ignore[override]
+            self, image: Any, *, options: Any, timeout: Any
+        ) -> Faces:
             images.append(weakref.ref(image))
             return default_detector.detect(image, options=options, timeout=timeout)
 
