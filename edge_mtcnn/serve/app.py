@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import check_options, check_type
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.detection import DetectionRoute
@@ -68,7 +69,8 @@ class Service:
         watch_detector: FaceDetector | None = None,
         watch: WatchOptions | None = None,
     ) -> None:
-        check_type("detector", detector, FaceDetector)
+        if not callable(getattr(detector, "detect", None)):  # not its class: it may be wrapped
+            raise OptionsError(f"detector must be a FaceDetector; got {shown(detector)}")
         self.options = options = check_options("options", options, ServeOptions)
         if watch_detector is not None:
             check_type("watch_detector", watch_detector, FaceDetector)
