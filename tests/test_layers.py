@@ -62,8 +62,8 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("journal", "precision"),
         ("detections",),
         ("calibrator", "evaluation"),
-        ("plots", "thumbnails"),
-        ("report",),
+        ("page", "plots", "thumbnails"),
+        ("collected", "report"),
     ),
     "thresholds.labels": (
         ("images",),
@@ -77,7 +77,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("events",),
         ("presence",),
         ("snapshot",),
-        ("callbacks", "loop", "overlay"),
+        ("callbacks", "collector", "loop", "overlay"),
         ("watcher",),
     ),
     "video.source": (("advice", "captures"), ("devices",), ("reader",), ("source",)),
@@ -98,7 +98,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "watch_arguments", "watch_output"),
         (
-            *("bench", "calibrate", "config", "detect", "doctor", "evaluate"),
+            *("bench", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
             *("serve", "service", "tune", "watch"),
         ),
     ),
