@@ -45,10 +45,10 @@ edge-mtcnn collect lobby.mp4 finds/ --fast --minutes 60"""
 
 _NOTES = """\
 This command writes pictures of people: into DIR/sure those with a score of at least --sure, into
-DIR/unsure all others. No other command that watches does so. Inform the people in view, and delete
-DIR when you have calibrated. Every find is saved, whatever its score, once per track and then again
-after --every seconds, or when its score changes much. A picture is cut out with some surroundings,
-so that 'calibrate' finds the face again.
+DIR/unsure all others. Inform the people in view, and delete DIR when you have calibrated. Every
+find is saved, whatever its score, when it appears, then again after --every seconds or when its
+score changes much. A picture is cut out with some surroundings, so that 'calibrate' finds the face
+again.
 
 Label the pictures by moving them: those that show a person anywhere into DIR/sure, all others into
 DIR/unsure. Then run 'edge-mtcnn calibrate DIR/sure DIR/unsure' with the same detector; the last
