@@ -21,6 +21,8 @@ from export.networks import Network, Pool
 
 OPSET = 13  # has all operators of the forms, and ONNX Runtime 1.7 and later read it
 IR_VERSION = 7
+FEATURES = "features"
+"""Name of the second output, the values of the hidden dense layer."""
 ALIGNMENT = 4096  # ONNX asks for page-aligned offsets so that the file can be mapped
 SHARED_FROM = 4096  # bytes; smaller constants stay inside the model file
 
@@ -101,7 +103,6 @@ def pixel_kernel(weight: DoubleArray) -> DoubleArray:
 def finish(
     writer: GraphWriter,
     network: Network,
-    output: str,
     metadata: dict[str, str],
     shared: dict[str, tuple[str, int]],
 ) -> bytes:
@@ -109,18 +110,19 @@ def finish(
 
     Args:
         writer: the collected graph.
-        network: its table, for the shapes of input and output.
-        output: name of the graph's output.
+        network: its table, for input and outputs.
         metadata: entries of ``metadata_props``; they are written in sorted order.
         shared: constants in an external file: name -> (file, offset in bytes).
     """
-    pixels, result = io_shapes(network)
     initializers = [_initializer(name, value, shared) for name, value in writer.constants.items()]
     graph = helper.make_graph(
         writer.nodes,
         writer.name,
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, pixels)],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, result)],
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, input_shape(network))],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in output_shapes(network).items()
+        ],
         initializers,
     )
     model = helper.make_model(
@@ -135,16 +137,26 @@ def finish(
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def io_shapes(network: Network) -> tuple[list[int | str], list[int | str]]:
-    """Input and output shape of a runtime form; names are dynamic axes."""
-    outputs = sum(network.heads.values()) - 1  # the two logits become their difference
+def input_shape(network: Network) -> list[int | str]:
+    """Shape of the pixels that a runtime form takes; names are dynamic axes."""
     if network.dense is None:
-        return ["batch", 1, "height", "row_values"], ["batch", outputs, "rows", "columns"]
-    return ["batch", 1, network.window, 3 * network.window], ["batch", outputs]
+        return ["batch", 1, "height", "row_values"]
+    return ["batch", 1, network.window, 3 * network.window]
+
+
+def output_shapes(network: Network) -> dict[str, list[int | str]]:
+    """Shapes of the outputs of a runtime form by name, the first of them always computed."""
+    numbers = sum(network.heads.values()) - 1  # the two logits become their difference
+    if network.dense is None:
+        return {output_name(network): ["batch", numbers, "rows", "columns"]}
+    shapes: dict[str, list[int | str]] = {output_name(network): ["batch", numbers]}
+    if network.features:
+        shapes[FEATURES] = ["batch", network.dense]
+    return shapes
 
 
 def output_name(network: Network) -> str:
-    """Name of the output: P-Net has a map of cells, the others judge windows."""
+    """Name of the first output: P-Net has a map of cells, the others judge windows."""
     return "cells" if network.dense is None else "windows"
 
 

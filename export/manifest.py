@@ -12,7 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from export.blocked import build_blocked
-from export.graph import IR_VERSION, OPSET, GraphWriter, finish, io_shapes, output_name, share
+from export.graph import (
+    FEATURES,
+    IR_VERSION,
+    OPSET,
+    GraphWriter,
+    finish,
+    input_shape,
+    output_name,
+    output_shapes,
+    share,
+)
 from export.networks import Network
 from export.plain import build_plain
 from export.reading import Trained
@@ -22,7 +32,7 @@ SCORE_MODEL = Path(__file__).resolve().parents[1] / "models" / "score.json"
 """Fitted by ``export/score.py``, not converted, so it is listed in the manifest unchanged."""
 
 SCHEMA_VERSION = 1
-MODEL_VERSION = "1.0.0"
+MODEL_VERSION = "1.1.0"
 LICENCE = "MIT"
 SOURCE = f"{DISTRIBUTION} {VERSION} (Python package index), {WEIGHTS_PATH}"
 
@@ -42,6 +52,11 @@ CELLS = (
 LANDMARKS = (
     ", then x1, y1, ..., x5, y5: left eye, right eye, nose, left and right corner of the mouth "
     "as the viewer sees them, as fractions of the window from its top left corner"
+)
+
+FEATURES_MEANING = (
+    "values of the hidden dense layer, from which the numbers of the other output are computed; "
+    "what the network knows of the window"
 )
 
 
@@ -83,26 +98,28 @@ def _write_network(trained: Trained, folder: Path) -> dict[str, object]:
     external = [_write(folder / f"{network.name}.weights", data)] if shared else []
     described = {}
     for form, writer in forms.items():
-        content = finish(writer, network, output_name(network), _metadata(network, form), shared)
+        content = finish(writer, network, _metadata(network, form), shared)
         described[form] = {
             **_write(folder / model_file(network, form), content),
             "opset": OPSET,
             "ir_version": IR_VERSION,
             "data": external,
         }
-    pixels, result = io_shapes(network)
-    return {
+    shapes = output_shapes(network)
+    name = output_name(network)
+    entry: dict[str, object] = {
         "title": network.title,
         "window": network.window,
-        "input": {"name": "pixels", "dtype": "float32", "shape": pixels, "meaning": INPUT_MEANING},
-        "output": {
-            "name": output_name(network),
-            "dtype": "float32",
-            "shape": result,
-            "meaning": output_meaning(network),
-        },
-        "forms": described,
+        "input": _tensor("pixels", input_shape(network), INPUT_MEANING),
+        "output": _tensor(name, shapes[name], output_meaning(network)),
     }
+    if FEATURES in shapes:
+        entry["features"] = _tensor(FEATURES, shapes[FEATURES], FEATURES_MEANING)
+    return {**entry, "forms": described}
+
+
+def _tensor(name: str, shape: list[int | str], meaning: str) -> dict[str, object]:
+    return {"name": name, "dtype": "float32", "shape": shape, "meaning": meaning}
 
 
 def _metadata(network: Network, form: str) -> dict[str, str]:

@@ -53,6 +53,7 @@ class Network:
         layers: convolutions in order.
         dense: features of the hidden dense layer; ``None`` keeps the network fully convolutional.
         heads: output features by head, in the order of the published weights.
+        features: whether the values of the hidden dense layer are a second output.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Network:
     layers: tuple[ConvLayer, ...]
     dense: int | None
     heads: dict[str, int]
+    features: bool = False
 
 
 NETWORKS: dict[str, Network] = {
@@ -100,6 +102,7 @@ NETWORKS: dict[str, Network] = {
         ),
         dense=256,
         heads={"probability": 2, "offsets": 4, "landmarks": 10},
+        features=True,
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.graph import GraphWriter, output_name, pixel_kernel
+from export.graph import FEATURES, GraphWriter, output_name, pixel_kernel
 from export.reading import Trained
 
 
@@ -39,7 +39,8 @@ def write_head(writer: GraphWriter, trained: Trained, value: str) -> None:
     ]
     value = writer.node("Gemm", "dense", [value, *inputs])
     slope = writer.constant("dense_prelu.slope", dense.slope)
-    value = writer.node("PRelu", "dense_prelu", [value, slope])
+    hidden = FEATURES if trained.network.features else "dense_prelu"
+    value = writer.node("PRelu", hidden, [value, slope])
     inputs = [
         writer.constant(f"{output}.weight", trained.head_weight.T),
         writer.constant(f"{output}.bias", trained.head_bias),

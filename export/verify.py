@@ -20,6 +20,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.convert import convert
+from export.graph import FEATURES, output_name, output_shapes
 from export.networks import NETWORKS, PIXEL_MEAN, PIXEL_SCALE, Network, build_keras
 from export.reading import LANDMARK_ORDER
 from export.weights import load_weights
@@ -33,7 +34,8 @@ WINDOW_SIDES = (20, 41, 80, 133, 210)  # source pixels
 WINDOWS_PER_SIDE = 12
 
 FloatArray = NDArray[np.float32]
-Outputs = dict[str, FloatArray]  # by head: probability (M,), offsets (M, 4), landmarks (M, 10)
+Outputs = dict[str, FloatArray]
+"""By head: probability (M,), offsets (M, 4), landmarks (M, 10); and features (M, 256)."""
 Run = Callable[[FloatArray], Outputs]  # from pixels (N, H, W, 3) 0..255
 
 
@@ -52,7 +54,7 @@ def verify(models: Path, build: Path, samples: Path) -> bool:
             _check_file(models, entry)
             for data in entry["data"]:
                 _check_file(models, data)
-            runs[form] = run_form(models / entry["file"])
+            runs[form] = run_form(network, models / entry["file"])
         good &= _compare(network, _run_keras(network, model), runs, list(inputs(network, samples)))
     print(f"all within {TOLERANCE:g}" if good else f"FAILED: differences above {TOLERANCE:g}")
     return good
@@ -65,7 +67,7 @@ def _compare(
     good = True
     for model, run in runs.items():
         results = [run(batch) for batch in batches]
-        for head in network.heads:
+        for head in (head for head in references[0] if head in results[0]):
             # Shapes must agree exactly: broadcasting would hide a transposed map.
             for result, reference in zip(results, references, strict=True):
                 if result[head].shape != reference[head].shape:
@@ -155,8 +157,14 @@ def _common(network: Network, outputs: Outputs) -> Outputs:
 
 
 def _run_keras(network: Network, model: keras.Model) -> Run:
+    import keras
+
+    hidden = network.features and keras.Model(model.input, model.get_layer("dense_prelu").output)
+
     def run(pixels: FloatArray) -> Outputs:
-        outputs = model(_published(pixels), training=False)
+        outputs = dict(model(_published(pixels), training=False))
+        if hidden:
+            outputs[FEATURES] = hidden(_published(pixels), training=False)
         return _common(network, {head: np.asarray(value) for head, value in outputs.items()})
 
     return run
@@ -173,17 +181,21 @@ def _run_tf2onnx(network: Network, path: Path) -> Run:
     return run
 
 
-def run_form(path: Path) -> Run:
+def run_form(network: Network, path: Path) -> Run:
     """Open a runtime form and return a function from pixels to outputs by head."""
+    names = list(output_shapes(network))
     session = _session(path)
 
     def run(pixels: FloatArray) -> Outputs:
         count, height = pixels.shape[:2]
-        (value,) = session.run(None, {"pixels": pixels.reshape(count, 1, height, -1)})
+        outputs = session.run(names, {"pixels": pixels.reshape(count, 1, height, -1)})
+        by_name = dict(zip(names, outputs, strict=True))
+        value = by_name.pop(output_name(network))
         if value.ndim == 4:
             value = value.transpose(0, 2, 3, 1).reshape(-1, value.shape[1])
         probability = 1 / (1 + np.exp(-value[:, 0]))
-        return {"probability": probability, "offsets": value[:, 1:5], "landmarks": value[:, 5:]}
+        heads = {"probability": probability, "offsets": value[:, 1:5], "landmarks": value[:, 5:]}
+        return {**heads, **by_name}
 
     return run
 

@@ -47,12 +47,14 @@ class Found(NamedTuple):
         scores: (N,) float32 probabilities 0..1.
         logits: (N,) float32 log odds of a face.
         landmarks: (N, 5, 2) ``x, y``, source pixels.
+        features: (N, 256) float32 values of O-Net's hidden layer; (N, 0) if it was not asked for.
     """
 
     boxes: FloatArray
     scores: Float32Array
     logits: Float32Array
     landmarks: FloatArray
+    features: Float32Array
 
     def take(self, rows: Any) -> Found:
         """Some of the faces, by slice, mask or indices."""

@@ -32,6 +32,10 @@ class Networks(Protocol):
     def onet(self) -> Network:
         """(n, 1, 48, 144) float32 pixels to (n, 15)."""
 
+    @property
+    def onet_features(self) -> Network:
+        """(n, 1, 48, 144) float32 pixels to (n, 271): as ``onet``, then its hidden layer."""
+
 
 class Map(Protocol):
     """Runs jobs, perhaps in parallel: ``[function(item) for item in items]``."""

@@ -11,9 +11,11 @@ from edge_mtcnn.cascade.pyramid import Sampler
 from edge_mtcnn.cascade.windows import WindowSpec, window_outputs
 from edge_mtcnn.types import Float32Array, FloatArray
 
-__all__ = ["ONET", "finish", "look_again"]
+__all__ = ["ONET", "ONET_FEATURES", "finish", "look_again"]
 
 ONET = WindowSpec(size=48, outputs=15, batch=(2, 8))
+ONET_FEATURES = ONET._replace(outputs=15 + 256)
+"""O-Net with its hidden layer, the features, after its own numbers."""
 TIGHT, MIRROR_TIGHT = 0.9, 0.8
 """Sides of the windows of the mirror check, as a share of the found box; chosen on annotated
 photos."""
@@ -28,21 +30,24 @@ def finish(
     threshold: float,
     overlap: float,
     run: Map,
+    *,
+    spec: WindowSpec = ONET,
 ) -> Found:
     """Stage 3: O-Net on each candidate's window, landmarks, regression, NMS by the smaller area.
 
     Args:
         candidates: what R-Net kept.
         sampler: makes the pixels of the windows.
-        onet: (n, 1, 48, 144) float32 pixels to (n, 15).
+        onet: (n, 1, 48, 144) float32 pixels to (n, 15), or to (n, 271) with the features.
         threshold: probability that a face must exceed.
         overlap: intersection over the smaller area above which NMS drops a face.
         run: shares batches of windows among threads.
+        spec: of ``onet``: ``ONET`` or ``ONET_FEATURES``.
 
     Returns:
         The faces, best first.
     """
-    output = window_outputs(candidates.boxes, sampler, onet, ONET, run)
+    output = window_outputs(candidates.boxes, sampler, onet, spec, run)
     scores = probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     windows, scores, output = candidates.boxes[passed], scores[passed], output[passed]
@@ -53,6 +58,7 @@ def finish(
         scores=scores[kept],
         logits=output[kept, 0],
         landmarks=_landmarks(windows[kept], output[kept]),
+        features=output[kept, ONET.outputs :],
     )
 
 
@@ -66,23 +72,27 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
     Args:
         found: what ``finish`` returned.
         sampler: makes the pixels of the windows.
-        onet: as for ``finish``.
+        onet: (n, 1, 48, 144) float32 pixels to (n, 271), with the features.
         run: shares batches of windows among threads.
 
     Returns:
-        Two readings of the same faces: logits and landmarks of the tight window, and those of the
-        mirrored window, with the landmarks mirrored back.
+        Two readings of the same faces: logits, landmarks and features of the tight window, and
+        those of the mirrored window, with the landmarks mirrored back.
     """
     boxes = square(found.boxes)
     windows = np.concatenate([_scaled(boxes, TIGHT), _scaled(boxes, MIRROR_TIGHT)])
     in_mirror = np.arange(len(windows)) >= len(boxes)
-    output = window_outputs(windows, sampler, onet, ONET, run, in_mirror)
-    seen = output[in_mirror, 5:].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
+    output = window_outputs(windows, sampler, onet, ONET_FEATURES, run, in_mirror)
+    seen = output[in_mirror, 5:15].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
     seen[:, :, 0] = 1 - seen[:, :, 0]
-    output[in_mirror, 5:] = seen.reshape(-1, 10)
+    output[in_mirror, 5:15] = seen.reshape(-1, 10)
     landmarks = _landmarks(windows, output)
     return [
-        found._replace(logits=output[rows, 0], landmarks=landmarks[rows])
+        found._replace(
+            logits=output[rows, 0],
+            landmarks=landmarks[rows],
+            features=output[rows, ONET.outputs :],
+        )
         for rows in (~in_mirror, in_mirror)
     ]
 
@@ -90,7 +100,7 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
 def _landmarks(windows: FloatArray, output: Float32Array) -> FloatArray:
     """Convert O-Net's landmarks from fractions of the windows to source pixels, (N, 5, 2)."""
     sides = windows[:, 2:] - windows[:, :2] + 1
-    return windows[:, None, :2] + sides[:, None] * output[:, 5:].reshape(-1, 5, 2) - 1
+    return windows[:, None, :2] + sides[:, None] * output[:, 5:15].reshape(-1, 5, 2) - 1
 
 
 def _scaled(boxes: FloatArray, factor: float) -> FloatArray:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from edge_mtcnn.cascade.boxes import nms, square
 from edge_mtcnn.cascade.candidates import Candidates, Found
 from edge_mtcnn.cascade.networks import Map, Networks
-from edge_mtcnn.cascade.onet import finish, look_again
+from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
 from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
 from edge_mtcnn.cascade.rnet import refine
@@ -208,9 +208,15 @@ class Search:
         return [self._levels[level] for level in levels]
 
     def _finish(self, finalists: Candidates, trace: _Trace) -> Found:
-        """O-Net on each finalist."""
+        """O-Net on each finalist, with its features where the mirror check follows."""
+        networks, checked = self._networks, self._score is not None
         found = finish(
-            finalists, self._sampler, self._networks.onet, *self._rules["onet"], self._run
+            finalists,
+            self._sampler,
+            networks.onet_features if checked else networks.onet,
+            *self._rules["onet"],
+            self._run,
+            spec=ONET_FEATURES if checked else ONET,
         )
         trace.onet_windows = len(finalists.boxes)
         found = trace.best("onet", found)
@@ -219,7 +225,7 @@ class Search:
 
     def _read_again(self, found: Found, trace: _Trace) -> list[Found]:
         """The mirror check."""
-        readings = look_again(found, self._sampler, self._networks.onet, self._run)
+        readings = look_again(found, self._sampler, self._networks.onet_features, self._run)
         trace.lap("mirror_ms")
         return readings
 

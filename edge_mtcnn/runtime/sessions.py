@@ -11,9 +11,11 @@ import itertools
 import os
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from edge_mtcnn.errors import MissingRuntimeError, ModelFileError, ProviderError
 from edge_mtcnn.runtime.models import Model
@@ -54,19 +56,32 @@ class SessionNetwork:
 
     def __init__(self, sessions: Sequence[Any]) -> None:
         self._input = sessions[0].get_inputs()[0].name
-        self._outputs = [sessions[0].get_outputs()[0].name]
+        self._outputs = [output.name for output in sessions[0].get_outputs()]
         self._dealt = itertools.cycle([session.run for session in sessions])
         self._mine = threading.local()
         self.providers: tuple[str, ...] = tuple(sessions[0].get_providers())
 
     def __call__(self, pixels: Float32Array) -> Float32Array:
         """Run the network, see the class."""
+        output: Float32Array = self._run(self._outputs[:1], pixels)[0]
+        return output
+
+    def with_features(self, pixels: Float32Array) -> Float32Array:
+        """The output and, to its right, the features, for networks that have them."""
+        return np.concatenate(self._run(self._outputs, pixels), axis=1)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the values of the hidden layer are a second output."""
+        return len(self._outputs) > 1
+
+    def _run(self, outputs: list[str], pixels: Float32Array) -> list[Float32Array]:
         try:
             run = self._mine.run
         except AttributeError:
             run = self._mine.run = next(self._dealt)
-        output: Float32Array = run(self._outputs, {self._input: pixels})[0]
-        return output
+        results: list[Float32Array] = run(outputs, {self._input: pixels})
+        return results
 
 
 class SessionNetworks(NamedTuple):
@@ -75,6 +90,11 @@ class SessionNetworks(NamedTuple):
     pnet: SessionNetwork
     rnet: SessionNetwork
     onet: SessionNetwork
+
+    @property
+    def onet_features(self) -> Callable[[Float32Array], Float32Array]:
+        """O-Net's output and its features."""
+        return self.onet.with_features
 
 
 def runtime_version() -> str:

@@ -40,7 +40,13 @@ def found_with(logits: list[float], apart: float = 0.0, size: float = 1.0) -> Fo
     count = len(logits)
     boxes, landmarks = np.tile(BOX, (count, 1)), np.tile(LANDMARKS, (count, 1, 1)) + apart
     values = np.array(logits, dtype=np.float32)
-    return Found(boxes=boxes * size, scores=values, landmarks=landmarks * size, logits=values)
+    return Found(
+        boxes=boxes * size,
+        scores=values,
+        landmarks=landmarks * size,
+        logits=values,
+        features=np.zeros((count, 256), dtype=np.float32),
+    )
 
 
 def readings(found: Found, logits: float | None = None, apart: float = 0.0) -> list[Found]:
@@ -223,7 +229,7 @@ def photo(sample_path: Callable[[str], Path]) -> ImageArray:
 @pytest.fixture(scope="module")
 def onet() -> Callable[[Any], Any]:
     manifest = load_manifest(None)
-    return open_networks(manifest.models(manifest.forms[0]), "cpu").onet
+    return open_networks(manifest.models(manifest.forms[0]), "cpu").onet_features
 
 
 def one_after_another(function: Callable[[Any], Any], items: Any, /) -> list[Any]:
@@ -239,6 +245,7 @@ def astronaut(detector: FaceDetector, photo: ImageArray) -> Found:
         scores=np.array([face.confidence], dtype=np.float32),
         landmarks=np.array([face.landmarks]),
         logits=logits,
+        features=np.zeros((1, 256), dtype=np.float32),
     )
 
 
