@@ -97,6 +97,8 @@ def _pictures(title: str, text: str, entries: list[_Entry], home: Path) -> Itera
         return
     if len(entries) > _MOST:
         text += f" The first {_MOST:,} are shown."
+    if not all(entry.found_again for entry in entries):
+        text += " Not found again: the detector found it in the video, but not in the picture."
     yield f'<p>{text}</p><ul class="pictures">'
     for entry in entries[:_MOST]:
         yield _picture(entry, home)
