@@ -1,12 +1,15 @@
-"""Measure how well a preset finds faces and landmarks.
+"""Measure how well a preset finds faces and landmarks, and whose faces.
 
 Average precision follows the protocol of WIDER FACE, for easy, medium and hard faces. The landmark
 error is the mean distance over the five points divided by the distance between the annotated eyes;
-an error above 10 % is a failure.
+an error above 10 % is a failure. The portraits of ``people`` are shown in the light and darkened;
+the share of each group of age and origin that is found is given at a score of 0.5 and at the
+threshold that lets 1 image in 400 of ``nonface`` through, with its 95 % interval.
 
     python -m benchmarks.accuracy --preset reference default --wider-settings
 
-Needs annotated images: a folder with ``wider/`` and ``landmarks/``, named by --data.
+Needs annotated images: a folder with ``wider/``, ``landmarks/``, ``people/`` and ``nonface/``,
+named by --data.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.common.arguments import add_threads, detector_options, runtime_options
-from benchmarks.common.images import DATA, read_rgb
+from benchmarks.common.images import DATA, Pixels, read_rgb
 from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
@@ -35,11 +40,18 @@ from benchmarks.common.results import (
     target_table,
 )
 from edge_mtcnn import DetectorOptions, FaceDetector
+from edge_mtcnn.thresholds.intervals import clopper_pearson
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import Faces, FloatArray
 
 LEVELS = ("easy", "medium", "hard")
+SETS = ["wider", "landmarks", "people"]
+LIGHTS = (1.0, 0.22, 0.10)
+ONE_IN = 400
+BABY = 2
+"""Oldest age of a baby, years. The shares of babies and of older children differ."""
+BORDER = 60
 WIDER_SETTINGS: dict[str, Any] = {
     "min_face_size": 10,
     "scale_factor": 0.79,
@@ -65,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
             results += wider_results(preset, wider, options)
         if "landmarks" in options.sets:
             results += landmark_results(preset, chosen, options)
+        if "people" in options.sets:
+            results += people_results(preset, chosen, options)
     print(
         table(
             (
@@ -86,6 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
         "sets": options.sets,
         "limit": options.limit,
     }
+    for result in results:
+        for group, (share, low, high) in result.detail.get("groups", {}).items():
+            print(f"{result.name.rsplit('/', 1)[0]}: {group} {share:.3f} ({low:.3f} to {high:.3f})")
     save(document("accuracy", results, settings=settings, targets=targets), options.output)
     return 0
 
@@ -144,6 +161,88 @@ def landmark_results(
     ]
 
 
+def people_results(
+    preset: str, chosen: DetectorOptions, options: argparse.Namespace
+) -> list[Result]:
+    """Shares of the portraits that are found, of all and of the group with the lowest share."""
+    start = time.perf_counter()
+    folder = options.data / "people"
+    portraits = _annotations(folder, options.limit)
+    others = [path for path in sorted((options.data / "nonface").rglob("*")) if path.is_file()]
+    if not others:
+        raise BenchmarkError(f"there are no images in {options.data / 'nonface'}; see --data")
+    random = np.random.default_rng(0)
+    results = []
+    with FaceDetector(chosen, runtime_options(options.threads)) as detector:
+        false = [max(detector.detect(read_rgb(path)).scores, default=0.0) for path in others]
+        rare = float(np.sort(false)[::-1][len(false) // ONE_IN])
+        thresholds = {"0.5": 0.5, f"1 in {ONE_IN}": rare}
+        for light in LIGHTS:
+            scores = []
+            for number, portrait in enumerate(portraits, 1):
+                pixels = darkened(framed(read_rgb(folder / portrait["image"])), light, random)
+                scores.append(max(detector.detect(pixels).scores, default=-1.0))
+                _progress("people", number, len(portraits))
+            for name, threshold in thresholds.items():
+                found = np.array(scores) >= threshold
+                groups = shares_by_group(portraits, found)
+                detail = {
+                    "images": len(portraits),
+                    "threshold": threshold,
+                    "options": chosen.to_dict(),
+                    "groups": {group: list(share) for group, share in groups.items()},
+                    "seconds": round(time.perf_counter() - start),
+                }
+                worst = min((groups[group][0] for group in groups), default=0.0)
+                for what, value in (("all", found.mean()), ("worst group", worst)):
+                    results.append(
+                        Result(
+                            name=f"accuracy/{preset}/people x {light:g}/{name}/{what}",
+                            unit="share",
+                            value=float(value),
+                            better="higher",
+                            detail=detail if what == "all" else {"images": len(portraits)},
+                        )
+                    )
+    return results
+
+
+def shares_by_group(
+    portraits: Sequence[dict[str, Any]], found: npt.NDArray[np.bool_]
+) -> dict[str, tuple[float, float, float]]:
+    """Share found of each group of origin and age, babies apart, and its 95 % interval."""
+    ages = [
+        "baby" if entry["age_group"] == "child" and entry["age"] <= BABY else entry["age_group"]
+        for entry in portraits
+    ]
+    names = np.array([f"{e['group']} {age}" for e, age in zip(portraits, ages, strict=True)])
+    shares = {}
+    for name in sorted(set(names)):
+        hits = found[names == name]
+        low, high = clopper_pearson(int(hits.sum()), len(hits))
+        shares[str(name)] = (float(hits.mean()), low, high)
+    return shares
+
+
+def framed(portrait: Pixels) -> Pixels:
+    """A portrait that fills its picture, within a blurred border, so that it can be found."""
+    border = (BORDER,) * 4
+    framed: Pixels = cv2.GaussianBlur(
+        cv2.copyMakeBorder(portrait, *border, cv2.BORDER_REFLECT), (0, 0), 8
+    )
+    framed[BORDER:-BORDER, BORDER:-BORDER] = portrait
+    return framed
+
+
+def darkened(pixels: Pixels, light: float, random: np.random.Generator) -> Pixels:
+    """The picture in less light, with the noise of a camera; as it is at 1."""
+    if light == 1:
+        return pixels
+    noisy = pixels * light + random.normal(0, 4, pixels.shape)
+    dark: Pixels = np.clip(noisy, 0, 255).round().astype(np.uint8)
+    return dark
+
+
 def landmark_error(faces: Faces, box: FloatArray, points: FloatArray) -> float | None:
     """Mean distance of the five points / distance between the eyes; ``None`` for a missed face.
 
@@ -177,7 +276,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the authors' settings for WIDER FACE: min face 10, factor 0.79, 0.5/0.5/0.3",
     )  # fmt: skip
     parser.add_argument(
-        "--sets", nargs="+", choices=["wider", "landmarks"], default=["wider", "landmarks"],
+        "--sets", nargs="+", choices=SETS, default=SETS,
         help="what to measure (both)",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, default=DATA, help="folder of wider/ and landmarks/")
@@ -204,10 +303,14 @@ def _detect(
     with FaceDetector(chosen, runtime_options(threads)) as detector:
         for count, image in enumerate(images, 1):
             found.append(detector.detect(read_rgb(folder / image["image"])))
-            if sys.stderr.isatty() or count % 100 == 0:
-                end = "\r" if sys.stderr.isatty() else "\n"
-                print(f"{folder.name}: {count} of {len(images)}", end=end, file=sys.stderr)
+            _progress(folder.name, count, len(images))
     return found
+
+
+def _progress(name: str, count: int, total: int) -> None:
+    if sys.stderr.isatty() or count % 100 == 0:
+        end = "\r" if sys.stderr.isatty() else "\n"
+        print(f"{name}: {count} of {total}", end=end, file=sys.stderr)
 
 
 def _targets(values: dict[str, float]) -> list[Target]:

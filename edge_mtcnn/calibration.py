@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
     "Calibration",
+    "calibrate_advice",
     "flags_for",
     "load_calibration",
     "save_known_false",
@@ -124,25 +125,13 @@ class Calibration:
         name = f"the threshold of {self.file}" if self.file else "the threshold"
         return (
             f"{name} was measured with another detector ({'; '.join(differences)}), so it may not"
-            f" hold {place}; {advice or self._command_for(options, config)}"
+            f" hold {place}; {advice or self._advice(options, config)}"
         )
 
-    def _command_for(self, options: Mapping[str, Any], config: str | None) -> str:
-        """Advice that ends with the command that calibrates for a detector."""
-        first = ""
-        flags = flags_for(options)
-        if flags is None and config is not None:
-            flags = ["--config", config, *_flags_over({}, options)]
-            base = next((p for p in PRESETS if _from_file(config, p, options)), "default")
-            if base != "default":
-                first = f'put preset = "{base}" into {config}, then '
-        elif flags is None:
-            flags = ["--config", "detector.json"]
-            first = 'save_options("detector.json", detector=options) of edge_mtcnn.options, then '
+    def _advice(self, options: Mapping[str, Any], config: str | None) -> str:
         images = self.command or ("FACES_DIR", "NONFACES_DIR")
-        output = ["--output", self.file or "calibration.json"]
-        command = shlex.join(["edge-mtcnn", "calibrate", *images, *flags, *output])
-        return f"to calibrate again, {first}run: {command}"
+        output = self.file or "calibration.json"
+        return f"to calibrate again, {calibrate_advice(images, options, config, output)}"
 
     def applied_to(self, options: DetectorOptions) -> DetectorOptions:
         """The options with this threshold as ``confidence``.
@@ -156,6 +145,34 @@ class Calibration:
                 f" the calibration {self.file}"
             )
         return replace(options, confidence=self.threshold)
+
+
+def calibrate_advice(
+    images: Sequence[str], options: Mapping[str, Any], config: str | None, output: str
+) -> str:
+    """Advice that ends with the command that calibrates for a detector, ``run: edge-mtcnn ...``.
+
+    Args:
+        images: arguments that name the images and their labels.
+        options: ``DetectorOptions.to_dict()`` of the detector.
+        config: the options file that it was made with, if there was one.
+        output: file that the command writes.
+    """
+    first = ""
+    flags = flags_for(options)
+    if flags is None and config is not None:
+        flags = ["--config", config, *_flags_over({}, options)]
+        base = next((p for p in PRESETS if _from_file(config, p, options)), "default")
+        if base != "default":
+            first = f'put preset = "{base}" into {config}, then '
+    elif flags is None:
+        flags = ["--config", "detector.json"]
+        first = 'save_options("detector.json", detector=options) of edge_mtcnn.options, then '
+    return (
+        first
+        + "run: "
+        + shlex.join(["edge-mtcnn", "calibrate", *images, *flags, "--output", output])
+    )
 
 
 def flags_for(options: Mapping[str, Any]) -> list[str] | None:

@@ -27,15 +27,17 @@ import cv2
 import numpy as np
 
 from edge_mtcnn.cascade.known import BOUND, BOUND_AT_PLACE, RealFaces, vectors
-from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.options import PRESETS
-from edge_mtcnn.runtime.models import default_folder, load_manifest
+from edge_mtcnn.runtime.models import default_folder
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.types import Float32Array, FloatArray, ImageArray
 
 LONGEST_SIDE = 800
 OPTIONS = replace(PRESETS["default"], min_face_size=40)
+THING, FACE = 0.9, 0.7
+"""O-Net's confidence from which a find is a false face to be taught, and a face to be spared. The
+score leaves too few false faces to measure anything."""
 POSTERS = 16
 """Each photo of this number is taught as a poster."""
 CHANGES = 8
@@ -65,7 +67,7 @@ def of_chips(folder: Path, detector: FaceDetector) -> Float32Array:
         frame = cv2.GaussianBlur(wide, (0, 0), 8)
         frame[_BORDER:-_BORDER, _BORDER:-_BORDER] = chip
         _, scores, values = _finds(detector, frame)
-        if scores.max(initial=0) >= 0.5:
+        if scores.max(initial=0) >= FACE:
             rows.append(values[scores.argmax()])
     return np.array(rows)
 
@@ -79,7 +81,7 @@ def of_crowds(folder: Path, detector: FaceDetector) -> Float32Array:
         faces = np.array(entry["boxes_xywh"], dtype=float).reshape(-1, 4)
         faces[:, 2:] += faces[:, :2]
         hit = inclusive_ious(boxes, faces).max(axis=1, initial=0) >= 0.45
-        rows.extend(values[hit & (scores >= 0.5)])
+        rows.extend(values[hit & (scores >= FACE)])
     return np.array(rows)
 
 
@@ -89,7 +91,7 @@ def of_things(folder: Path, detector: FaceDetector) -> Iterator[tuple[Float32Arr
     for path in sorted(folder.glob("*/*")):
         pixels, _ = _read(folder, str(path.relative_to(folder)))
         boxes, scores, _ = _finds(detector, pixels)
-        for box in boxes[scores >= 0.5]:
+        for box in boxes[scores >= THING]:
             yield _thing(detector, pixels, box, random)
 
 
@@ -152,10 +154,9 @@ def _read(folder: Path, name: str, longest: int = LONGEST_SIDE) -> tuple[ImageAr
 def _finds(
     detector: FaceDetector, pixels: ImageArray
 ) -> tuple[FloatArray, FloatArray, Float32Array]:
-    """Boxes, scores and values of all finds."""
+    """Boxes, confidences and values of all finds."""
     found, readings = detector.search(pixels, color="bgr").readings()
-    scores = load_score_model(*load_manifest().score_model()).scores(found, readings)
-    return found.boxes, scores, vectors(readings)
+    return found.boxes, found.scores, vectors(readings)
 
 
 def report(

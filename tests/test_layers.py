@@ -63,8 +63,8 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("journal", "precision"),
         ("detections",),
         ("calibrator", "evaluation"),
-        ("plots", "teaching", "thumbnails"),
-        ("report",),
+        ("page", "plots", "teaching", "thumbnails"),
+        ("collected", "report"),
     ),
     "thresholds.labels": (
         ("images",),
@@ -78,7 +78,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("events",),
         ("presence",),
         ("snapshot",),
-        ("callbacks", "loop", "overlay"),
+        ("callbacks", "collector", "loop", "overlay"),
         ("watcher",),
     ),
     "video.source": (("advice", "captures"), ("devices",), ("reader",), ("source",)),
@@ -99,7 +99,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments", "outputs", "video_file"),
         ("inputs", "labelled", "teaching", "watch_arguments", "watch_output"),
         (
-            *("bench", "calibrate", "config", "detect", "doctor", "evaluate"),
+            *("bench", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
             *("serve", "service", "tune", "watch"),
         ),
     ),

@@ -33,9 +33,9 @@ __all__ = [
     "vectors",
 ]
 
-BOUND = 0.79
+BOUND = 0.81
 """Smallest cosine at which a find is a known thing, anywhere in the frame."""
-BOUND_AT_PLACE = 0.72
+BOUND_AT_PLACE = 0.75
 """The same for a find at the place of that thing."""
 _REACH = 0.75  # sides of the thing's box by which a find may be beside its place
 _RATIO = 2.0  # most by which it may be larger or smaller

@@ -33,6 +33,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = (
     "detect",
     "bench",
+    "collect",
     "calibrate",
     "evaluate",
     "tune",

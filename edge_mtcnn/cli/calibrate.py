@@ -179,6 +179,8 @@ def run(args: argparse.Namespace) -> int:
             f"known false faces: {len(result.remembered)} remembered, {earlier} kept from before;"
             f" they cost {loss_text(result.known_false)}"
         )
+    elif args.remember is not None:
+        write_message("nothing to remember: no non-face reached the threshold")
     for warning in result.choice.warnings:
         write_message(f"warning: {warning}")
     write_message(f"written: {', '.join(printable(path) for path in (output, report) if path)}")

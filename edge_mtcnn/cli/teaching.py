@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import options_from
 from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_line, write_message
-from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.errors import ImageError, OptionsError
 from edge_mtcnn.options import DetectorOptions
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ def run_teaching(args: argparse.Namespace) -> int:
             raise UsageError(f"{path} has no known false face {missing[0]!r}; it has: {names}")
         kept = tuple(entry for entry in entries if entry.name not in args.drop_false)
     else:
-        kept = (*entries, *_added(args, path))
+        try:
+            kept = (*entries, *_added(args, path))
+        except ImageError as error:
+            raise UsageError(f"{error}; {path} is unchanged") from None
     save_known_false(path, kept)
     write_message(
         f"written: {printable(path)} with {plural(len(kept), 'known false face')}, which cost"

@@ -25,7 +25,7 @@ from edge_mtcnn.cli.watch_arguments import (
     quieten_opencv,
     watch_options_from,
 )
-from edge_mtcnn.cli.watch_output import EventLines, LiveLine, Recording, Window
+from edge_mtcnn.cli.watch_output import EventLines, LiveLine, Recording, Window, live_text
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -177,7 +177,7 @@ def _follow(
         if event is not None:
             live.clear()
             lines.write_all([event])
-        live.show(watcher.snapshot)
+        live.show(live_text(watcher.snapshot))
         if window is not None and not window.show(watcher.frame()):
             return
         if recording is not None and recording.failure is not None:

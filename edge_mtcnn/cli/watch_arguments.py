@@ -162,24 +162,26 @@ def _presence(
     """Flags over ``--config``; ``confidence`` is that of the detector."""
     from edge_mtcnn.video import PresenceOptions
 
-    given = {name: getattr(args, name) for name in _NAMES if getattr(args, name) is not None}
-    has_confidence = args.confidence is not None or confidence not in PRESET_CONFIDENCES
+    given = {name: value for name in _NAMES if (value := getattr(args, name, None)) is not None}
+    # collect has none of these flags
+    threshold, region = (getattr(args, name, None) for name in ("confidence", "region"))
+    has_confidence = threshold is not None or confidence not in PRESET_CONFIDENCES
     if calibration is not None and has_confidence:
         raise UsageError(
             "give either confidence, with --confidence or --config, or --calibration, not both"
         )
-    if args.region is not None:
+    if region is not None:
         try:
-            given["region"] = tuple(float(part) for part in args.region.split(","))
+            given["region"] = tuple(float(part) for part in region.split(","))
         except ValueError:
             raise UsageError(
                 "--region takes four comma-separated numbers, such as 0.25,0,0.75,1; got"
-                f" {args.region!r}"
+                f" {region!r}"
             ) from None
     if calibration is not None:
         given["confidence"] = calibration.threshold
-    elif args.confidence is not None:
-        given["confidence"] = args.confidence
+    elif threshold is not None:
+        given["confidence"] = threshold
     values = {"confidence": confidence, **given} if has_confidence else given
     return section_from(args, "presence", PresenceOptions(**values), given)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_mtcnn.types import ImageArray
     from edge_mtcnn.video import Event, Frame, Snapshot
 
-__all__ = ["EventLines", "LiveLine", "Recording", "Window"]
+__all__ = ["EventLines", "LiveLine", "Recording", "Window", "live_text"]
 
 _REFRESH_SECONDS = 0.2
 _MPEG4_NOTE = (
@@ -130,7 +130,7 @@ class LiveLine(_Output):
         self._next = 0.0
         self._shown = False
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, text: str) -> None:
         """Update the line, at most a few times a second."""
         now = time.monotonic()
         if not self._active or (self._shown and now < self._next):
@@ -138,7 +138,7 @@ class LiveLine(_Output):
         self._next = now + _REFRESH_SECONDS
         self._shown = True
         width = _terminal_width()
-        sys.stderr.write("\r\x1b[K" + live_text(snapshot)[: width - 1])
+        sys.stderr.write("\r\x1b[K" + text[: width - 1])
         sys.stderr.flush()
 
     def clear(self) -> None:

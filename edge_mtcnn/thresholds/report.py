@@ -1,8 +1,7 @@
 """The report of a threshold calibration: one self-contained HTML file.
 
-It has no script and loads nothing, which a content security policy enforces. Plots are inline SVG,
-thumbnails are JPEG in data URLs. It can be read on a phone, in light and dark mode, and without
-seeing the plots.
+Plots are inline SVG, thumbnails are JPEG in data URLs. It can be read on a phone, in light and dark
+mode, and without seeing the plots.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.files import write_whole
 from edge_mtcnn.known_false import loss_text
 from edge_mtcnn.thresholds.intervals import Rate
+from edge_mtcnn.thresholds.page import html_page
 from edge_mtcnn.thresholds.plots import (
     precision_plot,
     rates_plot,
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report_html", "write_report"]
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
 
 def write_report(result: CalibrationResult, path: Path) -> None:
     """Write the report; the file is never seen half written.
@@ -49,26 +46,7 @@ def write_report(result: CalibrationResult, path: Path) -> None:
 
 def report_html(result: CalibrationResult) -> str:
     """The whole page."""
-    style = files("edge_mtcnn.thresholds").joinpath("report.css").read_text(encoding="utf-8")
-    body = "\n".join(_sections(result))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>Threshold calibration: {result.threshold:.4f}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+    return html_page(f"Threshold calibration: {result.threshold:.4f}", _sections(result))
 
 
 def _sections(result: CalibrationResult) -> Iterator[str]:

@@ -14,7 +14,7 @@ from edge_mtcnn import DetectorOptions, FaceDetector, ModelFileError, RuntimeOpt
 from edge_mtcnn.cascade.candidates import Found
 from edge_mtcnn.cascade.onet import look_again
 from edge_mtcnn.cascade.pyramid import OctaveSampler
-from edge_mtcnn.cascade.scoring import FEATURES, ScoreModel, evidence, load_score_model
+from edge_mtcnn.cascade.scoring import EVIDENCE, ScoreModel, evidence, load_score_model
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import open_networks
 from edge_mtcnn.types import FloatArray, ImageArray
@@ -35,7 +35,9 @@ def model(score_file: Path) -> ScoreModel:
     return load_score_model(score_file, score_file.read_bytes())
 
 
-def found_with(logits: list[float], apart: float = 0.0, size: float = 1.0) -> Found:
+def found_with(
+    logits: list[float], apart: float = 0.0, size: float = 1.0, feature: float = 0.0
+) -> Found:
     """Faces at one place, their landmarks ``apart`` pixels off, all ``size`` times as large."""
     count = len(logits)
     boxes, landmarks = np.tile(BOX, (count, 1)), np.tile(LANDMARKS, (count, 1, 1)) + apart
@@ -45,7 +47,7 @@ def found_with(logits: list[float], apart: float = 0.0, size: float = 1.0) -> Fo
         scores=values,
         landmarks=landmarks * size,
         logits=values,
-        features=np.zeros((count, 256), dtype=np.float32),
+        features=np.full((count, 256), feature, dtype=np.float32),
     )
 
 
@@ -59,12 +61,12 @@ def readings(found: Found, logits: float | None = None, apart: float = 0.0) -> l
 
 
 def test_the_models_own_score_file_is_read(model: ScoreModel) -> None:
-    assert len(model.coefficients) == len(FEATURES) == 2
-    assert len(model.landmark_offsets) == 5
-    # More certain, larger: each makes a face likelier.
-    logit, size = model.coefficients
-    assert logit > 0
-    assert size > 0
+    assert model.coefficients.shape == (2, EVIDENCE)
+    assert model.landmark_offsets.shape == (5, 2)
+    # A more certain reading makes a face likelier, whatever its size; features count in large ones.
+    assert (model.coefficients[:, -3:-1].sum(axis=1) > 0).all()
+    small, large = np.abs(model.coefficients[:, :256]).sum(axis=1)
+    assert 0 < small < large
 
 
 def content_of(score_file: Path, **changes: Any) -> dict[str, Any]:
@@ -73,15 +75,17 @@ def content_of(score_file: Path, **changes: Any) -> dict[str, Any]:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "another version": ({"schema_version": 2}, "not of this version"),
-    "other features": ({"features": ["logit"]}, "not of this version"),
-    "too few coefficients": ({"coefficients": [1.0]}, "must hold 2 coefficients"),
-    "too few landmarks": ({"landmark_offsets": [[0, 0]] * 4}, "5 x 2 landmark offsets"),
+    "another version": ({"schema_version": 1}, "not of this version"),
+    "too few coefficients": ({"coefficients": [[1.0]] * 2}, "must hold arrays of the shapes"),
+    "one model": ({"coefficients": [[1.0] * 259]}, "must hold arrays of the shapes"),
+    "too few landmarks": ({"landmark_offsets": [[0, 0]] * 4}, "must hold arrays of the shapes"),
     "ragged landmarks": ({"landmark_offsets": [[0, 0], [0]]}, "cannot be read"),
-    "text for a number": ({"intercept": "high"}, "cannot be read"),
-    "no number": ({"intercept": None}, "cannot be read"),
-    "not a number": ({"coefficients": [1.0, float("nan")]}, "not finite"),
-    "endless": ({"intercept": float("inf")}, "not finite"),
+    "text for a number": ({"intercepts": ["high", 1]}, "cannot be read"),
+    "no number": ({"intercepts": None}, "must hold arrays of the shapes"),
+    "not a number": ({"intercepts": [1.0, float("nan")]}, "not finite"),
+    "endless": ({"intercepts": [float("inf"), 1.0]}, "not finite"),
+    "one size": ({"sizes": [20]}, "cannot be read"),
+    "sizes that fall": ({"sizes": [80, 20]}, "sizes must rise"),
 }
 
 
@@ -97,7 +101,7 @@ def test_a_wrong_score_file_is_an_error_that_names_it_once(
     assert str(caught.value).count(str(file)) == 1
 
 
-@pytest.mark.parametrize("name", ["schema_version", "features", "coefficients", "intercept"])
+@pytest.mark.parametrize("name", ["schema_version", "sizes", "tail", "coefficients", "intercepts"])
 def test_a_missing_entry_is_named(name: str, score_file: Path, tmp_path: Path) -> None:
     content = content_of(score_file)
     del content[name]
@@ -123,7 +127,7 @@ def test_a_detector_whose_score_file_was_altered_does_not_start(
     for file in (project_root / "models").iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     content = json.loads((folder / "score.json").read_text())
-    (folder / "score.json").write_text(json.dumps({**content, "intercept": 9.0}))
+    (folder / "score.json").write_text(json.dumps({**content, "intercepts": [9.0, 9.0]}))
     with pytest.raises(ModelFileError, match=r"score\.json"):
         FaceDetector(runtime=RuntimeOptions(models=folder))
     # The reference does not use it.
@@ -133,17 +137,22 @@ def test_a_detector_whose_score_file_was_altered_does_not_start(
 # What the score is made of.
 
 
-def test_evidence_is_the_log_odds_and_the_size() -> None:
-    found = found_with([2.0])
-    ((logit, size),) = evidence(found, readings(found, logits=5.0, apart=3.0))
-    assert logit == pytest.approx(2 / 2 + 5 / 2)  # half of it the first reading
+def test_evidence_is_the_features_the_log_odds_and_the_size() -> None:
+    found = found_with([2.0], feature=1.0)
+    tight, mirrored = readings(found, logits=5.0, apart=3.0)
+    mirrored = mirrored._replace(features=mirrored.features + 3, logits=mirrored.logits + 1)
+    (row,) = evidence(found, [tight, mirrored])
+    assert row[:256] == pytest.approx(2)  # the mean of 1, 1 and 4
+    first, further, size = row[256:]
+    assert first == pytest.approx(2)
+    assert further == pytest.approx(5.5)
     assert size == pytest.approx(np.log(105))  # the box is 105 pixels on average
 
 
 def test_size_counts_between_40_and_150_pixels_only() -> None:
     for scale, size in ((0.1, 40), (0.5, 52.5), (1.0, 105), (4.0, 150)):
         found = found_with([2.0], size=scale)
-        assert evidence(found, readings(found))[0, 1] == pytest.approx(np.log(size))
+        assert evidence(found, readings(found))[0, -1] == pytest.approx(np.log(size))
 
 
 def test_readings_that_agree_wholly_have_finite_evidence() -> None:
@@ -160,18 +169,16 @@ def test_the_score_rises_with_the_certainty_of_the_readings(model: ScoreModel) -
     found = found_with([float(value) for value in np.linspace(-8, 14, 40)])
     scores = model.scores(found, readings(found, apart=1.0))
     assert (np.diff(scores) > 0).all()
-    for reading in (0.0, 5.0):
-        rising = model.scores(found, readings(found, logits=reading, apart=1.0))
-        assert (np.diff(rising) > 0).all()
 
 
-def test_the_score_rises_with_the_size(model: ScoreModel) -> None:
-    scores = []
-    for size in (0.2, 0.5, 1.0, 4.0):
-        grown = found_with([4.0], size=size)
-        scores.append(float(model.scores(grown, readings(grown))[0]))
-    assert scores == sorted(scores)
-    assert len(set(scores)) == 4
+def test_the_score_goes_from_the_model_for_small_to_that_for_large_faces() -> None:
+    coefficients = np.zeros((2, EVIDENCE))
+    coefficients[1, :256] = 1 / 256
+    model = ScoreModel(coefficients, np.array([-1.0, 1.0]), (20.0, 80.0), 0.5, np.zeros((5, 2)))
+    for size, log_odds in ((10, -0.5), (20, -0.5), (50, 0.5), (80, 2), (200, 2)):
+        found = found_with([0.0], size=size / 105, feature=1.0)
+        (score,) = model.scores(found, readings(found))
+        assert score == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-6)
 
 
 def test_scores_stay_within_0_and_1_without_a_warning(model: ScoreModel) -> None:
@@ -203,18 +210,18 @@ def shifted(photo: ImageArray) -> list[ImageArray]:
 
 def test_no_faces_have_no_scores_and_no_landmarks(model: ScoreModel) -> None:
     found = found_with([1.0]).take(slice(0))
-    assert evidence(found, readings(found)).shape == (0, 2)
+    assert evidence(found, readings(found)).shape == (0, EVIDENCE)
     assert model.scores(found, readings(found)).shape == (0,)
     assert model.landmarks(found, readings(found)).shape == (0, 5, 2)
 
 
 def test_landmarks_are_the_mean_of_the_readings_and_what_they_lack() -> None:
-    offsets = tuple((0.01 * n, -0.02 * n) for n in range(5))
-    model = ScoreModel(coefficients=(1, 1), intercept=0, landmark_offsets=offsets)
+    offsets = np.array([(0.01 * n, -0.02 * n) for n in range(5)])
+    model = ScoreModel(np.ones((2, EVIDENCE)), np.zeros(2), (20.0, 80.0), 1.0, offsets)
     found = found_with([1.0])
     near = found._replace(landmarks=found.landmarks + 4)
     far = found._replace(landmarks=found.landmarks + 8)
-    expected = LANDMARKS + 6 + 105 * np.array(offsets)  # the box is 105 pixels on average
+    expected = LANDMARKS + 6 + 105 * offsets  # the box is 105 pixels on average
     assert model.landmarks(found, [near, far]) == pytest.approx(expected)
 
 

@@ -16,7 +16,12 @@ from edge_mtcnn.cli.serve import _serve_options
 from edge_mtcnn.cli.watch_arguments import watch_options_from
 from edge_mtcnn.options import PRESETS
 
-REQUIRED = {"calibrate": ["faces/"], "evaluate": ["boxes.json", "photos/"], "watch": ["0"]}
+REQUIRED = {
+    "calibrate": ["faces/"],
+    "collect": ["0", "finds/"],
+    "evaluate": ["boxes.json", "photos/"],
+    "watch": ["0"],
+}
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
     "access", "detection", "known false faces", "limits", "presence", "runtime", "source",
@@ -55,7 +60,7 @@ def values_of(name: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     values = {**vars(args), **options.to_dict(), **runtime.to_dict()}
     values["preset"] = next(name for name, preset in PRESETS.items() if preset == options)
     uses = {"/detect": values}
-    if name in ("watch", "serve"):
+    if name in ("collect", "watch", "serve"):
         options, runtime, watch = watch_options_from(args, None)
         watched = {**values, **options.to_dict(), **runtime.to_dict()}
         watched |= {
@@ -67,7 +72,7 @@ def values_of(name: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             for name, preset in PRESETS.items()
             if preset == replace(options, confidence=preset.confidence)
         )
-        uses = {"the camera": watched} if name == "watch" else {**uses, "the camera": watched}
+        uses = {**uses, "the camera": watched} if name == "serve" else {"the camera": watched}
     if name == "serve":
         served = _serve_options(args)
         limits: dict[str, Any] = {
