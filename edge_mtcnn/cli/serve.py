@@ -155,7 +155,7 @@ def add_parser(commands: Commands) -> None:
         parser,
         presets={"/detect": DEFAULT_PRESET, "the camera": WATCH_PRESET},
         confidence="lowest score of a face to report, for the camera the mean of a person's recent"
-        " detections (default: 0.5 for /detect, 0.9 for the camera)",
+        " detections (default: 0.5 for /detect, 0.7 for the camera)",
     )
     add_calibration_argument(parser)
     add_runtime_arguments(parser)

@@ -91,7 +91,7 @@ def add_parser(commands: Commands) -> None:
     add_detector_arguments(
         parser,
         presets={"": WATCH_PRESET},
-        confidence="lowest mean score of a person's recent detections (default: 0.9)",
+        confidence="lowest mean score of a person's recent detections (default: 0.7)",
     )
     add_calibration_argument(parser)
     add_runtime_arguments(parser)

@@ -53,7 +53,7 @@ class PresenceOptions:
             are 63 f / d pixels apart at a distance of d mm.
     """
 
-    confidence: float = 0.9
+    confidence: float = 0.7
     appear_after: float = 0.3
     leave_after: float = 1.0
     unknown_after: float = 10.0
