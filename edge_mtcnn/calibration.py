@@ -1,7 +1,8 @@
 """The file of a threshold calibration, as the detector and the commands read it.
 
 ``edge-mtcnn calibrate`` writes such a file; ``thresholds/`` computes it. "Calibration" here is the
-statistics of confidence, never the box calibration of the cascade. Imports ``errors``, ``options``.
+statistics of confidence, never the box calibration of the cascade. Imports ``errors``, ``files``,
+``known_false`` and ``options``.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edge_mtcnn.errors import OptionsError, shown
+from edge_mtcnn.files import write_whole
+from edge_mtcnn.known_false import KnownFalse, check_loss, entries_from
 from edge_mtcnn.options import (
     PRESET_CONFIDENCES,
     PRESETS,
@@ -31,6 +34,7 @@ __all__ = [
     "calibrate_advice",
     "flags_for",
     "load_calibration",
+    "save_known_false",
 ]
 
 SCHEMA = "edge-mtcnn calibration"
@@ -57,6 +61,7 @@ class Calibration:
         threshold: lowest ``Face.score`` to report, 0..1.
         model_version: version of the models whose scores were measured; empty when unknown.
         options: values of ``DetectorOptions`` that the scores were measured with.
+        known_false: things that were taken for faces, to leave out.
         warnings: what the images could not promise, one sentence each.
         command: arguments of the ``edge-mtcnn calibrate`` that wrote it, without the options of the
             detector and ``--output``; empty when it was not that command.
@@ -66,6 +71,7 @@ class Calibration:
     threshold: float
     model_version: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    known_false: tuple[KnownFalse, ...] = ()
     warnings: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     file: str = field(default="", compare=False)
@@ -239,12 +245,29 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
             threshold=content.get("threshold"),  # type: ignore[arg-type]  # checked there
             model_version=str(provenance.get("model_version", "")),
             options=_table(file, provenance, "detector_options"),
+            known_false=entries_from(content.get("known_false", [])),
             warnings=tuple(warnings),
             command=tuple(command),
             file=os.fspath(path),
         )
     except OptionsError as error:
         raise OptionsError(f"{file}: {error}") from None
+
+
+def save_known_false(path: str | os.PathLike[str], entries: Iterable[KnownFalse]) -> None:
+    """Replace the known false faces of a calibration file, whole or not at all.
+
+    Raises:
+        OptionsError: it is not a calibration file, or the entries would cost too many real faces.
+        OSError: it cannot be written.
+    """
+    entries = list(entries)
+    load_calibration(path)
+    check_loss(entries)
+    file = Path(path)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["known_false"] = [entry.to_dict() for entry in entries]
+    write_whole(file, (json.dumps(content, indent=2) + "\n").encode("ascii"))
 
 
 def _table(file: Path, content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from types import TracebackType
@@ -18,14 +18,16 @@ import numpy as np
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.calibration import load_calibration
+from edge_mtcnn.cascade.known import KnownFaces, changed_copies, load_real_faces
 from edge_mtcnn.cascade.networks import Map
 from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import Search
-from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError
+from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.inputs import check_batch, load_image
+from edge_mtcnn.known_false import KnownFalse, check_loss, encoded, entries_from
 from edge_mtcnn.options import (
     DetectorOptions,
     RuntimeOptions,
@@ -67,7 +69,8 @@ class FaceDetector:
         preset: name of a preset, instead of ``options``.
         config: JSON or TOML file, see ``options.load_options``, for all that is not given here.
         calibration: file that ``edge-mtcnn calibrate`` wrote. Its threshold becomes
-            ``options.confidence``.
+            ``options.confidence``, and its known false faces are left out.
+        known_false: further known false faces to leave out of every result.
 
     Raises:
         OptionsError: ``options`` and ``preset`` are both given, or one of them is invalid.
@@ -84,6 +87,7 @@ class FaceDetector:
         preset: str | None = None,
         config: str | os.PathLike[str] | None = None,
         calibration: str | os.PathLike[str] | None = None,
+        known_false: Sequence[KnownFalse] = (),
     ) -> None:
         if options is not None and preset is not None:
             raise OptionsError(
@@ -102,12 +106,23 @@ class FaceDetector:
             "runtime", saved_runtime if runtime is None else runtime, RuntimeOptions
         )
         manifest = load_manifest(runtime.models)
+        if not isinstance(known_false, Sequence):
+            raise OptionsError(f"known_false must be a list; got {shown(known_false)}")
+        entries = tuple(check_type("each of known_false", e, KnownFalse) for e in known_false)
         if calibration is not None:
-            options = _calibrated(options, calibration, manifest.version)
-        self._start(options, runtime, manifest)
+            options, known = _calibrated(options, calibration, manifest.version)
+            entries += known
+        self._start(options, runtime, manifest, _usable(entries, options, manifest.version))
 
-    def _start(self, options: DetectorOptions, runtime: RuntimeOptions, manifest: Manifest) -> None:
+    def _start(
+        self,
+        options: DetectorOptions,
+        runtime: RuntimeOptions,
+        manifest: Manifest,
+        known_false: tuple[KnownFalse, ...],
+    ) -> None:
         """Load the networks and start the workers."""
+        check_loss(known_false)
         if runtime.models is not None:  # so that copies find it from any working directory
             runtime = replace(runtime, models=os.path.abspath(runtime.models))  # noqa: PTH100
         self._options, self._runtime = options, runtime
@@ -120,6 +135,12 @@ class FaceDetector:
         self._score_model = cache(lambda: load_score_model(*manifest.score_model()))
         if options.mirror:
             self._score_model()  # a missing file is an error now
+        self._known_false = known_false
+        self._known = (
+            KnownFaces(known_false, load_real_faces(*manifest.real_faces()))
+            if known_false
+            else None
+        )
         threads = self._runtime.threads or available_threads()
         self._networks: SessionNetworks | None = open_networks(
             manifest.models(self._form), self._runtime.device, threads
@@ -136,6 +157,11 @@ class FaceDetector:
         """How to run the networks; the path of ``models`` is absolute."""
         return self._runtime
 
+    @property
+    def known_false(self) -> tuple[KnownFalse, ...]:
+        """The known false faces that are left out."""
+        return self._known_false
+
     def detect(
         self,
         image: Any,
@@ -144,6 +170,7 @@ class FaceDetector:
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
         timeout: float | None = None,
+        include_known_false: bool = False,
     ) -> Faces:
         """Find the faces of one image.
 
@@ -161,6 +188,7 @@ class FaceDetector:
             timeout: maximum time of the detection, seconds, 0.001..86400; ``None`` for no limit.
                 It is checked before each stage and each batch of a network, so a detection stops
                 some milliseconds after it.
+            include_known_false: return the known false faces too, as if nothing were known.
 
         Returns:
             The faces, best first, in source pixels. An image without a face gives an empty
@@ -175,7 +203,12 @@ class FaceDetector:
             EdgeMTCNNError: the detector was closed.
         """
         return self.search(
-            image, options=options, color=color, timings=timings, timeout=timeout
+            image,
+            options=options,
+            color=color,
+            timings=timings,
+            timeout=timeout,
+            include_known_false=include_known_false,
         ).everywhere()
 
     def search(
@@ -186,6 +219,7 @@ class FaceDetector:
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
         timeout: float | None = None,
+        include_known_false: bool = False,
     ) -> Search:
         """Prepare the search in one image, to look at expected places first.
 
@@ -200,6 +234,7 @@ class FaceDetector:
         """
         check_choice("color", color, ("rgb", "bgr"))
         check_bool("timings", timings)
+        check_bool("include_known_false", include_known_false)
         options = check_type(
             "options", self._options if options is None else options, DetectorOptions
         )
@@ -218,6 +253,7 @@ class FaceDetector:
             run,
             bgr=bgr,
             score=self._score_model() if options.mirror else None,
+            known=None if include_known_false else self._known,
             timings=timings,
         )
 
@@ -228,6 +264,7 @@ class FaceDetector:
         options: DetectorOptions | None = None,
         color: Literal["rgb", "bgr"] = "rgb",
         timings: bool = False,
+        include_known_false: bool = False,
     ) -> list[Faces]:
         """Find the faces of several images of any sizes, one image per thread.
 
@@ -244,11 +281,82 @@ class FaceDetector:
         def detect(numbered: tuple[int, Any]) -> Faces:
             index, image = numbered
             try:
-                return self.detect(image, options=options, color=color, timings=timings)
+                return self.detect(
+                    image,
+                    options=options,
+                    color=color,
+                    timings=timings,
+                    include_known_false=include_known_false,
+                )
             except ImageError as error:
                 raise ImageError(f"images[{index}]: {error}") from None
 
         return self._workers.map(detect, enumerate(images))
+
+    def remember(
+        self,
+        image: Any,
+        box: Sequence[float],
+        name: str,
+        *,
+        color: Literal["rgb", "bgr"] = "rgb",
+        at_place: bool = False,
+        how: str = "add-false",
+        added: str = "",
+    ) -> KnownFalse:
+        """Learn a thing that was taken for a face, to leave it out from now on.
+
+            face = detector.detect(frame).best()
+            poster = detector.remember(frame, face.box, "poster")
+            detector = FaceDetector(known_false=[poster])
+
+        It is looked at in the image and in copies of other light and scale. This detector is not
+        changed.
+
+        Args:
+            image: as for ``detect``.
+            box: ``x1, y1, x2, y2`` of the find, source pixels.
+            name: what to call it.
+            color: as for ``detect``.
+            at_place: it stands at this place of a fixed camera's frame. It is then recognised more
+                surely, and costs fewer real faces.
+            how: how it came, one of ``known_false.WAYS``.
+            added: when, as text.
+
+        Returns:
+            The thing. It holds no picture.
+
+        Raises:
+            ImageError: as for ``detect``.
+            OptionsError: nothing is found at ``box``, or another argument is wrong.
+        """
+        check_bool("at_place", at_place)
+        check_choice("color", color, ("rgb", "bgr"))
+        pixels, order = load_image(image, color)
+        rgb = as_rgb(pixels, order)
+        height, width = rgb.shape[:2]
+        try:
+            whole = np.asarray(box, dtype=np.float64)
+        except (TypeError, ValueError):
+            whole = np.zeros(0)
+        if whole.shape != (4,) or not np.isfinite(whole).all():
+            raise OptionsError(f"box must be x1, y1, x2, y2; got {shown(box)}")
+        options = replace(self._options, mirror=True)
+        rows = [
+            self.search(copy, options=options).values_at(place)
+            for copy, place in changed_copies(rgb, whole)
+        ]
+        if rows[0] is None:
+            raise OptionsError(f"nothing like a face is found at the box {shown(box)}")
+        place = whole / (width, height, width, height)
+        return KnownFalse(
+            name=name,
+            vector=encoded(np.mean([row for row in rows if row is not None], axis=0)),
+            model_version=self._model_version,
+            added=added,
+            how=how,
+            place=tuple(np.round(place, 4).tolist()) if at_place else None,
+        )
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
         """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.
@@ -302,6 +410,7 @@ class FaceDetector:
             "model_version": self._model_version,
             "options": self._options.to_dict(),
             "runtime": self._runtime.to_dict(),
+            "known_false": [entry.to_dict() for entry in self._known_false],
             "closed": self._networks is None,
             "attributes": {k: v for k, v in vars(self).items() if k not in _OWN_ATTRIBUTES},
         }
@@ -312,6 +421,7 @@ class FaceDetector:
             options = DetectorOptions.from_dict(state["options"])
             runtime = RuntimeOptions.from_dict(state["runtime"])
             version, closed = state["model_version"], state["closed"]
+            known_false = entries_from(state["known_false"])
             vars(self).update(state["attributes"])
         except (KeyError, OptionsError) as error:
             raise EdgeMTCNNError(
@@ -321,6 +431,7 @@ class FaceDetector:
             ) from error
         if closed:
             self._options, self._runtime, self._model_version = options, runtime, version
+            self._known_false = known_false
             self._networks, self._workers = None, Workers(1)
             return
         manifest = load_manifest(runtime.models)
@@ -330,7 +441,7 @@ class FaceDetector:
                 f" {manifest.version}: scores and thresholds may differ",
                 stacklevel=2,
             )
-        self._start(options, runtime, manifest)
+        self._start(options, runtime, manifest, _usable(known_false, options, manifest.version))
 
     def _open(self) -> SessionNetworks:
         if self._networks is None:
@@ -340,18 +451,46 @@ class FaceDetector:
 
 def _calibrated(
     options: DetectorOptions, file: str | os.PathLike[str], model_version: str
-) -> DetectorOptions:
-    """The options with the threshold of a calibration, and a warning where it may not hold."""
+) -> tuple[DetectorOptions, tuple[KnownFalse, ...]]:
+    """The options with the threshold of a calibration, and its known false faces.
+
+    A warning says where the threshold may not hold.
+    """
     calibration = load_calibration(file)
     calibrated = calibration.applied_to(options)
     mismatch = calibration.mismatch(options.to_dict(), model_version)
     if mismatch is not None:
         warnings.warn(mismatch, stacklevel=3)
-    return calibrated
+    return calibrated, calibration.known_false
+
+
+def _usable(
+    entries: tuple[KnownFalse, ...], options: DetectorOptions, model_version: str
+) -> tuple[KnownFalse, ...]:
+    """The entries that this detector can recognise, and a warning if there are others."""
+    if not entries:
+        return entries
+    if not options.mirror:
+        warnings.warn(
+            "known false faces are not recognised without the mirror check; use mirror=True",
+            stacklevel=3,
+        )
+        return ()
+    usable = tuple(e for e in entries if e.model_version in {"", model_version})
+    if len(usable) < len(entries):
+        warnings.warn(
+            f"{len(entries) - len(usable)} of {len(entries)} known false faces were learned with"
+            f" other models than {model_version} and are not recognised; add them again",
+            stacklevel=3,
+        )
+    return usable
 
 
 _OWN_ATTRIBUTES = frozenset(
-    ("_options", "_runtime", "_form", "_model_version", "_score_model", "_networks", "_workers")
+    (
+        *("_options", "_runtime", "_form", "_model_version", "_score_model", "_networks"),
+        *("_workers", "_known", "_known_false"),
+    )
 )
 """What ``FaceDetector`` keeps itself; a subclass may have more, which a pickle carries."""
 

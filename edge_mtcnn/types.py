@@ -112,6 +112,7 @@ class Timings:
         rnet_windows, onet_windows: windows that the network looked at.
         capped: which caps were reached: ``"cells"`` for ``max_cells``, and the names of networks
             for ``max_candidates``.
+        known_false: finds that were recognised as known false faces.
     """
 
     pyramid_ms: float
@@ -124,6 +125,7 @@ class Timings:
     rnet_windows: int
     onet_windows: int
     capped: tuple[str, ...] = ()
+    known_false: int = 0
 
 
 class Faces(Sequence[Face]):

@@ -1,7 +1,8 @@
 """``python -m export`` writes ``models/``; with ``verify`` it compares every form with Keras.
 
 Both run from the repository root, in the environment that ``make models`` creates.
-``python -m export score DATA`` fits the score model, in the ordinary environment.
+``python -m export score DATA`` fits the score model, and ``python -m export known DATA`` measures
+what real faces are like, both in the ordinary environment.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ EXPORT_PACKAGES = {"keras", "onnx", "tensorflow", "tf2onnx"}
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 a form differs, 2 cannot run."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["score"]:
-        # It has its own arguments, and imports the package instead of TensorFlow.
-        from export import score
+    if given[:1] in (["score"], ["known"]):
+        # They have their own arguments, and import the package instead of TensorFlow.
+        from export import known, score
 
-        return score.main(given[1:])
+        return score.main(given[1:]) if given[0] == "score" else known.main(given[1:])
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description=__doc__,
@@ -34,9 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["models", "verify", "score"],
+        choices=["models", "verify", "score", "known"],
         default="models",
-        help="what to do (models); 'score --help' lists the arguments of score",
+        help="what to do (models); 'score --help' and 'known --help' list their arguments",
     )
     parser.add_argument(
         "--models",
@@ -60,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder of the photos for verify (samples/)",
     )
     options = parser.parse_args(given)
-    if options.command == "score":
-        parser.error("score comes first: python -m export score DATA")
+    if options.command in {"score", "known"}:
+        parser.error(f"{options.command} comes first: python -m export {options.command} DATA")
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

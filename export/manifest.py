@@ -31,6 +31,9 @@ from export.weights import DISTRIBUTION, VERSION, WEIGHTS_PATH, WEIGHTS_SHA256
 SCORE_MODEL = Path(__file__).resolve().parents[1] / "models" / "score.json"
 """Fitted by ``export/score.py``, not converted, so it is listed in the manifest unchanged."""
 
+REAL_FACES = SCORE_MODEL.with_name("known.json")
+"""Measured by ``export/known.py``, and listed in the manifest unchanged too."""
+
 SCHEMA_VERSION = 1
 MODEL_VERSION = "1.1.0"
 LICENCE = "MIT"
@@ -83,6 +86,7 @@ def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
         "source": {"description": SOURCE, "sha256": WEIGHTS_SHA256},
         "networks": entries,
         "score": _write(folder / SCORE_MODEL.name, SCORE_MODEL.read_bytes()),
+        "known": _write(folder / REAL_FACES.name, REAL_FACES.read_bytes()),
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_bytes(text.encode())

@@ -65,10 +65,47 @@ SEARCH_OF_MTCNN_1 = [
 
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
-    "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration"],
-    "FaceDetector.detect": ["self", "image", "*", "options", "color", "timings", "timeout"],
-    "FaceDetector.detect_batch": ["self", "images", "*", "options", "color", "timings"],
-    "FaceDetector.search": ["self", "image", "*", "options", "color", "timings", "timeout"],
+    "FaceDetector": ["options", "runtime", "*", "preset", "config", "calibration", "known_false"],
+    "FaceDetector.detect": [
+        "self",
+        "image",
+        "*",
+        "options",
+        "color",
+        "timings",
+        "timeout",
+        "include_known_false",
+    ],
+    "FaceDetector.detect_batch": [
+        "self",
+        "images",
+        "*",
+        "options",
+        "color",
+        "timings",
+        "include_known_false",
+    ],
+    "FaceDetector.search": [
+        "self",
+        "image",
+        "*",
+        "options",
+        "color",
+        "timings",
+        "timeout",
+        "include_known_false",
+    ],
+    "FaceDetector.remember": [
+        "self",
+        "image",
+        "box",
+        "name",
+        "*",
+        "color",
+        "at_place",
+        "how",
+        "added",
+    ],
     "FaceDetector.warm_up": ["self", "height", "width"],
     "FaceDetector.info": ["self"],
     "FaceDetector.close": ["self"],
@@ -194,7 +231,11 @@ def test_fields(name: str, fields: list[str]) -> None:
 
 def test_the_detector_has_no_public_member_that_is_not_listed() -> None:
     methods = {path.split(".")[1] for path in SIGNATURES if path.startswith("FaceDetector.")}
-    assert public_members(edge_mtcnn.FaceDetector) == methods | {"options", "runtime"}
+    assert public_members(edge_mtcnn.FaceDetector) == methods | {
+        "known_false",
+        "options",
+        "runtime",
+    }
     assert public_members(edge_mtcnn.MTCNN) == {"detect_faces", "min_face_size", "predict"}
 
 
@@ -206,6 +247,7 @@ def test_a_search_has_these_members_only() -> None:
         "quick",
         "readings",
         "size",
+        "values_at",
         "without_onet",
     }
 

@@ -22,6 +22,7 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 ORDER: tuple[tuple[str, ...], ...] = (
     ("_version", "errors", "files"),
     ("options", "types"),
+    ("known_false",),
     ("calibration",),
     ("images", "cascade", "runtime"),
     ("detector",),
@@ -47,7 +48,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("boxes", "candidates", "networks", "pyramid"),
         ("pnet", "windows"),
         ("rnet", "onet"),
-        ("scoring",),
+        ("known", "scoring"),
         ("search",),
     ),
     "runtime": (("models", "workers"), ("sessions",)),
@@ -62,7 +63,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("journal", "precision"),
         ("detections",),
         ("calibrator", "evaluation"),
-        ("page", "plots", "thumbnails"),
+        ("page", "plots", "teaching", "thumbnails"),
         ("collected", "report"),
     ),
     "thresholds.labels": (
@@ -96,7 +97,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "cli": (
         ("parser", "terminal"),
         ("arguments", "outputs", "video_file"),
-        ("inputs", "labelled", "watch_arguments", "watch_output"),
+        ("inputs", "labelled", "teaching", "watch_arguments", "watch_output"),
         (
             *("bench", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
             *("serve", "service", "tune", "watch"),

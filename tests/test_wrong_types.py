@@ -69,7 +69,13 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
         tracker = video.FaceTracker(default_detector)
         search = default_detector.search(PICTURE)
         reader = watcher.events()
-        seen = {"image": IMAGE, "color": CHOICE, "timings": FLAG, "timeout": NUMBER}
+        seen = {
+            "image": IMAGE,
+            "color": CHOICE,
+            "timings": FLAG,
+            "timeout": NUMBER,
+            "include_known_false": FLAG,
+        }
         measured = {
             "detector": OBJECT,
             "images": (5, {}, SOMETHING, ["a.jpg"], [None]),
@@ -89,6 +95,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "preset": CHOICE[:-1],
                     "config": PATH,
                     "calibration": PATH,
+                    "known_false": (5, SOMETHING, ["a"], [None], "text"),
                 },
             ),
             "FaceDetector.detect": Call(
@@ -105,6 +112,20 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "options": OBJECT,
                     "color": CHOICE,
                     "timings": FLAG,
+                    "include_known_false": FLAG,
+                },
+            ),
+            "FaceDetector.remember": Call(
+                default_detector.remember,
+                {"image": PICTURE, "box": (0, 0, 30, 30), "name": "poster"},
+                {
+                    "image": IMAGE,
+                    "box": ARRAY,
+                    "name": (5, None, SOMETHING),
+                    "color": CHOICE,
+                    "at_place": FLAG,
+                    "how": CHOICE,
+                    "added": (5, None, SOMETHING),
                 },
             ),
             "FaceDetector.warm_up": Call(

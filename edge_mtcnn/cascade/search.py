@@ -17,8 +17,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.cascade.boxes import nms, square
+from edge_mtcnn.cascade.boxes import nms, overlap_of, square
 from edge_mtcnn.cascade.candidates import Candidates, Found
+from edge_mtcnn.cascade.known import KnownFaces, vectors
 from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
 from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
@@ -27,7 +28,7 @@ from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.cascade.scoring import ScoreModel
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import DetectorOptions, check_int
-from edge_mtcnn.types import NETWORKS, Faces, FloatArray, ImageArray, Timings
+from edge_mtcnn.types import NETWORKS, Faces, Float32Array, FloatArray, ImageArray, Timings
 
 __all__ = ["Search"]
 
@@ -46,7 +47,11 @@ class Search:
         bgr: the image is BGR instead of RGB.
         score: model of the calibrated score; ``None`` for O-Net's confidence, without a mirror
             check.
+        known: known false faces to leave out; needs ``score``.
         timings: attach ``Timings`` to each result.
+
+    Attributes:
+        known_false: known false faces that the last ``near`` or ``everywhere`` left out.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Search:
         *,
         bgr: bool,
         score: ScoreModel | None,
+        known: KnownFaces | None = None,
         timings: bool = False,
     ) -> None:
         self._image = image
@@ -68,6 +74,8 @@ class Search:
         self._run = run
         self._bgr = bgr
         self._score = score
+        self._known = known
+        self.known_false = 0
         self._timings = timings
         self._scales = pyramid_scales(
             *size, options.min_face_size, options.scale_factor, options.max_face_size
@@ -123,6 +131,10 @@ class Search:
         if self._score is None:
             return self._faces(found, found.scores, found.landmarks, trace)
         readings = self._read_again(found, trace)
+        if self._known is not None:
+            known = self._known.among(found, readings, self._size)
+            trace.known_false = self.known_false = int(known.sum())
+            found, *readings = (reading.take(~known) for reading in (found, *readings))
         scores = self._score.scores(found, readings)
         return self._faces(found, scores, self._score.landmarks(found, readings), trace)
 
@@ -155,6 +167,26 @@ class Search:
         trace = _Trace(self._options)
         found = self._found(_NOWHERE, range(self.level_count), trace)
         return found, self._read_again(found, trace)
+
+    def values_at(self, box: npt.ArrayLike) -> Float32Array | None:
+        """O-Net's values, (512,), of the find at a box (4,), source pixels.
+
+        Returns:
+            ``None`` when nothing is found there that overlaps the box.
+        """
+        trace = _Trace(self._options)
+        place = np.asarray(box, dtype=np.float64).reshape(1, 4)
+        # Without the box first: as a window of its own it displaces others, and with them the find.
+        for places in (_NOWHERE, _places(place, *self._size)):
+            found = self._found(places, range(self.level_count), trace)
+            overlaps = overlap_of(found.boxes, np.repeat(place, len(found.boxes), axis=0))
+            if overlaps.max(initial=0) >= _SAME_FIND:
+                break
+        else:
+            return None
+        best = found.take([int(overlaps.argmax())])
+        values: Float32Array = vectors(self._read_again(best, trace))[0]
+        return values
 
     @cached_property
     def _sampler(self) -> Sampler:
@@ -245,6 +277,8 @@ class Search:
         )
 
 
+_SAME_FIND = 0.4
+"""Smallest IoU of two boxes of one thing, found in changed copies of an image."""
 _NOWHERE: FloatArray = np.zeros((0, 4))
 _NO_CANDIDATES = Candidates(_NOWHERE, np.zeros(0, dtype=np.float32))
 
@@ -276,6 +310,7 @@ class _Trace:
     levels: tuple[tuple[int, int], ...] = ()
     rnet_windows = 0
     onet_windows = 0
+    known_false = 0
 
     def __init__(self, options: DetectorOptions) -> None:
         caps: Iterable[int | None] = options.max_candidates or (None, None, None)
@@ -319,4 +354,5 @@ class _Trace:
             rnet_windows=self.rnet_windows,
             onet_windows=self.onet_windows,
             capped=tuple(self._capped),
+            known_false=self.known_false,
         )

@@ -136,7 +136,8 @@ def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help="use the threshold of a file of 'edge-mtcnn calibrate' instead of --confidence",
+        help="use the threshold of a file of 'edge-mtcnn calibrate' instead of --confidence, and"
+        " leave out its known false faces",
     )
 
 
@@ -219,15 +220,17 @@ def section_from(
 def open_detector(
     options: DetectorOptions, runtime: RuntimeOptions, calibration: Calibration | None
 ) -> FaceDetector:
-    """A detector, with the threshold of a calibration where there is one.
+    """A detector, with the threshold and the known false faces of a calibration, if there is one.
 
     Raises:
         EdgeMTCNNError: as for ``FaceDetector``.
     """
     from edge_mtcnn.detector import FaceDetector
 
+    if calibration is None:
+        return FaceDetector(options, runtime)
     return FaceDetector(
-        options if calibration is None else calibration.applied_to(options), runtime
+        calibration.applied_to(options), runtime, known_false=calibration.known_false
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +19,21 @@ from edge_mtcnn.cli.arguments import (
 )
 from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments
 from edge_mtcnn.cli.outputs import output_file
+from edge_mtcnn.cli.teaching import add_teaching_arguments, run_teaching
 from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_line, write_message
+from edge_mtcnn.errors import OptionsError
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
+    from edge_mtcnn.detector import FaceDetector
+    from edge_mtcnn.known_false import KnownFalse
     from edge_mtcnn.thresholds import CalibrationResult, Evidence, LabelledImage
 
 _EXAMPLE = """\
 edge-mtcnn calibrate people/ empty_scenes/ --fpr 0.01 --report calibration.html
 edge-mtcnn calibrate photos/ --labels labels.csv --recall 0.98
-edge-mtcnn calibrate photos/ --annotations annotations.json --output door.json"""
+edge-mtcnn calibrate photos/ --annotations annotations.json --output door.json
+edge-mtcnn calibrate --add-false poster.jpg statue.jpg --calibration door.json"""
 
 _NOTES = """\
 The false-positive rate is per image: the share of images with a detection where there is no face.
@@ -54,7 +60,7 @@ def add_parser(commands: Commands) -> None:
         notes=_NOTES,
     )
     parser.add_argument(
-        "folder", metavar="FACES_DIR", help="folder of images that each show a face"
+        "folder", nargs="?", metavar="FACES_DIR", help="folder of images that each show a face"
     )
     parser.add_argument(
         "nonfaces",
@@ -109,6 +115,7 @@ def add_parser(commands: Commands) -> None:
         metavar="TEXT",
         help="text to record in the output; omitted by default so that output is reproducible",
     )
+    add_teaching_arguments(parser)
     add_config_argument(parser)
     add_detector_arguments(parser, confidence=None)
     add_runtime_arguments(parser)
@@ -117,6 +124,9 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate; 1 when some images failed."""
+    if args.add_false or args.drop_false:
+        return run_teaching(args)
+    _check_flags(args)
     from edge_mtcnn.detector import FaceDetector
     from edge_mtcnn.thresholds import AnnotationError, Target, calibrate
     from edge_mtcnn.thresholds.plots import require_plots
@@ -152,6 +162,7 @@ def run(args: argparse.Namespace) -> int:
                 notify=notify,
                 date=args.date,
             )
+            result = _with_known_false(args, result, detector, output)
     except AnnotationError as error:
         raise UsageError(str(error)) from None
     result = replace(result, command=_command(args))
@@ -160,6 +171,16 @@ def run(args: argparse.Namespace) -> int:
         write_report(result, report)
     for line in _lines(result):
         write_line(line)
+    if result.known_false:
+        from edge_mtcnn.known_false import loss_text
+
+        earlier = len(result.known_false) - len(result.remembered)
+        write_message(
+            f"known false faces: {len(result.remembered)} remembered, {earlier} kept from before;"
+            f" they cost {loss_text(result.known_false)}"
+        )
+    elif args.remember is not None:
+        write_message("nothing to remember: no non-face reached the threshold")
     for warning in result.choice.warnings:
         write_message(f"warning: {warning}")
     write_message(f"written: {', '.join(printable(path) for path in (output, report) if path)}")
@@ -167,6 +188,44 @@ def run(args: argparse.Namespace) -> int:
     if failures:
         write_message(f"{failures} of {plural(len(images), 'image')} failed and were skipped")
     return 1 if failures else 0
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    if args.folder is None:
+        raise UsageError(
+            "give two folders, FACES_DIR and NONFACES_DIR, or one with --labels or --annotations"
+        )
+    if args.calibration is not None:
+        raise UsageError("--calibration goes with --add-false or --drop-false; give --output")
+    if args.place and args.remember is None:
+        raise UsageError("--place goes with --add-false or --remember")
+    if args.remember is not None and args.remember < 1:
+        raise UsageError(f"--remember must be at least 1; got {args.remember}")
+
+
+def _with_known_false(
+    args: argparse.Namespace, result: CalibrationResult, detector: FaceDetector, output: Path
+) -> CalibrationResult:
+    """The result with the known false faces of the file that it replaces, and with new ones."""
+    from edge_mtcnn.calibration import load_calibration
+    from edge_mtcnn.known_false import check_loss
+    from edge_mtcnn.thresholds.teaching import remembered
+
+    version = detector.info()["model_version"]
+    kept: list[KnownFalse] = []
+    with suppress(OptionsError):  # it is replaced, whatever it is
+        kept = [e for e in load_calibration(output).known_false if e.model_version == version]
+    things = remembered(
+        result.mistakes[: args.remember or 0],
+        detector,
+        taken=[entry.name for entry in kept],
+        at_place=args.place,
+        added=args.date or "",
+        notify=write_message,
+    )
+    known = (*kept, *(thing for thing, _ in things))
+    check_loss(known)
+    return replace(result, known_false=known, remembered=tuple(found for _, found in things))
 
 
 def _command(args: argparse.Namespace) -> tuple[str, ...]:

@@ -106,7 +106,9 @@ def run(args: argparse.Namespace) -> int:
             if target not in {None, "-"}
         }
         with (
-            FaceDetector(options, runtime) as detector,
+            FaceDetector(
+                options, runtime, known_false=calibration.known_false if calibration else ()
+            ) as detector,
             MeasuringProgress(images, places.get("journal")) as (listener, notify),
         ):
             warn_of_mismatch(calibration, detector, args, write=notify)

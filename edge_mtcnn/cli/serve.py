@@ -185,7 +185,13 @@ def run(args: argparse.Namespace) -> int:
         if args.source is None:
             warn_of_mismatch(calibration, detector, args)
         else:
-            watch_detector = stack.enter_context(FaceDetector(watch_options, watch_runtime))
+            watch_detector = stack.enter_context(
+                FaceDetector(
+                    watch_options,
+                    watch_runtime,
+                    known_false=calibration.known_false if calibration else (),
+                )
+            )
             # One warning: a calibration for the camera does not suit /detect with another preset.
             if not warn_of_mismatch(calibration, watch_detector, args, place="for the camera"):
                 flags = " ".join(flags_for(watch_options.to_dict()) or ())

@@ -122,7 +122,13 @@ def run(args: argparse.Namespace) -> int:
                 write_message(f"note: {recording.note}")
         lines = stack.enter_context(EventLines(args.json, args.source))
         live = stack.enter_context(LiveLine())
-        detector = stack.enter_context(FaceDetector(detector_options, runtime_options))
+        detector = stack.enter_context(
+            FaceDetector(
+                detector_options,
+                runtime_options,
+                known_false=calibration.known_false if calibration else (),
+            )
+        )
         warn_of_mismatch(calibration, detector, args, place="for the camera")
         watcher = FaceWatcher(
             args.source,

@@ -97,6 +97,7 @@ class Manifest:
     forms: tuple[str, ...]
     _networks: Mapping[str, Any]
     _score: Mapping[str, Any] | None = None
+    _known: Mapping[str, Any] | None = None
 
     def models(self, form: str) -> dict[str, Model]:
         """Read the networks in one form.
@@ -136,10 +137,27 @@ class Manifest:
         file = self._file(self._score)
         return file.path, file.read()
 
+    def real_faces(self) -> tuple[Path, bytes]:
+        """Read what real faces are like, see ``cascade.known``.
+
+        Returns:
+            Its path and its content.
+
+        Raises:
+            ModelFileError: it is missing, truncated or altered, or these models have none.
+        """
+        if self._known is None:
+            raise ModelFileError(
+                f"the models in {self.folder} cannot recognise known false faces: they have no"
+                " known.json; use the models of this version"
+            )
+        file = self._file(self._known)
+        return file.path, file.read()
+
     def files(self) -> list[ModelFile]:
         """All files of all forms, each once."""
-        score = [self._file(self._score)] if self._score is not None else []
-        return score + list(
+        single = [self._file(entry) for entry in (self._score, self._known) if entry is not None]
+        return single + list(
             dict.fromkeys(
                 file
                 for form in self.forms
@@ -195,7 +213,12 @@ def load_manifest(folder: str | os.PathLike[str] | None = None) -> Manifest:
                 f"model manifest {file} has no form that every network comes in; {_REPAIR}"
             )
         manifest = Manifest(
-            file.parent, str(content["model_version"]), forms, networks, content.get("score")
+            file.parent,
+            str(content["model_version"]),
+            forms,
+            networks,
+            content.get("score"),
+            content.get("known"),
         )
         manifest.files()  # so that a missing entry shows here
     except KeyError as error:

@@ -49,6 +49,11 @@ class Metrics:
         self.found = Counter(
             "edge_mtcnn_detect_faces", "Faces found by /detect.", registry=registry
         )
+        self.known_false = Counter(
+            "edge_mtcnn_detect_known_false",
+            "Known false faces that /detect left out.",
+            registry=registry,
+        )
         self.streams = Gauge(
             "edge_mtcnn_streams", "Current readers of /events and /stream.", registry=registry
         )
@@ -125,6 +130,11 @@ def _watcher_metrics(snapshot: Snapshot) -> Iterable[Metric]:
             snapshot.dropped,
         ),
         ("reconnects", "Number of times the source was lost and came back.", snapshot.reconnects),
+        (
+            "known_false",
+            "Known false faces of the source that were left out, of all frames.",
+            snapshot.known_false,
+        ),
     )
     for name, text, value in counters:
         yield CounterMetricFamily(f"edge_mtcnn_{name}", text, value=value)

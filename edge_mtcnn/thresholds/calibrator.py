@@ -18,6 +18,7 @@ import numpy as np
 
 from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION, Calibration
 from edge_mtcnn.files import write_whole
+from edge_mtcnn.known_false import KnownFalse
 from edge_mtcnn.options import check_share, check_type
 from edge_mtcnn.thresholds.choice import Choice, Target, choose
 from edge_mtcnn.thresholds.detections import (
@@ -75,6 +76,9 @@ class CalibrationResult:
         date: date that the caller gave; ``None`` leaves it out, so that equal images give equal
             files.
         command: arguments of ``edge-mtcnn calibrate`` that repeat this with another detector.
+        known_false: known false faces to write into the file. The threshold was chosen without
+            them.
+        remembered: the mistakes of these images that are among them.
     """
 
     target: Target
@@ -85,6 +89,8 @@ class CalibrationResult:
     iou: float
     date: str | None = None
     command: tuple[str, ...] = ()
+    known_false: tuple[KnownFalse, ...] = ()
+    remembered: tuple[Evidence, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -108,12 +114,19 @@ class CalibrationResult:
         return [found for found in ranked if found.box is not None]
 
     @property
+    def mistakes(self) -> list[Evidence]:
+        """The non-faces that are taken for a face at the threshold, highest score first."""
+        taken = [found for found in self.nonfaces if _rank(found.score) >= self.threshold]
+        return sorted((f for f in taken if f.box is not None), key=lambda found: -found.score)
+
+    @property
     def calibration(self) -> Calibration:
         """The part that a detector needs."""
         return Calibration(
             threshold=self.threshold,
             model_version=self.measurements.provenance["model_version"],
             options=self.measurements.provenance["detector_options"],
+            known_false=self.known_false,
             warnings=self.choice.warnings,
             command=self.command,
         )
@@ -157,6 +170,8 @@ class CalibrationResult:
                 "bins": [asdict(part) for part in score_reliability.bins],
             },
         }
+        if self.known_false:
+            content["known_false"] = [entry.to_dict() for entry in self.known_false]
         plain: dict[str, Any] = _without_nan(content)
         return plain
 

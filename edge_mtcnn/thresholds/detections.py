@@ -6,6 +6,8 @@ The next image is read ahead, and a journal can keep the detections. Used by ``c
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
@@ -74,6 +76,8 @@ class Measurements:
 def provenance(detector: FaceDetector) -> dict[str, Any]:
     """Versions and options that all finds of ``detector`` depend on, as plain values."""
     info = detector.info()
+    known = json.dumps([entry.to_dict() for entry in detector.known_false])
+    digest = {"known_false": hashlib.sha256(known.encode()).hexdigest()}
     return {
         "package_version": info["version"],
         "model_version": info["model_version"],
@@ -81,6 +85,7 @@ def provenance(detector: FaceDetector) -> dict[str, Any]:
         "onnxruntime_version": info["onnxruntime"],
         "providers": list(info["providers"]),
         "detector_options": {**info["options"], "confidence": 0.0},
+        **(digest if detector.known_false else {}),
     }
 
 

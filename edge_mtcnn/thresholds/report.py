@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.files import write_whole
+from edge_mtcnn.known_false import loss_text
 from edge_mtcnn.thresholds.intervals import Rate
 from edge_mtcnn.thresholds.page import html_page
 from edge_mtcnn.thresholds.plots import (
@@ -67,7 +68,23 @@ def _sections(result: CalibrationResult) -> Iterator[str]:
         result.threshold,
         ("rejected", "taken for a face"),
     )
+    yield from _known_false(result)
     yield from _origin(result)
+
+
+def _known_false(result: CalibrationResult) -> Iterator[str]:
+    if not result.known_false:
+        return
+    count = len(result.known_false)
+    earlier = count - len(result.remembered)
+    text = (
+        "The detector leaves these out from now on. No picture of them is in the calibration file,"
+        f" only numbers. All {count} known false faces of the file ({earlier} from before) cost"
+        f" {loss_text(result.known_false)}."
+    )
+    yield from _pictures(
+        "Remembered false faces", text, result.remembered, result.threshold, ("", "remembered")
+    )
 
 
 def _summary(result: CalibrationResult) -> Iterator[str]:

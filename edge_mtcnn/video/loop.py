@@ -249,6 +249,7 @@ class WatchLoop(threading.Thread):
             dropped=self._source.dropped,
             reconnects=self._source.reconnects,
             untracked=self._tracker.counts.untracked,
+            known_false=self._tracker.counts.known_false,
             **changes,  # type: ignore[arg-type]
         )
         self._publish(self._snapshot, frame)

@@ -36,6 +36,7 @@ class Snapshot:
         frames, dropped, reconnects: number of frames searched, of frames dropped because they came
             too fast, and of returns of the source.
         untracked: faces of all frames that were not followed, see ``TrackerOptions.max_tracks``.
+        known_false: known false faces of all frames that were left out, see ``Calibration``.
         fps: frames searched per second, recently.
         latency_ms: time for the newest frame, milliseconds.
     """
@@ -56,6 +57,7 @@ class Snapshot:
     dropped: int = 0
     reconnects: int = 0
     untracked: int = 0
+    known_false: int = 0
     fps: float = 0.0
     latency_ms: float = 0.0
 

@@ -24,7 +24,7 @@ REQUIRED = {
 }
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
-    "access", "detection", "limits", "presence", "runtime", "source",
+    "access", "detection", "known false faces", "limits", "presence", "runtime", "source",
 }  # fmt: skip
 DIALECT = (
     r"tells?|told|telling|gives?|goes|going|go on|shall|sights?|whose|barren|looked for|left out"
@@ -115,7 +115,7 @@ def test_help_states_every_default_and_each_is_the_one_that_the_command_uses(nam
     args = parser.parse_args(REQUIRED.get(name, []))
     checked = 0
     for use, values in values_of(name, args).items():
-        for action in (action for action in parser._actions if not action.required):
+        for action in (a for a in parser._actions if a.option_strings and not a.required):
             value = values.get(action.dest)
             stated = stated_for(action, use)
             if stated is not None:

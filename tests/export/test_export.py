@@ -145,7 +145,7 @@ def test_every_file_of_the_manifest_has_its_size_and_hash() -> None:
     entries = [NETWORKS[name]["forms"][form] for name, form in FORMS]
     items = [item for entry in entries for item in (entry, *entry["data"])]
     listed = set()
-    for item in [*items, manifest["score"]]:
+    for item in [*items, manifest["score"], manifest["known"]]:
         content = (MODELS / item["file"]).read_bytes()
         assert len(content) == item["bytes"], item["file"]
         assert hashlib.sha256(content).hexdigest() == item["sha256"], item["file"]

@@ -212,9 +212,9 @@ class Holding(FaceDetector):
         self.go = threading.Event()
         self.entered = 0
 
-    def detect(self, image: Any, *, options: Any, timeout: Any) -> Faces:  # type: ignore[override]
-        assert timeout > 0
-        assert options == self.options
+    def detect(self, image: Any, **given: Any) -> Faces:
+        assert given["timeout"] > 0
+        assert given["options"] == self.options
         self.entered += 1
         assert self.go.wait(SECONDS)
         return Faces.empty(image.shape[:2])
@@ -308,11 +308,9 @@ def test_an_image_whose_detection_was_stopped_is_freed_at_once(
         def __init__(self) -> None:
             pass
 
-        def detect(  # type: ignore[override]
-            self, image: Any, *, options: Any, timeout: Any
-        ) -> Faces:
+        def detect(self, image: Any, **given: Any) -> Faces:
             images.append(weakref.ref(image))
-            return default_detector.detect(image, options=options, timeout=timeout)
+            return default_detector.detect(image, **given)
 
     detector: Any = Watched()
     gc.disable()  # what only the garbage collector frees may stay for minutes

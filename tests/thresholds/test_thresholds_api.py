@@ -67,6 +67,7 @@ PROPERTIES = {
     "CalibrationResult.calibration",
     "CalibrationResult.highest_nonfaces",
     "CalibrationResult.lowest_faces",
+    "CalibrationResult.mistakes",
     "CalibrationResult.scores",
     "CalibrationResult.threshold",
     "Rate.interval",
@@ -83,6 +84,8 @@ FIELDS = {
         "iou",
         "date",
         "command",
+        "known_false",
+        "remembered",
     ],
     "Choice": ["threshold", "recall", "false_positive_rate", "warnings"],
     "Evaluation": [

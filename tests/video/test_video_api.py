@@ -150,6 +150,7 @@ FIELDS = {
         "dropped",
         "reconnects",
         "untracked",
+        "known_false",
         "fps",
         "latency_ms",
     ],
@@ -178,7 +179,7 @@ FIELDS = {
         "hits",
         "mean_score",
     ],
-    "TrackerCounts": ["frames", "full", "rotating", "near", "skipped", "untracked"],
+    "TrackerCounts": ["frames", "full", "rotating", "near", "skipped", "untracked", "known_false"],
     "TrackerOptions": [
         "discovery_seconds",
         "full_every",

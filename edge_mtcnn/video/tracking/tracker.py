@@ -82,7 +82,7 @@ class TrackerOptions:
 
 @dataclass(slots=True)
 class TrackerCounts:
-    """What a tracker has done so far, in frames; but ``untracked`` is in faces.
+    """What a tracker has done so far, in frames; but the last two are in faces.
 
     Attributes:
         frames: all frames.
@@ -91,6 +91,7 @@ class TrackerCounts:
         near: frames in which known faces were searched for where they were expected.
         skipped: frames that were not searched.
         untracked: faces that were not followed, because there were ``max_tracks`` tracks.
+        known_false: known false faces that were left out, of all frames.
     """
 
     frames: int = 0
@@ -99,6 +100,7 @@ class TrackerCounts:
     near: int = 0
     skipped: int = 0
     untracked: int = 0
+    known_false: int = 0
 
 
 class FaceTracker:
@@ -178,6 +180,7 @@ class FaceTracker:
         frame = _Frame(search, now, lambda: thumbnail(image) if small is None else small)
         faces = self._look(frame, step)
         self._budget.spent((clock.perf_counter() - started) * 1e3)
+        self.counts.known_false += search.known_false
         if faces is None:
             self.counts.skipped += 1
             return self._book.tracks(now)
