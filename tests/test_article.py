@@ -71,7 +71,7 @@ def test_links_of_the_pages_lead_somewhere(name: str) -> None:
 def test_listings_of_the_guide_are_python_with_names_that_exist() -> None:
     text = (ROOT / "docs" / "thresholds.md").read_text(encoding="utf-8")
     found = [code for code, _ in listings(text)]
-    assert len(found) == 2
+    assert len(found) == 3
     for code in found:
         imports = [line for line in code.splitlines() if line.startswith("from ")]
         exec("\n".join(imports), {})
