@@ -23,12 +23,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common.arguments import add_threads, detector_options, runtime_options
-from benchmarks.common.images import DATA, Pixels, read_rgb
+from benchmarks.common.images import DATA, read_rgb
 from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
@@ -44,14 +43,13 @@ from edge_mtcnn.thresholds.intervals import clopper_pearson
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import Faces, FloatArray
+from export.looks import Look, framed, group_of
 
 LEVELS = ("easy", "medium", "hard")
 SETS = ["wider", "landmarks", "people"]
-LIGHTS = (1.0, 0.22, 0.10)
+LIGHTS = {1.0: Look(None), 0.22: Look(None, 0.22, 4), 0.10: Look(None, 0.10, 4)}
+"""How the portraits are shown, by the factor of their light."""
 ONE_IN = 400
-BABY = 2
-"""Oldest age of a baby, years. The shares of babies and of older children differ."""
-BORDER = 60
 WIDER_SETTINGS: dict[str, Any] = {
     "min_face_size": 10,
     "scale_factor": 0.79,
@@ -177,10 +175,10 @@ def people_results(
         false = [max(detector.detect(read_rgb(path)).scores, default=0.0) for path in others]
         rare = float(np.sort(false)[::-1][len(false) // ONE_IN])
         thresholds = {"0.5": 0.5, f"1 in {ONE_IN}": rare}
-        for light in LIGHTS:
+        for light, look in LIGHTS.items():
             scores = []
             for number, portrait in enumerate(portraits, 1):
-                pixels = darkened(framed(read_rgb(folder / portrait["image"])), light, random)
+                pixels, _ = look.of(framed(read_rgb(folder / portrait["image"])), random)
                 scores.append(max(detector.detect(pixels).scores, default=-1.0))
                 _progress("people", number, len(portraits))
             for name, threshold in thresholds.items():
@@ -211,36 +209,13 @@ def shares_by_group(
     portraits: Sequence[dict[str, Any]], found: npt.NDArray[np.bool_]
 ) -> dict[str, tuple[float, float, float]]:
     """Share found of each group of origin and age, babies apart, and its 95 % interval."""
-    ages = [
-        "baby" if entry["age_group"] == "child" and entry["age"] <= BABY else entry["age_group"]
-        for entry in portraits
-    ]
-    names = np.array([f"{e['group']} {age}" for e, age in zip(portraits, ages, strict=True)])
+    names = np.array([group_of(entry) for entry in portraits])
     shares = {}
     for name in sorted(set(names)):
         hits = found[names == name]
         low, high = clopper_pearson(int(hits.sum()), len(hits))
         shares[str(name)] = (float(hits.mean()), low, high)
     return shares
-
-
-def framed(portrait: Pixels) -> Pixels:
-    """A portrait that fills its picture, within a blurred border, so that it can be found."""
-    border = (BORDER,) * 4
-    framed: Pixels = cv2.GaussianBlur(
-        cv2.copyMakeBorder(portrait, *border, cv2.BORDER_REFLECT), (0, 0), 8
-    )
-    framed[BORDER:-BORDER, BORDER:-BORDER] = portrait
-    return framed
-
-
-def darkened(pixels: Pixels, light: float, random: np.random.Generator) -> Pixels:
-    """The picture in less light, with the noise of a camera; as it is at 1."""
-    if light == 1:
-        return pixels
-    noisy = pixels * light + random.normal(0, 4, pixels.shape)
-    dark: Pixels = np.clip(noisy, 0, 255).round().astype(np.uint8)
-    return dark
 
 
 def landmark_error(faces: Faces, box: FloatArray, points: FloatArray) -> float | None:

@@ -32,8 +32,8 @@ from edge_mtcnn.options import PRESETS
 from edge_mtcnn.runtime.models import default_folder
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.types import Float32Array, FloatArray, ImageArray
+from export.looks import LONGEST_SIDE, framed
 
-LONGEST_SIDE = 800
 OPTIONS = replace(PRESETS["default"], min_face_size=40)
 THING, FACE = 0.9, 0.7
 """O-Net's confidence from which a find is a false face to be taught, and a face to be spared. The
@@ -42,7 +42,6 @@ POSTERS = 16
 """Each photo of this number is taught as a poster."""
 CHANGES = 8
 """Changed copies of each image with a false face."""
-_BORDER = 60  # pixels around the face chips of people/, which the face fills
 
 
 def of_portraits(folder: Path, detector: FaceDetector) -> Float32Array:
@@ -63,10 +62,7 @@ def of_chips(folder: Path, detector: FaceDetector) -> Float32Array:
     rows = []
     for entry in _annotations(folder):
         chip, _ = _read(folder, entry["image"])
-        wide = cv2.copyMakeBorder(chip, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_REFLECT)
-        frame = cv2.GaussianBlur(wide, (0, 0), 8)
-        frame[_BORDER:-_BORDER, _BORDER:-_BORDER] = chip
-        _, scores, values = _finds(detector, frame)
+        _, scores, values = _finds(detector, framed(chip))
         if scores.max(initial=0) >= FACE:
             rows.append(values[scores.argmax()])
     return np.array(rows)

@@ -38,10 +38,9 @@ from edge_mtcnn.options import PRESETS, DetectorOptions
 from edge_mtcnn.runtime.models import default_folder
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
-from edge_mtcnn.types import FloatArray, ImageArray
+from edge_mtcnn.types import FloatArray
+from export.looks import LONGEST_SIDE, Look, framed, group_of
 
-LONGEST_SIDE = 800
-"""Larger photos are scaled down to it, pixels, except those of WIDER FACE."""
 _DEFAULT = replace(PRESETS["default"], min_face_size=40)
 OPTIONS = {
     "landmarks": _DEFAULT,
@@ -55,37 +54,6 @@ LEVELS = ("easy", "medium", "hard")
 TRUE_IOU, FALSE_IOU = 0.45, 0.25
 """A detection in WIDER FACE is true from the first overlap with an annotated face on, and false
 below the second; between them it is left out."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """One way in which an image is shown to the detector.
-
-    Attributes:
-        longest: longest side, pixels; ``None`` for the size as it is.
-        light: factor of the pixels' values, or the range of a random one.
-        noise: standard deviation of the noise, levels of 256.
-        mirrored: whether it is mirrored.
-    """
-
-    longest: int | None = LONGEST_SIDE
-    light: float | tuple[float, float] = 1.0
-    noise: float = 0.0
-    mirrored: bool = False
-
-    def of(self, pixels: ImageArray, random: np.random.Generator) -> tuple[ImageArray, float]:
-        """The image, and its size relative to the original."""
-        scale = min(1.0, (self.longest or np.inf) / max(pixels.shape[:2]))
-        if scale < 1:
-            size = {"fx": scale, "fy": scale, "interpolation": cv2.INTER_AREA}
-            pixels = cv2.resize(pixels, None, **size)
-        if self.mirrored:
-            pixels = np.ascontiguousarray(pixels[:, ::-1])
-        if self.light != 1.0 or self.noise:
-            light = self.light if isinstance(self.light, float) else random.uniform(*self.light)
-            changed = pixels * light + random.normal(0, self.noise, pixels.shape)
-            pixels = np.clip(changed, 0, 255).round().astype(np.uint8)
-        return pixels, scale
 
 
 AS_IT_IS = Look()
@@ -180,14 +148,6 @@ class Image:
     annotated: FloatArray
     sizes: FloatArray
 
-    @property
-    def group(self) -> str:
-        """Origin and age in ``people``, babies apart from children."""
-        age = self.annotation["age_group"]
-        if age == "child":
-            age = "baby" if self.annotation["age"] <= 2 else "child"
-        return f"{self.annotation['group']} {age}"
-
 
 def read(data: Path, parts: Sequence[str]) -> Iterator[Image]:
     """Search the images of the data in all looks, each part with its own options.
@@ -206,7 +166,7 @@ def read(data: Path, parts: Sequence[str]) -> Iterator[Image]:
                 if pixels is None:
                     continue
                 if part == "people":
-                    pixels = _framed(pixels)
+                    pixels = framed(pixels)
                 if number % 100 == 0:
                     sys.stderr.write(f"{part}: {number} images\n")
                 for index, look in enumerate(LOOKS[part]):
@@ -220,16 +180,6 @@ def _options(part: str, look: int) -> DetectorOptions:
     lenient = part == "nonface" and look > 0
     options = OPTIONS[part]
     return replace(options, thresholds=OPTIONS["wider"].thresholds) if lenient else options
-
-
-def _framed(face: ImageArray) -> ImageArray:
-    """A portrait that fills its picture, within a blurred border, so that it can be found."""
-    border = (60, 60, 60, 60)
-    framed: ImageArray = cv2.GaussianBlur(
-        cv2.copyMakeBorder(face, *border, cv2.BORDER_REFLECT), (0, 0), 8
-    )
-    framed[60:-60, 60:-60] = face
-    return framed
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -467,7 +417,7 @@ def _by_group(
     found: dict[str, list[bool]] = {}
     for image in (image for image in people if image.look == look):
         best = _values(image, model, name)[image.rows].max(initial=0)
-        found.setdefault(image.group, []).append(bool(best >= threshold))
+        found.setdefault(group_of(image.annotation), []).append(bool(best >= threshold))
     shares = {group: round(float(np.mean(hits)), 3) for group, hits in sorted(found.items())}
     return {"all": round(float(np.mean(np.concatenate([*found.values()]))), 3), **shares}
 
