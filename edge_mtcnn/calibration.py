@@ -266,7 +266,9 @@ def save_known_false(path: str | os.PathLike[str], entries: Iterable[KnownFalse]
     check_loss(entries)
     file = Path(path)
     content = json.loads(file.read_text(encoding="utf-8"))
-    content["known_false"] = [entry.to_dict() for entry in entries]
+    content.pop("known_false", None)
+    if entries:
+        content["known_false"] = [entry.to_dict() for entry in entries]
     write_whole(file, (json.dumps(content, indent=2) + "\n").encode("ascii"))
 
 

@@ -106,9 +106,7 @@ class FaceDetector:
             "runtime", saved_runtime if runtime is None else runtime, RuntimeOptions
         )
         manifest = load_manifest(runtime.models)
-        if not isinstance(known_false, Sequence):
-            raise OptionsError(f"known_false must be a list; got {shown(known_false)}")
-        entries = tuple(check_type("each of known_false", e, KnownFalse) for e in known_false)
+        entries = _checked(known_false)
         if calibration is not None:
             options, known = _calibrated(options, calibration, manifest.version)
             entries += known
@@ -122,7 +120,6 @@ class FaceDetector:
         known_false: tuple[KnownFalse, ...],
     ) -> None:
         """Load the networks and start the workers."""
-        check_loss(known_false)
         if runtime.models is not None:  # so that copies find it from any working directory
             runtime = replace(runtime, models=os.path.abspath(runtime.models))  # noqa: PTH100
         self._options, self._runtime = options, runtime
@@ -135,12 +132,8 @@ class FaceDetector:
         self._score_model = cache(lambda: load_score_model(*manifest.score_model()))
         if options.mirror:
             self._score_model()  # a missing file is an error now
-        self._known_false = known_false
-        self._known = (
-            KnownFaces(known_false, load_real_faces(*manifest.real_faces()))
-            if known_false
-            else None
-        )
+        self._real_faces = cache(lambda: load_real_faces(*manifest.real_faces()))
+        self._know(known_false)
         threads = self._runtime.threads or available_threads()
         self._networks: SessionNetworks | None = open_networks(
             manifest.models(self._form), self._runtime.device, threads
@@ -159,8 +152,28 @@ class FaceDetector:
 
     @property
     def known_false(self) -> tuple[KnownFalse, ...]:
-        """The known false faces that are left out."""
+        """The known false faces that are left out; others can be assigned at any time.
+
+            detector.known_false = [*detector.known_false, poster]
+
+        Nothing is loaded again. A search that runs ends with those it began with.
+
+        Raises:
+            OptionsError: they would cost too many real faces, or are of the wrong type.
+            EdgeMTCNNError: the detector was closed.
+        """
         return self._known_false
+
+    @known_false.setter
+    def known_false(self, entries: Sequence[KnownFalse]) -> None:
+        self._open()
+        self._know(_usable(_checked(entries), self._options, self._model_version))
+
+    def _know(self, entries: tuple[KnownFalse, ...]) -> None:
+        """Leave these out from now on."""
+        check_loss(entries)
+        self._known_false = entries
+        self._known = KnownFaces(entries, self._real_faces()) if entries else None
 
     def detect(
         self,
@@ -188,7 +201,8 @@ class FaceDetector:
             timeout: maximum time of the detection, seconds, 0.001..86400; ``None`` for no limit.
                 It is checked before each stage and each batch of a network, so a detection stops
                 some milliseconds after it.
-            include_known_false: return the known false faces too, as if nothing were known.
+            include_known_false: return the known false faces too; ``Face.known_false`` is their
+                name.
 
         Returns:
             The faces, best first, in source pixels. An image without a face gives an empty
@@ -253,7 +267,8 @@ class FaceDetector:
             run,
             bgr=bgr,
             score=self._score_model() if options.mirror else None,
-            known=None if include_known_false else self._known,
+            known=self._known,
+            include_known=include_known_false,
             timings=timings,
         )
 
@@ -308,10 +323,10 @@ class FaceDetector:
 
             face = detector.detect(frame).best()
             poster = detector.remember(frame, face.box, "poster")
-            detector = FaceDetector(known_false=[poster])
+            detector.known_false = [*detector.known_false, poster]
 
-        It is looked at in the image and in copies of other light and scale. This detector is not
-        changed.
+        It is looked at in the image and in copies of other light and scale. The detector leaves
+        it out only once it is among its ``known_false``.
 
         Args:
             image: as for ``detect``.
@@ -464,6 +479,12 @@ def _calibrated(
     return calibrated, calibration.known_false
 
 
+def _checked(entries: Sequence[KnownFalse]) -> tuple[KnownFalse, ...]:
+    if not isinstance(entries, Sequence):
+        raise OptionsError(f"known_false must be a list; got {shown(entries)}")
+    return tuple(check_type("each of known_false", entry, KnownFalse) for entry in entries)
+
+
 def _usable(
     entries: tuple[KnownFalse, ...], options: DetectorOptions, model_version: str
 ) -> tuple[KnownFalse, ...]:
@@ -489,7 +510,7 @@ def _usable(
 _OWN_ATTRIBUTES = frozenset(
     (
         *("_options", "_runtime", "_form", "_model_version", "_score_model", "_networks"),
-        *("_workers", "_known", "_known_false"),
+        *("_workers", "_known", "_known_false", "_real_faces"),
     )
 )
 """What ``FaceDetector`` keeps itself; a subclass may have more, which a pickle carries."""

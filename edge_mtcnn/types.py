@@ -67,12 +67,14 @@ class Face:
             detector calibrates it.
         landmarks: the five points.
         confidence: 0..1, O-Net's raw probability of a face.
+        known_false: name of the known false face that this is; ``None`` if it is none.
     """
 
     box: tuple[float, float, float, float]
     score: float
     landmarks: Landmarks
     confidence: float
+    known_false: str | None = None
 
     @property
     def width(self) -> float:
@@ -95,9 +97,11 @@ class Face:
 
         Returns:
             ``{"box": [x, y, w, h], "confidence": float, "keypoints": {name: (x, y)}, "score":
-            float}``; integers by truncation, the corner not below 0.
+            float}``; integers by truncation, the corner not below 0. A known false face also has
+            ``"known_false"``, its name.
         """
-        return {**mtcnn_entry(self), "score": self.score}
+        known = {} if self.known_false is None else {"known_false": self.known_false}
+        return {**mtcnn_entry(self), "score": self.score, **known}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,7 @@ class Timings:
         rnet_windows, onet_windows: windows that the network looked at.
         capped: which caps were reached: ``"cells"`` for ``max_cells``, and the names of networks
             for ``max_candidates``.
-        known_false: finds that were recognised as known false faces.
+        known_false: finds that were recognised as known false faces and left out.
     """
 
     pyramid_ms: float
@@ -139,6 +143,8 @@ class Faces(Sequence[Face]):
         scores: (N,) 0..1.
         landmarks: (N, 5, 2) ``x, y``, source pixels.
         confidences: (N,) raw O-Net probabilities 0..1; the scores when left out.
+        known_false: (N,) names of known false faces, ``None`` for all others; all ``None`` when
+            left out.
         image_size: height and width of the image, pixels.
         timings: the time of each stage, if it was asked for.
 
@@ -147,12 +153,15 @@ class Faces(Sequence[Face]):
             argument is of the wrong type.
     """
 
-    __slots__ = ("boxes", "confidences", "image_size", "landmarks", "scores", "timings")
+    __slots__ = (
+        *("boxes", "confidences", "image_size", "known_false", "landmarks", "scores", "timings"),
+    )
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
     confidences: FloatArray
+    known_false: npt.NDArray[np.object_]
     image_size: tuple[int, int]
     timings: Timings | None
 
@@ -163,6 +172,7 @@ class Faces(Sequence[Face]):
         landmarks: npt.ArrayLike,
         *,
         confidences: npt.ArrayLike | None = None,
+        known_false: Sequence[str | None] | npt.NDArray[np.object_] | None = None,
         image_size: tuple[int, int],
         timings: Timings | None = None,
     ) -> None:
@@ -171,6 +181,7 @@ class Faces(Sequence[Face]):
         self.boxes = _frozen(boxes, (4,), count)
         self.landmarks = _frozen(landmarks, (5, 2), count)
         self.confidences = self.scores if confidences is None else _frozen(confidences, (), count)
+        self.known_false = _names(known_false, count)
         self.image_size = _checked_size(image_size)
         if timings is not None and not isinstance(timings, Timings):
             raise OptionsError(f"timings must be Timings or None; got {shown(timings)}")
@@ -206,6 +217,7 @@ class Faces(Sequence[Face]):
             self.scores[rows],
             self.landmarks[rows],
             confidences=self.confidences[rows],
+            known_false=self.known_false[rows],
             image_size=self.image_size,
             timings=self.timings,
         )
@@ -218,7 +230,7 @@ class Faces(Sequence[Face]):
             return NotImplemented
         return self.image_size == other.image_size and all(
             np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("boxes", "scores", "landmarks", "confidences")
+            for name in ("boxes", "scores", "landmarks", "confidences", "known_false")
         )
 
     __hash__ = None  # type: ignore[assignment]  # compares by value, over arrays
@@ -274,6 +286,7 @@ class Faces(Sequence[Face]):
             score=float(self.scores[row]),
             landmarks=Landmarks(*(tuple(point) for point in self.landmarks[row].tolist())),
             confidence=float(self.confidences[row]),
+            known_false=self.known_false[row],
         )
 
 
@@ -288,6 +301,15 @@ def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = Non
         raise OptionsError(f"expected an array of shape {expected}, got {array.shape}")
     array.flags.writeable = False
     return array
+
+
+def _names(values: object, count: int) -> npt.NDArray[np.object_]:
+    """A read-only copy of names or ``None``, (count,)."""
+    names = np.full(count, None) if values is None else np.array(values, dtype=object)
+    if names.shape != (count,) or not all(v is None or isinstance(v, str) for v in names):
+        raise OptionsError(f"known_false must be {count} names or None; got {shown(values)}")
+    names.flags.writeable = False
+    return names
 
 
 def _checked_size(size: object) -> tuple[int, int]:

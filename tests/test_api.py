@@ -150,6 +150,7 @@ SIGNATURES = {
         "landmarks",
         "*",
         "confidences",
+        "known_false",
         "image_size",
         "timings",
     ],
@@ -170,7 +171,7 @@ SIGNATURES = {
 }
 
 FIELDS: dict[str, list[str]] = {
-    "Face": ["box", "score", "landmarks", "confidence"],
+    "Face": ["box", "score", "landmarks", "confidence", "known_false"],
     "DetectorOptions": [
         "min_face_size",
         "max_face_size",

@@ -26,6 +26,7 @@ def some_faces(count: int = 5, seed: int = 0) -> Faces:
         np.linspace(0.99, 0.71, count),
         rng.uniform(0, 300, (count, 5, 2)),
         confidences=np.linspace(0.9999, 0.8, count),
+        known_false=[None if number % 2 else f"thing {number}" for number in range(count)],
         image_size=(240, 320),
     )
 
@@ -38,9 +39,14 @@ TIMINGS = Timings(**MILLISECONDS, levels=((144, 192),), rnet_windows=30, onet_wi
 
 def rows_of(faces: Faces) -> list[tuple[Any, ...]]:
     return [
-        (tuple(box), float(score), float(confidence), points.tobytes())
-        for box, score, confidence, points in zip(
-            faces.boxes.tolist(), faces.scores, faces.confidences, faces.landmarks, strict=True
+        (tuple(box), float(score), float(confidence), points.tobytes(), name)
+        for box, score, confidence, points, name in zip(
+            faces.boxes.tolist(),
+            faces.scores,
+            faces.confidences,
+            faces.landmarks,
+            faces.known_false,
+            strict=True,
         )
     ]
 
@@ -53,6 +59,7 @@ def test_an_integer_gives_one_face_with_its_own_row() -> None:
         assert face.box == tuple(faces.boxes[index].tolist())
         assert face.score == faces.scores[index]
         assert face.confidence == faces.confidences[index]
+        assert face.known_false == faces.known_false[index]
         assert face.landmarks.nose == tuple(faces.landmarks[index, 2].tolist())
 
 

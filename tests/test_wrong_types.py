@@ -146,6 +146,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "scores": ARRAY,
                     "landmarks": ARRAY,
                     "confidences": ARRAY,
+                    "known_false": (5, SOMETHING, ["a", "b", "c"], [5], "text"),
                     "image_size": PAIR,
                     "timings": OBJECT,
                 },
@@ -254,6 +255,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "keep_frame": FLAG,
                 },
             ),
+            "FaceWatcher.dismiss": Call(watcher.dismiss, {"person": 1}, {"person": INTEGER}),
             "FaceWatcher.wait": Call(
                 watcher.wait, {"after": -1}, {"after": (*INTEGER, None), "timeout": NUMBER}
             ),
@@ -306,6 +308,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "source": WATCHED,
                     "watch_detector": OBJECT,
                     "watch": OBJECT,
+                    "calibration": PATH,
                 },
             ),
             "ServiceServer": Call(serve.ServiceServer, {}, {"service": (*OBJECT, None)}),

@@ -48,6 +48,7 @@ class Search:
         score: model of the calibrated score; ``None`` for O-Net's confidence, without a mirror
             check.
         known: known false faces to leave out; needs ``score``.
+        include_known: return them with their names instead.
         timings: attach ``Timings`` to each result.
 
     Attributes:
@@ -65,6 +66,7 @@ class Search:
         bgr: bool,
         score: ScoreModel | None,
         known: KnownFaces | None = None,
+        include_known: bool = False,
         timings: bool = False,
     ) -> None:
         self._image = image
@@ -75,6 +77,7 @@ class Search:
         self._bgr = bgr
         self._score = score
         self._known = known
+        self._include_known = include_known
         self.known_false = 0
         self._timings = timings
         self._scales = pyramid_scales(
@@ -130,13 +133,17 @@ class Search:
         found = self._found(places, levels, trace)
         if self._score is None:
             return self._faces(found, found.scores, found.landmarks, trace)
+        names: npt.NDArray[np.object_] | None = None
         readings = self._read_again(found, trace)
         if self._known is not None:
-            known = self._known.among(found, readings, self._size)
-            trace.known_false = self.known_false = int(known.sum())
-            found, *readings = (reading.take(~known) for reading in (found, *readings))
+            names = self._known.among(found, readings, self._size)
+            if not self._include_known:
+                others = np.array([name is None for name in names], dtype=bool)
+                trace.known_false = self.known_false = int((~others).sum())
+                names = names[others]
+                found, *readings = (reading.take(others) for reading in (found, *readings))
         scores = self._score.scores(found, readings)
-        return self._faces(found, scores, self._score.landmarks(found, readings), trace)
+        return self._faces(found, scores, self._score.landmarks(found, readings), trace, names)
 
     def quick(self, boxes: npt.ArrayLike) -> Faces:
         """Find faces that are known from the frame before: only O-Net looks at their boxes.
@@ -262,7 +269,12 @@ class Search:
         return readings
 
     def _faces(
-        self, found: Found, scores: FloatArray, landmarks: FloatArray, trace: _Trace
+        self,
+        found: Found,
+        scores: FloatArray,
+        landmarks: FloatArray,
+        trace: _Trace,
+        known_false: npt.NDArray[np.object_] | None = None,
     ) -> Faces:
         """What is reported: the faces from the lowest confidence on, best first."""
         best_first = np.argsort(-scores, kind="stable")
@@ -272,6 +284,7 @@ class Search:
             scores[rows],
             landmarks[rows],
             confidences=found.scores[rows],
+            known_false=None if known_false is None else known_false[rows],
             image_size=self._size,
             timings=trace.timings() if self._timings else None,
         )

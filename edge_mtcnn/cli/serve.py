@@ -205,6 +205,7 @@ def run(args: argparse.Namespace) -> int:
             source=args.source,
             watch_detector=watch_detector,
             watch=watch,
+            calibration=args.calibration,
         )
         write_message(f"serving at {address_of(listener)} until Ctrl-C")
         ServiceServer(service).run(sockets=[listener])

@@ -182,8 +182,13 @@ def test_a_long_name_is_not_repeated_whole(running: Running) -> None:
 
 
 def test_every_parameter_belongs_to_a_route(detector: FaceDetector) -> None:
-    paths = {route.path for route in Service(detector).app.routes if isinstance(route, Route)}
-    assert PARAMETERS.keys() <= paths
+    operations = {
+        f"{method} {route.path}"
+        for route in Service(detector).app.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
+    assert PARAMETERS.keys() <= operations
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,10 @@ class FaceTracker:
         self._book.clear()
         self._begin((0, 0), 0)
 
+    def drop(self, track: int) -> None:
+        """Remove the track with this id, if there is one. A face found there begins a new one."""
+        self._book.drop(track)
+
     def update(
         self,
         image: ImageArray,
