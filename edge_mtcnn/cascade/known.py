@@ -98,9 +98,8 @@ class KnownFaces:
         cosines = self._real.directions(vectors(readings)) @ self._known.T
         there = self._at_place(found.boxes, size) & ~self._anywhere
         same = (there & (cosines >= BOUND_AT_PLACE)) | (self._anywhere & (cosines >= BOUND))
-        names: npt.NDArray[np.object_] = self._names[
-            np.where(same, cosines, -np.inf).argmax(axis=1)
-        ]
+        likest = np.where(same, cosines, -np.inf).argmax(axis=1)
+        names: npt.NDArray[np.object_] = self._names[likest]
         names[~same.any(axis=1)] = None
         return names
 
