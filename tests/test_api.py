@@ -150,6 +150,7 @@ SIGNATURES = {
         "landmarks",
         "*",
         "confidences",
+        "angles",
         "image_size",
         "timings",
     ],
@@ -165,12 +166,13 @@ SIGNATURES = {
     "DetectorOptions.from_preset": ["name"],
     "DetectorOptions.from_dict": ["values"],
     "DetectorOptions.to_dict": ["self"],
+    "DetectorOptions.every_find": ["self"],
     "RuntimeOptions.from_dict": ["values"],
     "RuntimeOptions.to_dict": ["self"],
 }
 
 FIELDS: dict[str, list[str]] = {
-    "Face": ["box", "score", "landmarks", "confidence"],
+    "Face": ["box", "score", "landmarks", "confidence", "angle"],
     "DetectorOptions": [
         "min_face_size",
         "max_face_size",
@@ -183,6 +185,7 @@ FIELDS: dict[str, list[str]] = {
         "resampling",
         "max_cells",
         "max_candidates",
+        "angles",
     ],
     "RuntimeOptions": ["device", "threads", "models", "form"],
 }
