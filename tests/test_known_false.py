@@ -381,6 +381,8 @@ class TestCommand:
         assert section.index("data:image/jpeg") < section.index("Provenance")
         assert "about 1 in 16,667 real faces" in section
 
-        assert main(command) == 0  # a new calibration does not forget
+        # A new calibration does not forget.
+        assert main([*command, "--report", str(report)]) == 0
         assert "0 remembered, 1 kept from before" in capsys.readouterr().err
         assert load_calibration(output).known_false == (thing,)
+        assert "1 in all, are kept and cost about 1 in 16,667 real faces" in report.read_text()
