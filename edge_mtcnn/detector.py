@@ -18,12 +18,13 @@ import numpy as np
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.calibration import load_calibration
+from edge_mtcnn.cascade.boxes import overlap_of
 from edge_mtcnn.cascade.known import KnownFaces, changed_copies, load_real_faces
 from edge_mtcnn.cascade.networks import Map
 from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
-from edge_mtcnn.cascade.search import Search
+from edge_mtcnn.cascade.search import SAME_FIND, Search
 from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.inputs import check_batch, load_image
@@ -46,7 +47,7 @@ from edge_mtcnn.runtime.sessions import (
     runtime_version,
 )
 from edge_mtcnn.runtime.workers import Workers, available_threads
-from edge_mtcnn.types import Faces
+from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -210,7 +211,8 @@ class FaceDetector:
 
         Raises:
             ImageError: it is not such an image, or a file cannot be read; the message says why, and
-                how to convert it.
+                how to convert it. Or it is too large or too narrow to be turned by one of the
+                ``angles`` of the options.
             DetectionTimeout: the time ran out before the search ended.
             OptionsError: ``timeout`` is not a positive number, or ``options`` no
                 ``DetectorOptions``.
@@ -237,7 +239,8 @@ class FaceDetector:
     ) -> Search:
         """Prepare the search in one image, to look at expected places first.
 
-        Use it to follow faces through a video; ``detect`` is ``search(image).everywhere()``.
+        Use it to follow faces through a video; ``detect`` is ``search(image).everywhere()``. Only
+        ``everywhere`` looks at the ``angles`` of the options.
 
         Args and errors: as for ``detect``. The time of ``timeout`` starts with this call.
 
@@ -357,8 +360,9 @@ class FaceDetector:
         if whole.shape != (4,) or not np.isfinite(whole).all():
             raise OptionsError(f"box must be x1, y1, x2, y2; got {shown(box)}")
         options = replace(self._options, mirror=True)
+        angle = self._angle_at(rgb, whole, options.every_find()) if options.angles else 0.0
         rows = [
-            self.search(copy, options=options).values_at(place)
+            self.search(copy, options=options).values_at(place, angle)
             for copy, place in changed_copies(rgb, whole)
         ]
         if rows[0] is None:
@@ -372,6 +376,13 @@ class FaceDetector:
             how=how,
             place=tuple(np.round(place, 4).tolist()) if at_place else None,
         )
+
+    def _angle_at(self, image: ImageArray, box: FloatArray, options: DetectorOptions) -> float:
+        """The ``Face.angle`` of the best find at a box (4,); 0 when nothing is found there."""
+        faces = self.detect(image, options=options, include_known_false=True)
+        overlaps = overlap_of(faces.boxes, np.repeat(box[None], len(faces), axis=0))
+        best = faces[overlaps >= SAME_FIND].best()
+        return 0.0 if best is None else best.angle
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
         """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.

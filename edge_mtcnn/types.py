@@ -67,6 +67,8 @@ class Face:
             detector calibrates it.
         landmarks: the five points.
         confidence: 0..1, O-Net's raw probability of a face.
+        angle: the one of ``DetectorOptions.angles`` at which the face was found: degrees by which
+            the image is turned clockwise to show it upright; 0 for the image as it is.
         known_false: name of the known false face that this is; ``None`` if it is none.
     """
 
@@ -74,6 +76,7 @@ class Face:
     score: float
     landmarks: Landmarks
     confidence: float
+    angle: float = 0.0
     known_false: str | None = None
 
     @property
@@ -93,20 +96,20 @@ class Face:
         return float(np.hypot(x2 - x1, y2 - y1))
 
     def to_dict(self) -> dict[str, Any]:
-        """The face in the format of ``mtcnn`` and its score.
+        """The face in the format of ``mtcnn``, with its score and angle.
 
         Returns:
             ``{"box": [x, y, w, h], "confidence": float, "keypoints": {name: (x, y)}, "score":
-            float}``; integers by truncation, the corner not below 0. A known false face also has
-            ``"known_false"``, its name.
+            float, "angle": float}``; integers by truncation, the corner not below 0. A known false
+            face also has ``"known_false"``, its name.
         """
         known = {} if self.known_false is None else {"known_false": self.known_false}
-        return {**mtcnn_entry(self), "score": self.score, **known}
+        return {**mtcnn_entry(self), "score": self.score, "angle": self.angle, **known}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """The time of each stage of one detection, and its amount of work.
+    """The time of each stage of one detection, and its amount of work, in all its looks together.
 
     Attributes:
         pyramid_ms, pnet_ms, rnet_ms, onet_ms, mirror_ms: wall time of the stages, milliseconds.
@@ -143,6 +146,7 @@ class Faces(Sequence[Face]):
         scores: (N,) 0..1.
         landmarks: (N, 5, 2) ``x, y``, source pixels.
         confidences: (N,) raw O-Net probabilities 0..1; the scores when left out.
+        angles: (N,) of ``Face.angle``, degrees; 0 when left out.
         known_false: (N,) names of known false faces, ``None`` for all others; all ``None`` when
             left out.
         image_size: height and width of the image, pixels.
@@ -154,13 +158,15 @@ class Faces(Sequence[Face]):
     """
 
     __slots__ = (
-        *("boxes", "confidences", "image_size", "known_false", "landmarks", "scores", "timings"),
+        *("angles", "boxes", "confidences", "image_size", "known_false", "landmarks", "scores"),
+        "timings",
     )
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
     confidences: FloatArray
+    angles: FloatArray
     known_false: npt.NDArray[np.object_]
     image_size: tuple[int, int]
     timings: Timings | None
@@ -172,6 +178,7 @@ class Faces(Sequence[Face]):
         landmarks: npt.ArrayLike,
         *,
         confidences: npt.ArrayLike | None = None,
+        angles: npt.ArrayLike | None = None,
         known_false: Sequence[str | None] | npt.NDArray[np.object_] | None = None,
         image_size: tuple[int, int],
         timings: Timings | None = None,
@@ -181,6 +188,7 @@ class Faces(Sequence[Face]):
         self.boxes = _frozen(boxes, (4,), count)
         self.landmarks = _frozen(landmarks, (5, 2), count)
         self.confidences = self.scores if confidences is None else _frozen(confidences, (), count)
+        self.angles = _frozen(np.zeros(count) if angles is None else angles, (), count)
         self.known_false = _names(known_false, count)
         self.image_size = _checked_size(image_size)
         if timings is not None and not isinstance(timings, Timings):
@@ -217,6 +225,7 @@ class Faces(Sequence[Face]):
             self.scores[rows],
             self.landmarks[rows],
             confidences=self.confidences[rows],
+            angles=self.angles[rows],
             known_false=self.known_false[rows],
             image_size=self.image_size,
             timings=self.timings,
@@ -230,7 +239,7 @@ class Faces(Sequence[Face]):
             return NotImplemented
         return self.image_size == other.image_size and all(
             np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("boxes", "scores", "landmarks", "confidences", "known_false")
+            for name in ("boxes", "scores", "landmarks", "confidences", "angles", "known_false")
         )
 
     __hash__ = None  # type: ignore[assignment]  # compares by value, over arrays
@@ -263,7 +272,7 @@ class Faces(Sequence[Face]):
         return np.clip(self.boxes, 0, np.array([width, height] * 2, dtype=np.float32))
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The faces in the format of ``mtcnn`` and their scores, see ``Face.to_dict``."""
+        """The faces in the format of ``mtcnn``, with score and angle, see ``Face.to_dict``."""
         return [face.to_dict() for face in self]
 
     def to_supervision(self) -> Any:
@@ -286,6 +295,7 @@ class Faces(Sequence[Face]):
             score=float(self.scores[row]),
             landmarks=Landmarks(*(tuple(point) for point in self.landmarks[row].tolist())),
             confidence=float(self.confidences[row]),
+            angle=float(self.angles[row]),
             known_false=self.known_false[row],
         )
 

@@ -237,19 +237,20 @@ def test_landmarks_are_named_in_the_order_of_the_array() -> None:
         assert getattr(faces[0].landmarks, name) == tuple(point)
 
 
-def test_to_dicts_is_the_format_of_mtcnn_and_the_score_in_plain_numbers() -> None:
+def test_to_dicts_is_the_format_of_mtcnn_with_score_and_angle_in_plain_numbers() -> None:
     faces = Faces(
         [[-3.9, 4.9, 20.2, 30.9]],
         [0.5],
         [[[1.9, -1.9], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.99, 9.01]]],
         confidences=[0.75],
+        angles=[90],
         image_size=(50, 50),
     )
     (found,) = faces.to_dicts()
     # Truncation, the corner not below zero, and the size from the float edge to that corner.
     assert found["box"] == [0, 4, 20, 26]
-    assert list(found) == ["box", "confidence", "keypoints", "score"]
-    assert (found["confidence"], found["score"]) == (0.75, 0.5)
+    assert list(found) == ["box", "confidence", "keypoints", "score", "angle"]
+    assert (found["confidence"], found["score"], found["angle"]) == (0.75, 0.5, 90)
     assert found["keypoints"] == {
         "left_eye": (1, -1),
         "right_eye": (2, 3),
@@ -259,7 +260,7 @@ def test_to_dicts_is_the_format_of_mtcnn_and_the_score_in_plain_numbers() -> Non
     }
     numbers = [*found["box"], *(value for point in found["keypoints"].values() for value in point)]
     assert {type(value) for value in numbers} == {int}
-    assert type(found["confidence"]) is type(found["score"]) is float
+    assert type(found["confidence"]) is type(found["score"]) is type(found["angle"]) is float
 
 
 def test_json_has_the_box_in_both_forms_under_names_of_their_own() -> None:

@@ -146,6 +146,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "scores": ARRAY,
                     "landmarks": ARRAY,
                     "confidences": ARRAY,
+                    "angles": ARRAY,
                     "known_false": (5, SOMETHING, ["a", "b", "c"], [5], "text"),
                     "image_size": PAIR,
                     "timings": OBJECT,
@@ -164,6 +165,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                 nms=OBJECT,
                 max_cells=OBJECT,
                 max_candidates=OBJECT,
+                angles=(5, "no such choice", {}, np.zeros(3), SOMETHING, None, ["a"]),
             ),
             "DetectorOptions.from_preset": Call(
                 edge_mtcnn.DetectorOptions.from_preset, {}, {"name": CHOICE}

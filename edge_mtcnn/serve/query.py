@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import Angles, angles_from_text
 from edge_mtcnn.serve.security import error_response
 
 __all__ = ["PARAMETERS", "QueryCheck", "query_of", "unknown"]
@@ -54,6 +56,15 @@ def _probability(text: str) -> float:
     return float(text)
 
 
+def _angles(text: str) -> Angles:
+    try:
+        return angles_from_text(text)
+    except OptionsError:
+        raise ValueError(
+            "degrees separated by commas, such as 90,180,270, or fallback, or none"
+        ) from None
+
+
 def _name(text: str) -> str:
     if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
         raise ValueError(f"a name of 1 to {_LONGEST_NAME} printable characters")
@@ -71,6 +82,7 @@ PARAMETERS: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
         "min_face_size": _pixels,
         "max_face_size": _pixels,
         "confidence": _probability,
+        "angles": _angles,
         "limit": _count,
         "annotate": _switch,
         "crops": _switch,

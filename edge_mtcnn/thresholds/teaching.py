@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ def things_in(
     if not len(faces):
         if len(detector.detect(image, include_known_false=True)):
             return []
-        every_find = replace(detector.options, confidence=0.0)
+        every_find = detector.options.every_find()
         faces = detector.detect(image, options=every_find)[:1]
     if not len(faces):
         raise OptionsError(f"nothing is found in {path}, so there is nothing to add; leave it out")
