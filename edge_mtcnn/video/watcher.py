@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.detector import FaceDetector
-from edge_mtcnn.errors import EdgeMTCNNError, SourceError
+from edge_mtcnn.errors import EdgeMTCNNError, OptionsError, SourceError
 from edge_mtcnn.options import (
     DetectorOptions,
     check_bool,
@@ -96,7 +96,10 @@ class FaceWatcher:
         self._loop: WatchLoop | None = None
         # Reports of an older loop, which may be stuck, are ignored.
         self._generation = 0
-        self._snapshot = Snapshot()
+        self._snapshot = Snapshot(
+            rotation=self._options.source.mounting.rotate,
+            rotation_state="looking" if self._options.source.finds_rotation else "fixed",
+        )
         self._frame: tuple[Frame, Snapshot] | None = None
 
     @property
@@ -241,6 +244,24 @@ class FaceWatcher:
         loop = self._loop
         if loop is not None:
             loop.dismiss(person)
+
+    def find_rotation(self) -> None:
+        """Find out again how the frames must be turned, for example after the camera was moved.
+
+        Until that is clear, they are turned as before.
+
+        Raises:
+            OptionsError: ``SourceOptions.rotate`` is not ``"auto"``.
+        """
+        if not self._options.source.finds_rotation:
+            raise OptionsError(
+                f"the rotation is fixed at {self._options.source.rotate} degrees; use"
+                " SourceOptions(rotate='auto') to have it found"
+            )
+        with self._changed:
+            self._snapshot = replace(self._snapshot, rotation_state="looking")
+            if self._loop is not None:
+                self._loop.find_rotation()
 
     def add_callback(self, function: Callable[[Event], object]) -> None:
         """Call a function with every event, in its own thread, also after a new start."""
