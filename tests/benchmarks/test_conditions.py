@@ -147,8 +147,8 @@ def test_a_mask_covers_the_mouth_and_glasses_the_eyes(photo: Photo) -> None:
 
 def test_only_a_find_at_the_annotated_face_counts() -> None:
     boxes = np.array([[0.0, 0, 10, 10], [100, 100, 140, 140], [104, 100, 144, 140]])
-    faces = Faces(boxes, np.array([0.99, 0.5, 0.7]), np.zeros((3, 5, 2)), image_size=(200, 200))
-    assert score_at(faces, np.array([105.0, 105, 135, 135])) == 0.7
+    faces = Faces(boxes, np.array([0.99, 0.5, 0.75]), np.zeros((3, 5, 2)), image_size=(200, 200))
+    assert score_at(faces, np.array([105.0, 105, 135, 135])) == 0.75
     assert score_at(faces, np.array([200.0, 200, 240, 240])) == -1
     assert score_at(faces[:0], np.array([0.0, 0, 10, 10])) == -1
 
