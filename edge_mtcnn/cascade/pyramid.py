@@ -176,16 +176,16 @@ class OctaveSampler:
         """See ``Sampler.windows``; one ``cv2.remap`` for the image, one for all other octaves."""
         if not len(boxes):
             return np.empty((0, size, size, 3), dtype=np.float32)
-        sides = boxes[:, 2] - boxes[:, 0] + 1
-        octaves = self._octaves_of(sides, size)
+        sides = boxes[:, 2:] - boxes[:, :2] + 1
+        octaves = self._octaves_of(sides[:, 0], size)
         used = set(octaves.tolist())
         self._octave(max(used))
-        scales = self._octave_scales[octaves]
+        scales = self._octave_scales[octaves, None]
         # Source pixel edges of the windows' pixel centres -> pixel centres of the octaves -> those
         # of the sheet. Whatever lies further out than the margin is as black as the margin.
-        first = (boxes[:, :2] - 1) * scales[:, None] - 0.5
-        steps = (sides * scales)[:, None] * _pixel_centres(size)
-        grid = np.maximum(first[:, :, None] + steps[:, None, :], -1)
+        first = (boxes[:, :2] - 1) * scales - 0.5
+        steps = (sides * scales)[:, :, None] * _pixel_centres(size)
+        grid = np.maximum(first[:, :, None] + steps, -1)
         grid = np.minimum(grid, self._ends[octaves]) + self._starts[octaves]
         if len(used) == 1 or 0 not in used:
             pixels = _remapped(self._image if 0 in used else self._sheet, grid)

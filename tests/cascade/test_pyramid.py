@@ -208,6 +208,7 @@ def test_octave_levels_of_a_flat_image_are_flat_up_to_the_border() -> None:
 
 BOXES = {
     "inside": (21, 31, 70, 80),
+    "a pixel less wide than high": (21, 31, 69, 80),
     "the size of the window": (40, 11, 63, 34),
     "enlarged": (51, 52, 60, 61),
     "a single pixel": (50, 60, 50, 60),
