@@ -20,7 +20,6 @@ import argparse
 import json
 import re
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ from edge_mtcnn.runtime.models import default_folder
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import FloatArray
-from export.looks import LONGEST_SIDE, Look, framed, group_of
+from export.looks import LONGEST_SIDE, Look, checksum, framed, group_of, held_out
 
 _DEFAULT = replace(PRESETS["default"], min_face_size=40)
 OPTIONS = {
@@ -221,12 +220,11 @@ def _labelled(
         best = inclusive_ious(found.boxes, _annotated_boxes(annotation)).max(axis=1, initial=0)
         rows = np.flatnonzero((best >= TRUE_IOU) | (best < FALSE_IOU))
         true = (best[rows] >= TRUE_IOU).astype(float)
-    checksum = zlib.crc32(path.name.encode())
     return Image(
         part=part,
         look=look,
-        fitted=checksum % 2 == 0,
-        fold=checksum // 2 % 2,
+        fitted=not held_out(path),
+        fold=checksum(path) // 2 % 2,
         annotation=annotation,
         boxes=found.boxes,
         evidence=evidence(found, readings),

@@ -16,6 +16,7 @@ from edge_mtcnn.options import (
     PRESETS,
     DetectorOptions,
     RuntimeOptions,
+    angles_from_text,
     load_options,
     load_section,
 )
@@ -80,6 +81,7 @@ def add_detector_arguments(
     presets: Mapping[str, str] = MappingProxyType({"": DEFAULT_PRESET}),
     confidence: str | None = "lowest score of a face to report; 0 for all that is found, as with"
     f" --preset reference (default: {DEFAULT_CONFIDENCE:g})",
+    angles: bool = False,
 ) -> None:
     """Add the flags of ``DetectorOptions``.
 
@@ -88,6 +90,7 @@ def add_detector_arguments(
         presets: the preset that the command uses when neither ``--preset`` nor ``--config`` names
             one; for a command with several detectors one for each, by what the help calls it.
         confidence: help of ``--confidence``; ``None`` for a command without that flag.
+        angles: add ``--angles``, for commands that search photos.
     """
     group = parser.add_argument_group("detection")
     group.add_argument(
@@ -122,6 +125,14 @@ def add_detector_arguments(
         help="size ratio of neighbouring levels of the image pyramid, 0.1..0.95"
         f" {stated('scale_factor')}",
     )
+    if angles:
+        group.add_argument(
+            "--angles",
+            metavar="DEGREES",
+            help="look at each photo again, turned clockwise by these degrees, such as 90,180,270;"
+            " each look takes as long as a detection. fallback: 90,180,270 where nothing is found"
+            " without (default: none)",
+        )
 
 
 def _stated(values: Mapping[str, Any]) -> str:
@@ -191,6 +202,8 @@ def options_from(
     if "preset" in given:
         detector = DetectorOptions.from_preset(given["preset"])
     detector_changes = {name: given[name] for name in _DETECTOR_OPTIONS if name in given}
+    if "angles" in given:
+        detector_changes["angles"] = angles_from_text(given["angles"])
     runtime_changes: dict[str, Any] = {}
     if "threads" in given:
         runtime_changes["threads"] = given["threads"]
