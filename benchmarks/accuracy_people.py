@@ -21,9 +21,9 @@ from benchmarks.common.annotated import (
 from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import Result, share
 from edge_mtcnn import DetectorOptions, FaceDetector, RuntimeOptions
-from export.looks import Look, framed, group_of, held_out
+from export.looks import AS_IT_IS, DARK, DARKER, framed, group_of, held_out
 
-LIGHTS = {1.0: Look(), 0.22: Look(light=0.22, noise=4), 0.10: Look(light=0.10, noise=4)}
+LIGHTS = {1.0: AS_IT_IS, 0.22: DARK, 0.10: DARKER}
 """How the portraits are shown, by the factor of their light."""
 ONE_IN = 400
 
@@ -50,7 +50,7 @@ def people_results(
     results = []
     with FaceDetector(chosen, runtime) as detector:
         false = [
-            best_score(detector, Look().of(pixels, random_of(path.name))[0])
+            best_score(detector, AS_IT_IS.of(pixels, random_of(path.name))[0])
             for path, pixels in zip(others, pixels_of(others, "nonface"), strict=True)
         ]
         thresholds = {"0.5": 0.5, f"1 in {ONE_IN}": sorted(false)[-1 - len(false) // ONE_IN]}
@@ -68,7 +68,6 @@ def people_results(
                 detail = {
                     **first.detail,
                     "threshold": threshold,
-                    "options": chosen.to_dict(),
                     "seconds": round(time.perf_counter() - start),
                 }
                 results += [replace(first, detail=detail), *rest]

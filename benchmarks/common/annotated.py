@@ -17,6 +17,8 @@ from edge_mtcnn import FaceDetector
 
 Entry = dict[str, Any]
 """One image of ``annotations.json``: ``image`` is its path, the rest depends on the set."""
+LEAST_OVERLAP = 0.2
+"""IoU of a correct detection. Annotated boxes only reach from brow to chin, so it may be low."""
 
 
 def entries_of(folder: Path) -> list[Entry]:
