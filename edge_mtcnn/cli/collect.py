@@ -165,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
         tracker = FaceTracker(detector, options.tracker)
         source = stack.enter_context(Source(spec, options.source))
         finder = None
-        if options.source.finds_rotation:
+        if options.source.rotate == "auto":
             finder = RotationFinder(source, detector, options.presence.confidence)
         run_of = _Run(args, collector, tracker, finder, live, stop, is_file=is_file)
         try:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError, shown
+from edge_mtcnn.images.arrays import checked_array
 from edge_mtcnn.options import check_choice
 from edge_mtcnn.types import FloatArray, ImageArray
 
@@ -65,7 +66,18 @@ class Mounting:
         return self.rotate != 0 or self.flip is not None
 
     def applied(self, image: ImageArray) -> ImageArray:
-        """The picture turned: (H, W) or (H, W, C) uint8; ``image`` itself if nothing is to do."""
+        """The picture turned.
+
+        Args:
+            image: (H, W) or (H, W, C) uint8; not changed.
+
+        Returns:
+            A new array; ``image`` itself if nothing is to be done.
+
+        Raises:
+            ImageError: ``image`` is not an image.
+        """
+        image = checked_array(image)
         if self.rotate:
             # OpenCV numbers its three rotations 0, 1 and 2, clockwise.
             image = cv2.rotate(image, self.rotate // 90 - 1)

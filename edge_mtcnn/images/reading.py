@@ -41,15 +41,17 @@ def read_ahead(
         it before the generator is advanced or closed.
     """
     turned = (mounting or Mounting()).applied
+
+    def read(path: Path) -> ImageArray:
+        return turned(read_image(path))
+
     reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
     try:
         remaining = iter(paths)
         reads: deque[Future[ImageArray]] = deque()
         while True:
             upcoming = islice(remaining, _READS_HELD - len(reads))
-            reads.extend(
-                reader.submit(lambda path=path: turned(read_image(path))) for path in upcoming
-            )
+            reads.extend(reader.submit(read, path) for path in upcoming)
             if not reads:
                 return
             yield reads.popleft().result

@@ -18,7 +18,15 @@ from edge_mtcnn.images.mounting import Flip, Mounting, Rotation
 from edge_mtcnn.options import check_bool, check_choice, check_int, check_number
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["Capture", "Captured", "Kind", "SourceOptions", "SourceSpec", "Spec"]
+__all__ = [
+    "Capture",
+    "Captured",
+    "Kind",
+    "SourceOptions",
+    "SourceSpec",
+    "Spec",
+    "mounting_of",
+]
 
 Kind = Literal["camera", "file", "stream", "gstreamer", "picamera2", "frames"]
 Spec = int | str | os.PathLike[str] | Iterable[Any] | Callable[[], Iterable[Any]]
@@ -81,7 +89,7 @@ class SourceOptions:
             object.__setattr__(self, "size", tuple(self.size))
         if self.fps is not None:
             check_number("fps", self.fps, 0.01, 10_000)
-        _ = self.mounting  # checks rotate and flip
+        mounting_of(self)  # checks rotate and flip
         check_number("open_timeout", self.open_timeout, 0.1, 600)
         check_number("frame_timeout", self.frame_timeout, 0.1, 600)
         check_number("retry_first", self.retry_first, 0.01, 3600)
@@ -90,17 +98,12 @@ class SourceOptions:
         if self.give_up_after is not None:
             check_number("give_up_after", self.give_up_after, 0, 1e9)
 
-    @property
-    def finds_rotation(self) -> bool:
-        """Whether the rotation is to be found by the faces."""
-        return isinstance(self.rotate, str) and self.rotate == "auto"
 
-    @property
-    def mounting(self) -> Mounting:
-        """How frames are turned; before the rotation is found, as for ``rotate=0``."""
-        if isinstance(self.rotate, str) and self.rotate == "auto":
-            return Mounting(flip=self.flip)
-        return Mounting(rotate=self.rotate, flip=self.flip)
+def mounting_of(options: SourceOptions) -> Mounting:
+    """How frames are turned; before the rotation of ``"auto"`` is found, as for 0."""
+    if isinstance(options.rotate, str) and options.rotate == "auto":
+        return Mounting(flip=options.flip)
+    return Mounting(rotate=options.rotate, flip=options.flip)
 
 
 class Captured(NamedTuple):
@@ -121,7 +124,7 @@ class Capture(Protocol):
     Attributes:
         live: whether frames that are not read in time are lost, and the end is a loss.
         paced: whether frames can be read before they are due, so that the reader has to wait.
-        turned: whether the device has turned the frames, as ``SourceOptions.mounting`` says.
+        turned: whether the device has turned the frames, as ``SourceOptions`` says.
         fps: frames per second, if the source reports it.
     """
 

@@ -16,7 +16,13 @@ import cv2
 import numpy as np
 
 from edge_mtcnn.errors import SourceError
-from edge_mtcnn.video.source.captures import Capture, Captured, SourceOptions, SourceSpec
+from edge_mtcnn.video.source.captures import (
+    Capture,
+    Captured,
+    SourceOptions,
+    SourceSpec,
+    mounting_of,
+)
 
 __all__ = ["open_capture"]
 
@@ -201,8 +207,8 @@ def _flips(options: SourceOptions) -> tuple[bool, bool]:
 
     It can turn frames by 180 degrees, but not by 90.
     """
-    mounting = options.mounting
-    if options.finds_rotation or mounting.rotate in (90, 270):
+    mounting = mounting_of(options)
+    if options.rotate == "auto" or mounting.rotate in (90, 270):
         return False, False
     over = mounting.rotate == 180
     return over != (mounting.flip == "horizontal"), over != (mounting.flip == "vertical")

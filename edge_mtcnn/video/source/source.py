@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.errors import OptionsError, SourceError
 from edge_mtcnn.options import check_options, check_timeout, check_type
-from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec
+from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec, mounting_of
 from edge_mtcnn.video.source.reader import Frame, Inbox, SourceState
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def open_source(spec: Spec, options: SourceOptions | None = None) -> Source:
             played again and again, or ``rotate`` is ``"auto"``.
     """
     options = check_options("options", options, SourceOptions)
-    if options.finds_rotation:
+    if options.rotate == "auto":
         raise OptionsError(
             "rotate='auto' looks for faces, which only a FaceWatcher does; here rotate must be 0,"
             " 90, 180 or 270"
@@ -82,7 +82,7 @@ class Source:
         check_type("options", options, SourceOptions)
         spec.check(options)
         self.name = spec.name
-        self.mounting = options.mounting
+        self.mounting = mounting_of(options)
         self._spec = spec
         self._options = options
         self._last_loss: str | None = None
