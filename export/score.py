@@ -41,7 +41,7 @@ from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import FloatArray
 from export.looks import LONGEST_SIDE, Look, framed, group_of
 
-_DEFAULT = replace(PRESETS["default"], min_face_size=40)
+_DEFAULT = replace(PRESETS["default"], min_face_size=40, exposure="off")
 OPTIONS = {
     "landmarks": _DEFAULT,
     "nonface": _DEFAULT,

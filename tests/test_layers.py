@@ -46,7 +46,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "cascade": (
         ("boxes", "candidates", "networks", "pyramid"),
-        ("pnet", "windows"),
+        ("exposure", "pnet", "windows"),
         ("rnet", "onet"),
         ("known", "scoring"),
         ("search",),

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.cascade.boxes import nms, overlap_of, square
 from edge_mtcnn.cascade.candidates import Candidates, Found
+from edge_mtcnn.cascade.exposure import Brightened, automatic_gain
 from edge_mtcnn.cascade.known import KnownFaces, vectors
 from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
@@ -67,10 +68,10 @@ class Search:
         known: KnownFaces | None = None,
         timings: bool = False,
     ) -> None:
-        self._image = image
+        self._make_image = image
         self._size = size
         self._options = options
-        self._networks = networks
+        self._plain_networks = networks
         self._run = run
         self._bgr = bgr
         self._score = score
@@ -93,6 +94,14 @@ class Search:
     def size(self) -> tuple[int, int]:
         """Height and width of the image, pixels."""
         return self._size
+
+    @cached_property
+    def gain(self) -> float:
+        """Factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none."""
+        exposure = self._options.exposure
+        if isinstance(exposure, str):
+            return automatic_gain(self._image) if exposure == "auto" else 1.0
+        return exposure
 
     def everywhere(self, boxes: npt.ArrayLike = ()) -> Faces:
         """Find all faces.
@@ -189,8 +198,18 @@ class Search:
         return values
 
     @cached_property
+    def _image(self) -> ImageArray:
+        return self._make_image()
+
+    @cached_property
+    def _networks(self) -> Networks:
+        """What looks at the pixels, brightened where the image is dark."""
+        plain = self._plain_networks
+        return plain if self.gain == 1 else Brightened(plain, self.gain)
+
+    @cached_property
     def _sampler(self) -> Sampler:
-        image = self._image()
+        image = self._image
         if self._options.resampling == "area":
             return AreaSampler(image, bgr=self._bgr)
         smallest = self._scales[-1] if self._scales else 1.0
@@ -273,7 +292,7 @@ class Search:
             landmarks[rows],
             confidences=found.scores[rows],
             image_size=self._size,
-            timings=trace.timings() if self._timings else None,
+            timings=trace.timings(self.gain) if self._timings else None,
         )
 
 
@@ -345,7 +364,7 @@ class _Trace:
             self._capped.append("cells")
         return best
 
-    def timings(self) -> Timings:
+    def timings(self, gain: float) -> Timings:
         """All of it."""
         return Timings(
             **self._laps,
@@ -355,4 +374,5 @@ class _Trace:
             onet_windows=self.onet_windows,
             capped=tuple(self._capped),
             known_false=self.known_false,
+            gain=gain,
         )
