@@ -6,7 +6,13 @@ an error above 10 % is a failure. The portraits of ``people`` are shown in the l
 the share of each group of age and origin that is found is given at a score of 0.5 and at the
 threshold that lets 1 image in 400 of ``nonface`` through, with its 95 % interval.
 
+With --conditions, the faces of ``landmarks`` are shown dark, backlit, blurred, tilted, masked and
+so on, and the share that is found is given, of all finds and from a score of 0.5 and 0.9 on;
+``nonface`` is shown dark too. The half of the images that the score was fitted to is left out there
+and in ``people``.
+
     python -m benchmarks.accuracy --preset reference default --wider-settings
+    python -m benchmarks.accuracy --preset default --conditions
 
 Needs annotated images: a folder with ``wider/``, ``landmarks/``, ``people/`` and ``nonface/``,
 named by --data.
@@ -15,7 +21,6 @@ named by --data.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -24,10 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmarks.accuracy_conditions import condition_results, condition_table
+from benchmarks.accuracy_people import people_results
+from benchmarks.common.annotated import LEAST_OVERLAP, Entry, entries_of, pixels_of
 from benchmarks.common.arguments import add_threads, detector_options, runtime_options
-from benchmarks.common.images import DATA, read_rgb
+from benchmarks.common.images import DATA
 from benchmarks.common.program import BenchmarkError, script, script_parser
 from benchmarks.common.results import (
     Result,
@@ -39,17 +46,12 @@ from benchmarks.common.results import (
     target_table,
 )
 from edge_mtcnn import DetectorOptions, FaceDetector
-from edge_mtcnn.thresholds.intervals import clopper_pearson
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import Faces, FloatArray
-from export.looks import Look, framed, group_of
 
 LEVELS = ("easy", "medium", "hard")
 SETS = ["wider", "landmarks", "people"]
-LIGHTS = {1.0: Look(None), 0.22: Look(None, 0.22, 4), 0.10: Look(None, 0.10, 4)}
-"""How the portraits are shown, by the factor of their light."""
-ONE_IN = 400
 WIDER_SETTINGS: dict[str, Any] = {
     "min_face_size": 10,
     "scale_factor": 0.79,
@@ -59,8 +61,6 @@ WIDER_SETTINGS: dict[str, Any] = {
 WIDER_TARGETS = {"easy": 0.85, "medium": 0.83, "hard": 0.62}
 MOST_LOSS = 0.003
 FAILURE = 0.10
-LEAST_OVERLAP = 0.2
-"""Annotated boxes only reach from brow to chin, so a correct detection may overlap little."""
 
 
 @script
@@ -68,40 +68,42 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
     options = _parser().parse_args(arguments)
     results: list[Result] = []
-    for preset in options.preset:
-        chosen = replace(detector_options(preset, options.changes), confidence=0.0)
+    conditions: list[Result] = []
+    presets = {
+        preset: replace(detector_options(preset, options.changes), confidence=0.0)
+        for preset in options.preset
+    }
+    for preset, chosen in presets.items():
         if "wider" in options.sets:
             wider = replace(chosen, **WIDER_SETTINGS) if options.wider_settings else chosen
             results += wider_results(preset, wider, options)
         if "landmarks" in options.sets:
             results += landmark_results(preset, chosen, options)
+        given = preset, chosen, runtime_options(options.threads), options.data, options.limit
         if "people" in options.sets:
-            results += people_results(preset, chosen, options)
-    print(
-        table(
-            (
-                (r.name, r.value, r.unit, r.detail["images"], r.detail.get("seconds"))
-                for r in results
-            ),
-            ("figure", "value", "", "images", "s"),
-        )
-    )
+            results += people_results(*given)
+        if "conditions" in options.sets:
+            conditions += condition_results(*given)
+    if results:
+        print(_table(results))
+    if conditions:
+        print(condition_table(conditions))
     # The targets are for the whole set, with the settings of the authors.
     whole = options.wider_settings and "wider" in options.sets and options.limit is None
     targets = _targets({r.name: r.value for r in results}) if whole else []
     if targets:
         print("\n" + target_table(targets))
     settings = {
-        "presets": options.preset,
+        "presets": {preset: chosen.to_dict() for preset, chosen in presets.items()},
         "changes": options.changes,
         "wider_settings": WIDER_SETTINGS if options.wider_settings else None,
         "sets": options.sets,
         "limit": options.limit,
     }
-    for result in results:
-        for group, (share, low, high) in result.detail.get("groups", {}).items():
-            print(f"{result.name.rsplit('/', 1)[0]}: {group} {share:.3f} ({low:.3f} to {high:.3f})")
-    save(document("accuracy", results, settings=settings, targets=targets), options.output)
+    save(
+        document("accuracy", results + conditions, settings=settings, targets=targets),
+        options.output,
+    )
     return 0
 
 
@@ -109,7 +111,7 @@ def wider_results(
     preset: str, chosen: DetectorOptions, options: argparse.Namespace
 ) -> list[Result]:
     """Average precision of one preset on the annotated images of WIDER FACE."""
-    images = _annotations(options.data / "wider", options.limit)
+    images = entries_of(options.data / "wider")[: options.limit]
     start = time.perf_counter()
     found = _detect(images, options.data / "wider" / "images", chosen, options.threads)
     seconds = round(time.perf_counter() - start)
@@ -136,7 +138,7 @@ def landmark_results(
     preset: str, chosen: DetectorOptions, options: argparse.Namespace
 ) -> list[Result]:
     """Landmark error of one preset, over the annotated faces that it finds."""
-    images = _annotations(options.data / "landmarks", options.limit)
+    images = entries_of(options.data / "landmarks")[: options.limit]
     start = time.perf_counter()
     found = _detect(images, options.data / "landmarks", chosen, options.threads)
     seconds = round(time.perf_counter() - start)
@@ -157,65 +159,6 @@ def landmark_results(
         Result(name=f"accuracy/{preset}/{name}", unit=unit, value=float(value), detail=detail)
         for name, (value, unit) in figures.items()
     ]
-
-
-def people_results(
-    preset: str, chosen: DetectorOptions, options: argparse.Namespace
-) -> list[Result]:
-    """Shares of the portraits that are found, of all and of the group with the lowest share."""
-    start = time.perf_counter()
-    folder = options.data / "people"
-    portraits = _annotations(folder, options.limit)
-    others = [path for path in sorted((options.data / "nonface").rglob("*")) if path.is_file()]
-    if not others:
-        raise BenchmarkError(f"there are no images in {options.data / 'nonface'}; see --data")
-    random = np.random.default_rng(0)
-    results = []
-    with FaceDetector(chosen, runtime_options(options.threads)) as detector:
-        false = [max(detector.detect(read_rgb(path)).scores, default=0.0) for path in others]
-        rare = float(np.sort(false)[::-1][len(false) // ONE_IN])
-        thresholds = {"0.5": 0.5, f"1 in {ONE_IN}": rare}
-        for light, look in LIGHTS.items():
-            scores = []
-            for number, portrait in enumerate(portraits, 1):
-                pixels, _ = look.of(framed(read_rgb(folder / portrait["image"])), random)
-                scores.append(max(detector.detect(pixels).scores, default=-1.0))
-                _progress("people", number, len(portraits))
-            for name, threshold in thresholds.items():
-                found = np.array(scores) >= threshold
-                groups = shares_by_group(portraits, found)
-                detail = {
-                    "images": len(portraits),
-                    "threshold": threshold,
-                    "options": chosen.to_dict(),
-                    "groups": {group: list(share) for group, share in groups.items()},
-                    "seconds": round(time.perf_counter() - start),
-                }
-                worst = min((groups[group][0] for group in groups), default=0.0)
-                for what, value in (("all", found.mean()), ("worst group", worst)):
-                    results.append(
-                        Result(
-                            name=f"accuracy/{preset}/people x {light:g}/{name}/{what}",
-                            unit="share",
-                            value=float(value),
-                            better="higher",
-                            detail=detail if what == "all" else {"images": len(portraits)},
-                        )
-                    )
-    return results
-
-
-def shares_by_group(
-    portraits: Sequence[dict[str, Any]], found: npt.NDArray[np.bool_]
-) -> dict[str, tuple[float, float, float]]:
-    """Share found of each group of origin and age, babies apart, and its 95 % interval."""
-    names = np.array([group_of(entry) for entry in portraits])
-    shares = {}
-    for name in sorted(set(names)):
-        hits = found[names == name]
-        low, high = clopper_pearson(int(hits.sum()), len(hits))
-        shares[str(name)] = (float(hits.mean()), low, high)
-    return shares
 
 
 def landmark_error(faces: Faces, box: FloatArray, points: FloatArray) -> float | None:
@@ -252,40 +195,39 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--sets", nargs="+", choices=SETS, default=SETS,
-        help="what to measure (both)",
+        help="what to measure (all)",
     )  # fmt: skip
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of wider/ and landmarks/")
+    parser.add_argument(
+        "--conditions", action="store_const", const=["conditions"], dest="sets",
+        help="measure under dark, backlit, blurred, tilted and other conditions instead",
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the sets")
     parser.add_argument("--limit", type=int, help="only so many images of each set")
     add_threads(parser)
     add_output(parser)
     return parser
 
 
-def _annotations(folder: Path, limit: int | None) -> list[dict[str, Any]]:
-    try:
-        content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchmarkError(
-            f"there is no annotated set in {folder} ({error.strerror}); name its folder with --data"
-        ) from None
-    return list(content)[:limit]
-
-
 def _detect(
-    images: Sequence[dict[str, Any]], folder: Path, chosen: DetectorOptions, threads: int | None
+    images: Sequence[Entry], folder: Path, chosen: DetectorOptions, threads: int | None
 ) -> list[Faces]:
-    found = []
+    files = [folder / image["image"] for image in images]
     with FaceDetector(chosen, runtime_options(threads)) as detector:
-        for count, image in enumerate(images, 1):
-            found.append(detector.detect(read_rgb(folder / image["image"])))
-            _progress(folder.name, count, len(images))
-    return found
+        return [detector.detect(pixels) for pixels in pixels_of(files, folder.name)]
 
 
-def _progress(name: str, count: int, total: int) -> None:
-    if sys.stderr.isatty() or count % 100 == 0:
-        end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"{name}: {count} of {total}", end=end, file=sys.stderr)
+def _table(results: Sequence[Result]) -> str:
+    return table(
+        (
+            (r.name, r.value, _interval(r), r.unit, r.detail["images"], r.detail.get("seconds"))
+            for r in results
+        ),
+        ("figure", "value", "95 % interval", "", "images", "s"),
+    )
+
+
+def _interval(result: Result) -> str:
+    return "{:.3f} to {:.3f}".format(*result.interval) if result.interval else ""
 
 
 def _targets(values: dict[str, float]) -> list[Target]:

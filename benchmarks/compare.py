@@ -1,7 +1,8 @@
 """Compare two result files of the same benchmark; the exit code is 1 if a figure became worse.
 
 Figures that have a ratio to the reference job of their own run are compared by that ratio, because
-machines and moments differ. Others, such as memory, are compared by their value.
+machines and moments differ. Others, such as memory, are compared by their value. Shares of images
+have a confidence interval: such a figure is worse if it lies beyond the interval of the old one.
 
     python -m benchmarks.compare OLD NEW --max-ratio 1.15
 
@@ -23,13 +24,22 @@ DONE, REGRESSED, UNUSABLE = 0, 1, CANNOT_RUN
 
 
 class Change(NamedTuple):
-    """One figure in both files. ``ratio`` is above 1 if it became worse."""
+    """One figure in both files. ``ratio`` is above 1 if it became worse.
+
+    ``beyond`` is whether it is worse than the whole interval of the old one; ``None`` if the old
+    one has none.
+    """
 
     name: str
     old: float
     new: float
     by: str
     ratio: float
+    beyond: bool | None = None
+
+    def is_worse(self, max_ratio: float) -> bool:
+        """Whether it is a regression: by the interval, else by the ratio."""
+        return self.ratio > max_ratio if self.beyond is None else self.beyond
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
@@ -44,8 +54,13 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
         first, second, by = base.value, result.value, base.unit or "value"
         if base.relative is not None and result.relative is not None:
             first, second, by = base.relative, result.relative, "x reference job"
-        worse = (first, second) if result.better == "higher" else (second, first)
-        found.append(Change(result.name, first, second, by, _ratio(*worse)))
+        higher = result.better == "higher"
+        beyond = None
+        if base.interval is not None:
+            low, high = base.interval
+            beyond = result.value < low if higher else result.value > high
+        ratio = _ratio(first, second) if higher else _ratio(second, first)
+        found.append(Change(result.name, first, second, by, ratio, beyond))
     return found
 
 
@@ -56,7 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("old", type=Path, metavar="OLD", help="results of the base")
     parser.add_argument("new", type=Path, metavar="NEW", help="results of the change")
     parser.add_argument(
-        "--max-ratio", type=float, default=1.15, help="how much worse a figure may become (1.15)"
+        "--max-ratio",
+        type=float,
+        default=1.15,
+        help="how much worse a figure without an interval may become (1.15)",
     )
     options = parser.parse_args(arguments)
     if not options.max_ratio >= 1:
@@ -79,19 +97,16 @@ def main(arguments: list[str] | None = None) -> int:
                     c.new,
                     c.by,
                     c.ratio,
-                    "WORSE" if c.ratio > options.max_ratio else "",
+                    "WORSE" if c.is_worse(options.max_ratio) else "",
                 )
                 for c in found
             ),
             ("figure", "old", "new", "unit", "ratio", ""),
         )
     )
-    worse = [change for change in found if change.ratio > options.max_ratio]
-    print(
-        f"\n{len(worse)} of {len(found)} figures are worse by more than {options.max_ratio:g}"
-        if worse
-        else f"\nnone of {len(found)} figures is worse by more than {options.max_ratio:g}"
-    )
+    worse = [change for change in found if change.is_worse(options.max_ratio)]
+    limit = f"by a ratio of more than {options.max_ratio:g}, or beyond the interval of the old one"
+    print(f"\n{len(worse)} of {len(found)} figures are worse: {limit}")
     return REGRESSED if worse else DONE
 
 

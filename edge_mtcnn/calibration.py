@@ -22,6 +22,7 @@ from edge_mtcnn.options import (
     PRESET_CONFIDENCES,
     PRESETS,
     DetectorOptions,
+    angles_as_text,
     check_number,
     check_path,
     load_options,
@@ -47,6 +48,7 @@ _FLAGS = {
     "max_face_size": "--max-face-size",
     "scale_factor": "--scale-factor",
     "exposure": "--exposure",
+    "angles": "--angles",
 }
 """Options of the detector that the commands have flags for."""
 
@@ -198,7 +200,9 @@ def _flags_over(base: Mapping[str, Any], options: Mapping[str, Any]) -> list[str
     flags: list[str] = []
     for name, flag in _FLAGS.items():
         value = options.get(name)
-        if value is not None and value != base.get(name):
+        if value is not None and _plain(value) != _plain(base.get(name)):
+            if name == "angles":
+                value = angles_as_text(value)
             flags += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     return flags
 
@@ -267,7 +271,9 @@ def save_known_false(path: str | os.PathLike[str], entries: Iterable[KnownFalse]
     check_loss(entries)
     file = Path(path)
     content = json.loads(file.read_text(encoding="utf-8"))
-    content["known_false"] = [entry.to_dict() for entry in entries]
+    content.pop("known_false", None)
+    if entries:
+        content["known_false"] = [entry.to_dict() for entry in entries]
     write_whole(file, (json.dumps(content, indent=2) + "\n").encode("ascii"))
 
 

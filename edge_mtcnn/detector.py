@@ -18,12 +18,13 @@ import numpy as np
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.calibration import load_calibration
+from edge_mtcnn.cascade.boxes import overlap_of
 from edge_mtcnn.cascade.known import KnownFaces, changed_copies, load_real_faces
 from edge_mtcnn.cascade.networks import Map
 from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
-from edge_mtcnn.cascade.search import Search
+from edge_mtcnn.cascade.search import SAME_FIND, Search
 from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.inputs import check_batch, load_image
@@ -46,7 +47,7 @@ from edge_mtcnn.runtime.sessions import (
     runtime_version,
 )
 from edge_mtcnn.runtime.workers import Workers, available_threads
-from edge_mtcnn.types import Faces
+from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -106,9 +107,7 @@ class FaceDetector:
             "runtime", saved_runtime if runtime is None else runtime, RuntimeOptions
         )
         manifest = load_manifest(runtime.models)
-        if not isinstance(known_false, Sequence):
-            raise OptionsError(f"known_false must be a list; got {shown(known_false)}")
-        entries = tuple(check_type("each of known_false", e, KnownFalse) for e in known_false)
+        entries = _checked(known_false)
         if calibration is not None:
             options, known = _calibrated(options, calibration, manifest.version)
             entries += known
@@ -122,7 +121,6 @@ class FaceDetector:
         known_false: tuple[KnownFalse, ...],
     ) -> None:
         """Load the networks and start the workers."""
-        check_loss(known_false)
         if runtime.models is not None:  # so that copies find it from any working directory
             runtime = replace(runtime, models=os.path.abspath(runtime.models))  # noqa: PTH100
         self._options, self._runtime = options, runtime
@@ -135,12 +133,8 @@ class FaceDetector:
         self._score_model = cache(lambda: load_score_model(*manifest.score_model()))
         if options.mirror:
             self._score_model()  # a missing file is an error now
-        self._known_false = known_false
-        self._known = (
-            KnownFaces(known_false, load_real_faces(*manifest.real_faces()))
-            if known_false
-            else None
-        )
+        self._real_faces = cache(lambda: load_real_faces(*manifest.real_faces()))
+        self._know(known_false)
         threads = self._runtime.threads or available_threads()
         self._networks: SessionNetworks | None = open_networks(
             manifest.models(self._form), self._runtime.device, threads
@@ -159,8 +153,28 @@ class FaceDetector:
 
     @property
     def known_false(self) -> tuple[KnownFalse, ...]:
-        """The known false faces that are left out."""
+        """The known false faces that are left out; others can be assigned at any time.
+
+            detector.known_false = [*detector.known_false, poster]
+
+        Nothing is loaded again. A search that runs ends with those it began with.
+
+        Raises:
+            OptionsError: they would cost too many real faces, or are of the wrong type.
+            EdgeMTCNNError: the detector was closed.
+        """
         return self._known_false
+
+    @known_false.setter
+    def known_false(self, entries: Sequence[KnownFalse]) -> None:
+        self._open()
+        self._know(_usable(_checked(entries), self._options, self._model_version))
+
+    def _know(self, entries: tuple[KnownFalse, ...]) -> None:
+        """Leave these out from now on."""
+        check_loss(entries)
+        self._known_false = entries
+        self._known = KnownFaces(entries, self._real_faces()) if entries else None
 
     def detect(
         self,
@@ -188,7 +202,8 @@ class FaceDetector:
             timeout: maximum time of the detection, seconds, 0.001..86400; ``None`` for no limit.
                 It is checked before each stage and each batch of a network, so a detection stops
                 some milliseconds after it.
-            include_known_false: return the known false faces too, as if nothing were known.
+            include_known_false: return the known false faces too; ``Face.known_false`` is their
+                name.
 
         Returns:
             The faces, best first, in source pixels. An image without a face gives an empty
@@ -196,7 +211,8 @@ class FaceDetector:
 
         Raises:
             ImageError: it is not such an image, or a file cannot be read; the message says why, and
-                how to convert it.
+                how to convert it. Or it is too large or too narrow to be turned by one of the
+                ``angles`` of the options.
             DetectionTimeout: the time ran out before the search ended.
             OptionsError: ``timeout`` is not a positive number, or ``options`` no
                 ``DetectorOptions``.
@@ -223,7 +239,8 @@ class FaceDetector:
     ) -> Search:
         """Prepare the search in one image, to look at expected places first.
 
-        Use it to follow faces through a video; ``detect`` is ``search(image).everywhere()``.
+        Use it to follow faces through a video; ``detect`` is ``search(image).everywhere()``. Only
+        ``everywhere`` looks at the ``angles`` of the options.
 
         Args and errors: as for ``detect``. The time of ``timeout`` starts with this call.
 
@@ -253,7 +270,8 @@ class FaceDetector:
             run,
             bgr=bgr,
             score=self._score_model() if options.mirror else None,
-            known=None if include_known_false else self._known,
+            known=self._known,
+            include_known=include_known_false,
             timings=timings,
         )
 
@@ -308,10 +326,10 @@ class FaceDetector:
 
             face = detector.detect(frame).best()
             poster = detector.remember(frame, face.box, "poster")
-            detector = FaceDetector(known_false=[poster])
+            detector.known_false = [*detector.known_false, poster]
 
-        It is looked at in the image and in copies of other light and scale. This detector is not
-        changed.
+        It is looked at in the image and in copies of other light and scale. The detector leaves
+        it out only once it is among its ``known_false``.
 
         Args:
             image: as for ``detect``.
@@ -342,8 +360,9 @@ class FaceDetector:
         if whole.shape != (4,) or not np.isfinite(whole).all():
             raise OptionsError(f"box must be x1, y1, x2, y2; got {shown(box)}")
         options = replace(self._options, mirror=True)
+        angle = self._angle_at(rgb, whole, options.every_find()) if options.angles else 0.0
         rows = [
-            self.search(copy, options=options).values_at(place)
+            self.search(copy, options=options).values_at(place, angle)
             for copy, place in changed_copies(rgb, whole)
         ]
         if rows[0] is None:
@@ -357,6 +376,13 @@ class FaceDetector:
             how=how,
             place=tuple(np.round(place, 4).tolist()) if at_place else None,
         )
+
+    def _angle_at(self, image: ImageArray, box: FloatArray, options: DetectorOptions) -> float:
+        """The ``Face.angle`` of the best find at a box (4,); 0 when nothing is found there."""
+        faces = self.detect(image, options=options, include_known_false=True)
+        overlaps = overlap_of(faces.boxes, np.repeat(box[None], len(faces), axis=0))
+        best = faces[overlaps >= SAME_FIND].best()
+        return 0.0 if best is None else best.angle
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
         """Pay every first-call cost: threads, ONNX Runtime's memory, OpenCV's code.
@@ -464,6 +490,12 @@ def _calibrated(
     return calibrated, calibration.known_false
 
 
+def _checked(entries: Sequence[KnownFalse]) -> tuple[KnownFalse, ...]:
+    if not isinstance(entries, Sequence):
+        raise OptionsError(f"known_false must be a list; got {shown(entries)}")
+    return tuple(check_type("each of known_false", entry, KnownFalse) for entry in entries)
+
+
 def _usable(
     entries: tuple[KnownFalse, ...], options: DetectorOptions, model_version: str
 ) -> tuple[KnownFalse, ...]:
@@ -489,7 +521,7 @@ def _usable(
 _OWN_ATTRIBUTES = frozenset(
     (
         *("_options", "_runtime", "_form", "_model_version", "_score_model", "_networks"),
-        *("_workers", "_known", "_known_false"),
+        *("_workers", "_known", "_known_false", "_real_faces"),
     )
 )
 """What ``FaceDetector`` keeps itself; a subclass may have more, which a pickle carries."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,14 +29,15 @@ __all__ = [
     "encoded",
     "entries_from",
     "expected_loss",
+    "free_name",
     "loss_text",
 ]
 
 VECTOR_LENGTH = 512
 """Values of a find: O-Net's hidden layer of 256, in both readings of the mirror check."""
-WAYS = ("add-false", "remember")
-"""How an entry came: by ``calibrate --add-false`` or ``FaceDetector.remember``, or as a mistake of
-``calibrate --remember``."""
+WAYS = ("add-false", "remember", "page")
+"""How an entry came: by ``calibrate --add-false`` or ``FaceDetector.remember``, as a mistake of
+``calibrate --remember``, or marked while ``serve`` watched a camera."""
 
 LARGEST_LOSS = 1 / 500
 """Largest share of real faces that the entries of one file may cost."""
@@ -99,6 +100,14 @@ class KnownFalse:
 def encoded(values: Float32Array) -> bytes:
     """(512,) values as ``KnownFalse.vector``."""
     return values.astype("<f2").tobytes()
+
+
+def free_name(stem: str, taken: Container[str]) -> str:
+    """The name ``stem``, or the first of ``stem-2``, ``stem-3`` that is not in use."""
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    return name
 
 
 def entries_from(content: object) -> tuple[KnownFalse, ...]:

@@ -19,8 +19,12 @@ from edge_mtcnn.errors import OptionsError, shown
 __all__ = [
     "MAX_GAIN",
     "PRESETS",
+    "QUARTER_TURNS",
+    "Angles",
     "DetectorOptions",
     "RuntimeOptions",
+    "angles_as_text",
+    "angles_from_text",
     "check_bool",
     "check_choice",
     "check_exposure",
@@ -154,6 +158,12 @@ def check_function(name: str, value: object) -> None:
 _NETWORKS = ("P-Net", "R-Net", "O-Net")
 _LEVELS = ("one level", "all levels")
 
+Angles = tuple[float, ...] | Literal["fallback"]
+QUARTER_TURNS = (90.0, 180.0, 270.0)
+"""The further looks of ``angles="fallback"``, degrees."""
+MOST_ANGLES = 23
+"""An angle every 15 degrees; the networks find a face that is tilted twice as much."""
+
 MIN_FACE_SIZE = 10
 """The authors' setting for benchmarks; below 12, P-Net's window, the image is enlarged."""
 
@@ -204,6 +214,12 @@ class DetectorOptions:
         max_candidates: maximum number of candidates after P-Net, R-Net and O-Net, at least 1 each.
             The best are kept, and ``Timings.capped`` contains the network. ``None`` for no limit:
             the time of a picture full of faces is then limited by ``timeout`` only.
+        angles: angles of further looks at a photo, degrees by which the image is turned clockwise,
+            such as ``(90, 180, 270)``; at most 23. -90 is kept as 270. Each look takes as long as
+            a detection without angles, and may find false faces of its own. ``"fallback"`` looks at
+            the three quarter turns, but only where nothing is found in the image as it is. Of
+            several finds of one face, the one with the highest score is reported; ``Face.angle``
+            is its angle. A tracker refuses a detector with angles.
     """
 
     min_face_size: int = 20
@@ -218,6 +234,7 @@ class DetectorOptions:
     exposure: Literal["auto", "off"] | float = "auto"
     max_cells: tuple[int, int] | None = (50_000, 100_000)
     max_candidates: tuple[int, int, int] | None = (10_000, 3_000, 1_000)
+    angles: Angles = ()
 
     def __post_init__(self) -> None:
         # Plain values are kept, so that options made from NumPy numbers can be saved.
@@ -247,6 +264,7 @@ class DetectorOptions:
                 for cap in caps:
                     check_int(f"each of {name}", cap, 1, None)
                 object.__setattr__(self, name, tuple(map(int, caps)))
+        object.__setattr__(self, "angles", _checked_angles(self.angles))
 
     @classmethod
     def from_preset(cls, name: str) -> DetectorOptions:
@@ -270,6 +288,63 @@ class DetectorOptions:
     def to_dict(self) -> dict[str, Any]:
         """All options as plain values."""
         return asdict(self)
+
+    def every_find(self) -> DetectorOptions:
+        """These options with all finds reported, whatever their score is, for measuring.
+
+        ``"fallback"`` becomes its three angles: at some threshold nothing is found without them.
+        """
+        angles = QUARTER_TURNS if self.angles == "fallback" else self.angles
+        return replace(self, confidence=0.0, angles=angles)
+
+
+def angles_from_text(text: str) -> Angles:
+    """``DetectorOptions.angles`` as people type them: ``90,180,270``, ``fallback`` or ``none``.
+
+    Raises:
+        OptionsError: it is none of these, or an angle is out of range.
+    """
+    if text == "fallback":
+        return "fallback"
+    parts = [] if text == "none" else text.split(",")
+    try:
+        angles = [float(part) for part in parts]
+    except ValueError:
+        raise OptionsError(
+            "angles must be degrees separated by commas, such as 90,180,270, or fallback, or none;"
+            f" got {shown(text)}"
+        ) from None
+    return _checked_angles(angles)
+
+
+def angles_as_text(angles: Angles) -> str:
+    """``DetectorOptions.angles`` as ``angles_from_text`` reads them."""
+    if isinstance(angles, str):
+        return angles
+    return ",".join(f"{angle:g}" for angle in angles) or "none"
+
+
+def _checked_angles(angles: object) -> Angles:
+    """Angles of further looks, 0..360 each."""
+    if isinstance(angles, str) and angles == "fallback":
+        return "fallback"
+    if not isinstance(angles, (tuple, list)):
+        raise OptionsError(
+            f"angles must be degrees, such as (90, 180, 270), or 'fallback'; got {shown(angles)}"
+        )
+    if len(angles) > MOST_ANGLES:
+        raise OptionsError(f"angles must be at most {MOST_ANGLES}; got {len(angles)}")
+    for angle in angles:
+        check_number("each of angles", angle, -360, 360)
+    turns = tuple(float(angle) % 360 % 360 for angle in angles)  # -1e-20 % 360 is 360.0
+    if 0 in turns:
+        raise OptionsError(
+            "angles are further looks, and the image as it is is always looked at; leave out"
+            f" {shown(angles[turns.index(0)])}"
+        )
+    if len(set(turns)) < len(turns):
+        raise OptionsError(f"angles must all be different; got {shown(angles)}")
+    return turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

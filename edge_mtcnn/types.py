@@ -67,12 +67,17 @@ class Face:
             detector calibrates it.
         landmarks: the five points.
         confidence: 0..1, O-Net's raw probability of a face.
+        angle: the one of ``DetectorOptions.angles`` at which the face was found: degrees by which
+            the image is turned clockwise to show it upright; 0 for the image as it is.
+        known_false: name of the known false face that this is; ``None`` if it is none.
     """
 
     box: tuple[float, float, float, float]
     score: float
     landmarks: Landmarks
     confidence: float
+    angle: float = 0.0
+    known_false: str | None = None
 
     @property
     def width(self) -> float:
@@ -91,18 +96,20 @@ class Face:
         return float(np.hypot(x2 - x1, y2 - y1))
 
     def to_dict(self) -> dict[str, Any]:
-        """The face in the format of ``mtcnn`` and its score.
+        """The face in the format of ``mtcnn``, with its score and angle.
 
         Returns:
             ``{"box": [x, y, w, h], "confidence": float, "keypoints": {name: (x, y)}, "score":
-            float}``; integers by truncation, the corner not below 0.
+            float, "angle": float}``; integers by truncation, the corner not below 0. A known false
+            face also has ``"known_false"``, its name.
         """
-        return {**mtcnn_entry(self), "score": self.score}
+        known = {} if self.known_false is None else {"known_false": self.known_false}
+        return {**mtcnn_entry(self), "score": self.score, "angle": self.angle, **known}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """The time of each stage of one detection, and its amount of work.
+    """The time of each stage of one detection, and its amount of work, in all its looks together.
 
     Attributes:
         pyramid_ms, pnet_ms, rnet_ms, onet_ms, mirror_ms: wall time of the stages, milliseconds.
@@ -112,7 +119,7 @@ class Timings:
         rnet_windows, onet_windows: windows that the network looked at.
         capped: which caps were reached: ``"cells"`` for ``max_cells``, and the names of networks
             for ``max_candidates``.
-        known_false: finds that were recognised as known false faces.
+        known_false: finds that were recognised as known false faces and left out.
         gain: factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none.
     """
 
@@ -141,6 +148,9 @@ class Faces(Sequence[Face]):
         scores: (N,) 0..1.
         landmarks: (N, 5, 2) ``x, y``, source pixels.
         confidences: (N,) raw O-Net probabilities 0..1; the scores when left out.
+        angles: (N,) of ``Face.angle``, degrees; 0 when left out.
+        known_false: (N,) names of known false faces, ``None`` for all others; all ``None`` when
+            left out.
         image_size: height and width of the image, pixels.
         timings: the time of each stage, if it was asked for.
 
@@ -149,12 +159,17 @@ class Faces(Sequence[Face]):
             argument is of the wrong type.
     """
 
-    __slots__ = ("boxes", "confidences", "image_size", "landmarks", "scores", "timings")
+    __slots__ = (
+        *("angles", "boxes", "confidences", "image_size", "known_false", "landmarks", "scores"),
+        "timings",
+    )
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
     confidences: FloatArray
+    angles: FloatArray
+    known_false: npt.NDArray[np.object_]
     image_size: tuple[int, int]
     timings: Timings | None
 
@@ -165,6 +180,8 @@ class Faces(Sequence[Face]):
         landmarks: npt.ArrayLike,
         *,
         confidences: npt.ArrayLike | None = None,
+        angles: npt.ArrayLike | None = None,
+        known_false: Sequence[str | None] | npt.NDArray[np.object_] | None = None,
         image_size: tuple[int, int],
         timings: Timings | None = None,
     ) -> None:
@@ -173,6 +190,8 @@ class Faces(Sequence[Face]):
         self.boxes = _frozen(boxes, (4,), count)
         self.landmarks = _frozen(landmarks, (5, 2), count)
         self.confidences = self.scores if confidences is None else _frozen(confidences, (), count)
+        self.angles = _frozen(np.zeros(count) if angles is None else angles, (), count)
+        self.known_false = _names(known_false, count)
         self.image_size = _checked_size(image_size)
         if timings is not None and not isinstance(timings, Timings):
             raise OptionsError(f"timings must be Timings or None; got {shown(timings)}")
@@ -208,6 +227,8 @@ class Faces(Sequence[Face]):
             self.scores[rows],
             self.landmarks[rows],
             confidences=self.confidences[rows],
+            angles=self.angles[rows],
+            known_false=self.known_false[rows],
             image_size=self.image_size,
             timings=self.timings,
         )
@@ -220,7 +241,7 @@ class Faces(Sequence[Face]):
             return NotImplemented
         return self.image_size == other.image_size and all(
             np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("boxes", "scores", "landmarks", "confidences")
+            for name in ("boxes", "scores", "landmarks", "confidences", "angles", "known_false")
         )
 
     __hash__ = None  # type: ignore[assignment]  # compares by value, over arrays
@@ -253,7 +274,7 @@ class Faces(Sequence[Face]):
         return np.clip(self.boxes, 0, np.array([width, height] * 2, dtype=np.float32))
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The faces in the format of ``mtcnn`` and their scores, see ``Face.to_dict``."""
+        """The faces in the format of ``mtcnn``, with score and angle, see ``Face.to_dict``."""
         return [face.to_dict() for face in self]
 
     def to_supervision(self) -> Any:
@@ -276,6 +297,8 @@ class Faces(Sequence[Face]):
             score=float(self.scores[row]),
             landmarks=Landmarks(*(tuple(point) for point in self.landmarks[row].tolist())),
             confidence=float(self.confidences[row]),
+            angle=float(self.angles[row]),
+            known_false=self.known_false[row],
         )
 
 
@@ -290,6 +313,15 @@ def _frozen(values: npt.ArrayLike, row: tuple[int, ...], count: int | None = Non
         raise OptionsError(f"expected an array of shape {expected}, got {array.shape}")
     array.flags.writeable = False
     return array
+
+
+def _names(values: object, count: int) -> npt.NDArray[np.object_]:
+    """A read-only copy of names or ``None``, (count,)."""
+    names = np.full(count, None) if values is None else np.array(values, dtype=object)
+    if names.shape != (count,) or not all(v is None or isinstance(v, str) for v in names):
+        raise OptionsError(f"known_false must be {count} names or None; got {shown(values)}")
+    names.flags.writeable = False
+    return names
 
 
 def _checked_size(size: object) -> tuple[int, int]:

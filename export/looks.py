@@ -5,8 +5,10 @@ Used by ``score``, ``known`` and ``benchmarks.accuracy``, so that all measure th
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -53,6 +55,11 @@ class Look:
         return pixels, scale
 
 
+AS_IT_IS = Look()
+DARK = Look(light=0.22, noise=4)
+DARKER = Look(light=0.10, noise=4)
+
+
 def framed(portrait: Pixels) -> Pixels:
     """A portrait that fills its picture, within a blurred border, so that it can be found."""
     framed: Pixels = cv2.GaussianBlur(
@@ -60,6 +67,16 @@ def framed(portrait: Pixels) -> Pixels:
     )
     framed[_BORDER:-_BORDER, _BORDER:-_BORDER] = portrait
     return framed
+
+
+def checksum(path: Path | str) -> int:
+    """The CRC-32 of the name of a file, by which images are divided."""
+    return zlib.crc32(Path(path).name.encode())
+
+
+def held_out(path: Path | str) -> bool:
+    """Whether the image is in the half that the fit of the score does not use."""
+    return checksum(path) % 2 == 1
 
 
 def group_of(entry: Mapping[str, Any]) -> str:

@@ -20,7 +20,6 @@ import argparse
 import json
 import re
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +38,17 @@ from edge_mtcnn.runtime.models import default_folder
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import FloatArray
-from export.looks import LONGEST_SIDE, Look, framed, group_of
+from export.looks import (
+    AS_IT_IS,
+    DARK,
+    DARKER,
+    LONGEST_SIDE,
+    Look,
+    checksum,
+    framed,
+    group_of,
+    held_out,
+)
 
 _DEFAULT = replace(PRESETS["default"], min_face_size=40, exposure="off")
 OPTIONS = {
@@ -55,10 +64,6 @@ TRUE_IOU, FALSE_IOU = 0.45, 0.25
 """A detection in WIDER FACE is true from the first overlap with an annotated face on, and false
 below the second; between them it is left out."""
 
-
-AS_IT_IS = Look()
-DARK = Look(light=0.22, noise=4)
-VERY_DARK = Look(light=0.10, noise=4)
 LOOKS: dict[str, tuple[Look, ...]] = {
     "landmarks": (
         AS_IT_IS,
@@ -75,7 +80,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look(700, light=0.22, noise=4, mirrored=True),
         Look(640, light=(0.5, 1.4), noise=3),
     ),
-    "people": (AS_IT_IS, DARK, VERY_DARK),
+    "people": (AS_IT_IS, DARK, DARKER),
     "wider": (Look(None),),
 }
 """How the images of each part are shown. The report uses the first look of each, and all of
@@ -221,12 +226,11 @@ def _labelled(
         best = inclusive_ious(found.boxes, _annotated_boxes(annotation)).max(axis=1, initial=0)
         rows = np.flatnonzero((best >= TRUE_IOU) | (best < FALSE_IOU))
         true = (best[rows] >= TRUE_IOU).astype(float)
-    checksum = zlib.crc32(path.name.encode())
     return Image(
         part=part,
         look=look,
-        fitted=checksum % 2 == 0,
-        fold=checksum // 2 % 2,
+        fitted=not held_out(path),
+        fold=checksum(path) // 2 % 2,
         annotation=annotation,
         boxes=found.boxes,
         evidence=evidence(found, readings),

@@ -150,6 +150,8 @@ SIGNATURES = {
         "landmarks",
         "*",
         "confidences",
+        "angles",
+        "known_false",
         "image_size",
         "timings",
     ],
@@ -165,12 +167,13 @@ SIGNATURES = {
     "DetectorOptions.from_preset": ["name"],
     "DetectorOptions.from_dict": ["values"],
     "DetectorOptions.to_dict": ["self"],
+    "DetectorOptions.every_find": ["self"],
     "RuntimeOptions.from_dict": ["values"],
     "RuntimeOptions.to_dict": ["self"],
 }
 
 FIELDS: dict[str, list[str]] = {
-    "Face": ["box", "score", "landmarks", "confidence"],
+    "Face": ["box", "score", "landmarks", "confidence", "angle", "known_false"],
     "DetectorOptions": [
         "min_face_size",
         "max_face_size",
@@ -184,6 +187,7 @@ FIELDS: dict[str, list[str]] = {
         "exposure",
         "max_cells",
         "max_candidates",
+        "angles",
     ],
     "RuntimeOptions": ["device", "threads", "models", "form"],
 }

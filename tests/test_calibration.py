@@ -121,6 +121,8 @@ def test_every_caller_words_the_warning_for_another_detector_alike(
             replace(DetectorOptions.from_preset("kiosk"), max_face_size=300, scale_factor=0.5),
             "--preset kiosk --max-face-size 300 --scale-factor 0.5",
         ),
+        (DetectorOptions(angles=(-90, 22.5)), "--angles 270,22.5"),
+        (DetectorOptions(angles="fallback"), "--angles fallback"),
     ],
 )
 def test_flags_make_the_detector_that_they_are_for(options: DetectorOptions, flags: str) -> None:

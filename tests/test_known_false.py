@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 from calibrations import write_calibration
 
-from edge_mtcnn import DetectorOptions, FaceDetector, ModelFileError, OptionsError, read_image
+from edge_mtcnn import (
+    DetectorOptions,
+    EdgeMTCNNError,
+    FaceDetector,
+    ModelFileError,
+    OptionsError,
+    read_image,
+)
 from edge_mtcnn.calibration import load_calibration, save_known_false
 from edge_mtcnn.cascade.known import KnownFaces, RealFaces, load_real_faces
 from edge_mtcnn.cli import main
@@ -93,12 +100,49 @@ def test_a_poster_is_left_out_when_it_is_seen_again_and_a_person_beside_it_is_no
     everyone = detector.detect(scene, timings=True, include_known_false=True)
     others = detector.detect(scene, timings=True)
     assert len(everyone) == 2
+    assert sorted(face.known_false or "" for face in everyone) == ["", "poster"]
+    names = [entry.get("known_false") for entry in everyone.to_dicts()]
+    assert names == everyone.known_false.tolist()
     assert len(others) == 1
+    assert "known_false" not in others[0].to_dict()
     assert others[0].box in [face.box for face in everyone]
     assert others[0].box[0] > 512 * scale  # the right one
     assert (everyone.timings and everyone.timings.known_false) == 0
     assert (others.timings and others.timings.known_false) == 1
     assert detector.detect_batch([scene], include_known_false=True) == [everyone]
+
+
+def test_the_known_things_of_a_detector_can_be_changed_while_it_runs(
+    thing: KnownFalse, poster: ImageArray
+) -> None:
+    with FaceDetector() as detector:
+        before = detector.search(poster)
+        detector.known_false = [thing]
+        assert detector.known_false == (thing,)
+        assert len(detector.detect(poster)) == 0
+        assert len(before.everywhere()) == 1, "a search ends with what it began with"
+        too_many = [replace(thing, name=str(number)) for number in range(40)]
+        with pytest.raises(OptionsError, match="at most 1 in 500"):
+            detector.known_false = too_many
+        with pytest.raises(OptionsError, match="each of known_false"):
+            detector.known_false = ["poster"]  # type: ignore[list-item]
+        assert detector.known_false == (thing,)
+        detector.known_false = ()
+        assert len(detector.detect(poster)) == 1
+    with pytest.raises(EdgeMTCNNError, match="closed"):
+        detector.known_false = [thing]
+
+
+def test_each_find_gets_the_name_of_the_thing_that_it_is_most_alike(
+    default_detector: FaceDetector, thing: KnownFalse, poster: ImageArray, person: ImageArray
+) -> None:
+    scene = np.hstack([poster, person[:512]])
+    right = max(default_detector.detect(scene), key=lambda face: face.box[0])
+    statue = default_detector.remember(scene, right.box, "statue")
+    with FaceDetector(known_false=[statue, thing]) as detector:
+        both = detector.detect(scene, include_known_false=True)
+    by_place = sorted(both, key=lambda face: face.box[0])
+    assert [face.known_false for face in by_place] == ["poster", "statue"]
 
 
 def test_a_thing_with_a_place_is_left_out_there_only(
@@ -170,6 +214,8 @@ def test_an_entry_survives_the_file(thing: KnownFalse, tmp_path: Path) -> None:
     save_known_false(file, things)
     assert load_calibration(file).known_false == things
     assert load_calibration(file).threshold == 0.5
+    save_known_false(file, ())
+    assert "known_false" not in json.loads(file.read_text())
     assert len(json.dumps(thing.to_dict())) < 2500
 
 
@@ -381,6 +427,8 @@ class TestCommand:
         assert section.index("data:image/jpeg") < section.index("Provenance")
         assert "about 1 in 16,667 real faces" in section
 
-        assert main(command) == 0  # a new calibration does not forget
+        # A new calibration does not forget.
+        assert main([*command, "--report", str(report)]) == 0
         assert "0 remembered, 1 kept from before" in capsys.readouterr().err
         assert load_calibration(output).known_false == (thing,)
+        assert "1 in all, are kept and cost about 1 in 16,667 real faces" in report.read_text()

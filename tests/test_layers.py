@@ -46,7 +46,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "cascade": (
         ("boxes", "candidates", "networks", "pyramid"),
-        ("exposure", "pnet", "windows"),
+        ("exposure", "pnet", "turn", "windows"),
         ("rnet", "onet"),
         ("known", "scoring"),
         ("search",),
@@ -87,7 +87,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
         ("connections", "events", "metrics", "pictures", "query"),
-        ("bodies", "wanted"),
+        ("bodies", "marking", "wanted"),
         ("detection",),
         ("app",),
         ("server",),

@@ -16,7 +16,13 @@ import pytest
 
 from edge_mtcnn import DetectorOptions, FaceDetector, OptionsError, RuntimeOptions
 from edge_mtcnn.errors import shown
-from edge_mtcnn.options import PRESETS, load_options, save_options
+from edge_mtcnn.options import (
+    PRESETS,
+    angles_as_text,
+    angles_from_text,
+    load_options,
+    save_options,
+)
 
 needs_toml = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="reading TOML needs Python 3.11 or newer"
@@ -42,6 +48,12 @@ DETECTOR_RANGES = [
         "auto, off or a gain in 1..8",
     ),
     ("mirror", [True, False], ["yes", 1, 0, None, 1.0], ""),
+    (
+        "angles",
+        [(), "fallback", (90, 180, 270), [45.5, 359.9], tuple(range(15, 360, 15))],
+        ["90", "", None, 90, {90}, np.array([90, 180])],
+        "(90, 180, 270), or 'fallback'",
+    ),
 ]
 TRIPLES = [
     ("thresholds", [(0, 0, 0), (1, 1, 1), [0.6, 0.7, 0.7]], [-0.1, 1.1, *NO_NUMBER], "0.0..1.0"),
@@ -107,6 +119,51 @@ def test_each_of_three_values_is_checked(
         message = refusal(DetectorOptions.from_dict, {name: values})
         assert name in message, repr(values)
         assert bounds in message, repr(values)
+
+
+@pytest.mark.parametrize(
+    ("angles", "message"),
+    [
+        *(((90, wrong), "-360..360") for wrong in (400, -361, *NO_NUMBER)),
+        ((0,), "leave out 0"),
+        ((-1e-20,), "leave out -1e-20"),
+        ((90, -360.0), "leave out -360.0"),
+        ((90, 90), "different; got (90, 90)"),
+        ((-90, 270), "different; got (-90, 270)"),
+        (tuple(range(1, 25)), "at most 23; got 24"),
+    ],
+)
+def test_angles_are_different_turns(angles: Any, message: str) -> None:
+    assert message in refusal(DetectorOptions, angles=angles)
+
+
+@pytest.mark.parametrize(
+    ("text", "angles"),
+    [
+        ("none", ()),
+        ("fallback", "fallback"),
+        ("90,180,270", (90, 180, 270)),
+        ("-45, 4.5e1", (315, 45)),
+    ],
+)
+def test_angles_are_typed_as_numbers_and_commas(text: str, angles: Any) -> None:
+    assert angles_from_text(text) == angles
+    assert angles_from_text(angles_as_text(angles)) == angles
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "90,", "90;180", "fallbak", "nan", "0", "1e9", "9" * 5000]
+)
+def test_angles_that_are_typed_wrong_are_refused(text: str) -> None:
+    message = refusal(angles_from_text, text)
+    assert message.startswith(("angles must be degrees", "each of angles", "angles are further"))
+    assert len(message) < 200
+
+
+def test_every_find_looks_wherever_the_fallback_may_look() -> None:
+    fallback = DetectorOptions(angles="fallback", min_face_size=50).every_find()
+    assert fallback == DetectorOptions(confidence=0, angles=(90, 180, 270), min_face_size=50)
+    assert DetectorOptions(angles=(45,)).every_find() == DetectorOptions(confidence=0, angles=(45,))
 
 
 @pytest.mark.parametrize("name", ["thresholds", "nms", "max_candidates"])

@@ -26,6 +26,7 @@ def some_faces(count: int = 5, seed: int = 0) -> Faces:
         np.linspace(0.99, 0.71, count),
         rng.uniform(0, 300, (count, 5, 2)),
         confidences=np.linspace(0.9999, 0.8, count),
+        known_false=[None if number % 2 else f"thing {number}" for number in range(count)],
         image_size=(240, 320),
     )
 
@@ -38,9 +39,14 @@ TIMINGS = Timings(**MILLISECONDS, levels=((144, 192),), rnet_windows=30, onet_wi
 
 def rows_of(faces: Faces) -> list[tuple[Any, ...]]:
     return [
-        (tuple(box), float(score), float(confidence), points.tobytes())
-        for box, score, confidence, points in zip(
-            faces.boxes.tolist(), faces.scores, faces.confidences, faces.landmarks, strict=True
+        (tuple(box), float(score), float(confidence), points.tobytes(), name)
+        for box, score, confidence, points, name in zip(
+            faces.boxes.tolist(),
+            faces.scores,
+            faces.confidences,
+            faces.landmarks,
+            faces.known_false,
+            strict=True,
         )
     ]
 
@@ -53,6 +59,7 @@ def test_an_integer_gives_one_face_with_its_own_row() -> None:
         assert face.box == tuple(faces.boxes[index].tolist())
         assert face.score == faces.scores[index]
         assert face.confidence == faces.confidences[index]
+        assert face.known_false == faces.known_false[index]
         assert face.landmarks.nose == tuple(faces.landmarks[index, 2].tolist())
 
 
@@ -230,19 +237,20 @@ def test_landmarks_are_named_in_the_order_of_the_array() -> None:
         assert getattr(faces[0].landmarks, name) == tuple(point)
 
 
-def test_to_dicts_is_the_format_of_mtcnn_and_the_score_in_plain_numbers() -> None:
+def test_to_dicts_is_the_format_of_mtcnn_with_score_and_angle_in_plain_numbers() -> None:
     faces = Faces(
         [[-3.9, 4.9, 20.2, 30.9]],
         [0.5],
         [[[1.9, -1.9], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.99, 9.01]]],
         confidences=[0.75],
+        angles=[90],
         image_size=(50, 50),
     )
     (found,) = faces.to_dicts()
     # Truncation, the corner not below zero, and the size from the float edge to that corner.
     assert found["box"] == [0, 4, 20, 26]
-    assert list(found) == ["box", "confidence", "keypoints", "score"]
-    assert (found["confidence"], found["score"]) == (0.75, 0.5)
+    assert list(found) == ["box", "confidence", "keypoints", "score", "angle"]
+    assert (found["confidence"], found["score"], found["angle"]) == (0.75, 0.5, 90)
     assert found["keypoints"] == {
         "left_eye": (1, -1),
         "right_eye": (2, 3),
@@ -252,7 +260,7 @@ def test_to_dicts_is_the_format_of_mtcnn_and_the_score_in_plain_numbers() -> Non
     }
     numbers = [*found["box"], *(value for point in found["keypoints"].values() for value in point)]
     assert {type(value) for value in numbers} == {int}
-    assert type(found["confidence"]) is type(found["score"]) is float
+    assert type(found["confidence"]) is type(found["score"]) is type(found["angle"]) is float
 
 
 def test_json_has_the_box_in_both_forms_under_names_of_their_own() -> None:

@@ -146,6 +146,8 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "scores": ARRAY,
                     "landmarks": ARRAY,
                     "confidences": ARRAY,
+                    "angles": ARRAY,
+                    "known_false": (5, SOMETHING, ["a", "b", "c"], [5], "text"),
                     "image_size": PAIR,
                     "timings": OBJECT,
                 },
@@ -163,6 +165,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                 nms=OBJECT,
                 max_cells=OBJECT,
                 max_candidates=OBJECT,
+                angles=(5, "no such choice", {}, np.zeros(3), SOMETHING, None, ["a"]),
             ),
             "DetectorOptions.from_preset": Call(
                 edge_mtcnn.DetectorOptions.from_preset, {}, {"name": CHOICE}
@@ -254,6 +257,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "keep_frame": FLAG,
                 },
             ),
+            "FaceWatcher.dismiss": Call(watcher.dismiss, {"person": 1}, {"person": INTEGER}),
             "FaceWatcher.wait": Call(
                 watcher.wait, {"after": -1}, {"after": (*INTEGER, None), "timeout": NUMBER}
             ),
@@ -306,6 +310,7 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "source": WATCHED,
                     "watch_detector": OBJECT,
                     "watch": OBJECT,
+                    "calibration": PATH,
                 },
             ),
             "ServiceServer": Call(serve.ServiceServer, {}, {"service": (*OBJECT, None)}),

@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks.common.program import BenchmarkError
 from edge_mtcnn.board.identity import read_machine
 from edge_mtcnn.files import write_whole
+from edge_mtcnn.thresholds.intervals import Rate
 
 SCHEMA_VERSION = 1
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,7 @@ class Result:
         samples: the measurements behind it, in the order they were taken.
         relative: ``value`` / the reference job's, the median of the ratios pair by pair.
         better: ``"lower"``, ``"higher"``, or ``"none"`` for a figure that is not compared.
+        interval: lower and upper limit of the 95 % confidence interval; ``None`` if it has none.
         detail: further facts, such as the number of faces found.
     """
 
@@ -67,7 +69,27 @@ class Result:
     samples: tuple[float, ...] = ()
     relative: float | None = None
     better: str = "lower"
+    interval: tuple[float, float] | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def share(
+    name: str, count: int, total: int, *, better: str, detail: Mapping[str, Any] | None = None
+) -> Result:
+    """A share of images and its exact interval; the detail has the number of images.
+
+    Raises:
+        OptionsError: ``total`` is below 1, or ``count`` above it.
+    """
+    rate = Rate(count, total)
+    return Result(
+        name=name,
+        unit="share",
+        value=rate.value,
+        better=better,
+        interval=rate.interval,
+        detail={"images": total, **(detail or {})},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +194,8 @@ def check(content: Any) -> None:
             raise ResultsError(f"{result.name}: value and samples must be numbers")
         if result.relative is not None and not _is_number(result.relative):
             raise ResultsError(f"{result.name}: relative must be a number or null")
+        if not _is_interval(result.interval, result.value):
+            raise ResultsError(f"{result.name}: interval must be two limits around value, or null")
         if result.better not in ("lower", "higher", "none"):
             raise ResultsError(f"{result.name}: better must be lower, higher or none")
         if result.name in names:
@@ -255,6 +279,15 @@ def save(content: Mapping[str, Any], output: Path | None) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_interval(interval: object, value: float) -> bool:
+    """Whether it is none, or the two limits around a value."""
+    if interval is None:
+        return True
+    if not isinstance(interval, (list, tuple)) or len(interval) != 2:
+        return False
+    return all(map(_is_number, interval)) and interval[0] <= value <= interval[1]
 
 
 def _cell(value: object) -> str:

@@ -78,14 +78,15 @@ class KnownFaces:
 
     def __init__(self, entries: Sequence[KnownFalse], real: RealFaces) -> None:
         self._real = real
+        self._names = np.array([entry.name for entry in entries], dtype=object)
         self._known = real.directions(np.stack([entry.values() for entry in entries]))
         self._anywhere = np.array([entry.place is None for entry in entries])
         self._places = np.array([entry.place or (0, 0, 1, 1) for entry in entries], dtype=float)
 
     def among(
         self, found: Found, readings: Sequence[Found], size: tuple[int, int]
-    ) -> npt.NDArray[np.bool_]:
-        """Which finds are known false faces, (N,).
+    ) -> npt.NDArray[np.object_]:
+        """The names of the known false faces among the finds, (N,); ``None`` for all others.
 
         Args:
             found: the faces that O-Net found.
@@ -93,12 +94,14 @@ class KnownFaces:
             size: height and width of the image, pixels.
         """
         if not len(found.boxes):
-            return np.zeros(0, dtype=bool)
+            return np.zeros(0, dtype=object)
         cosines = self._real.directions(vectors(readings)) @ self._known.T
         there = self._at_place(found.boxes, size) & ~self._anywhere
         same = (there & (cosines >= BOUND_AT_PLACE)) | (self._anywhere & (cosines >= BOUND))
-        known: npt.NDArray[np.bool_] = same.any(axis=1)
-        return known
+        likest = np.where(same, cosines, -np.inf).argmax(axis=1)
+        names: npt.NDArray[np.object_] = self._names[likest]
+        names[~same.any(axis=1)] = None
+        return names
 
     def _at_place(self, boxes: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Which of (N,) boxes are at which of (K,) places, (N, K)."""

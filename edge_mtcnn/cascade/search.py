@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -27,11 +28,12 @@ from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
 from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.cascade.scoring import ScoreModel
+from edge_mtcnn.cascade.turn import Turn, merged
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import DetectorOptions, check_int
+from edge_mtcnn.options import QUARTER_TURNS, DetectorOptions, check_int
 from edge_mtcnn.types import NETWORKS, Faces, Float32Array, FloatArray, ImageArray, Timings
 
-__all__ = ["Search"]
+__all__ = ["SAME_FIND", "Search"]
 
 _Boxes = TypeVar("_Boxes", Candidates, Found)
 
@@ -41,7 +43,7 @@ class Search:
 
     Args:
         image: makes the (H, W, 3) uint8 image; called at most once.
-        size: H and W, pixels.
+        size: its H and W, pixels.
         options: what to look for.
         networks: P-, R- and O-Net.
         run: shares jobs among threads.
@@ -49,7 +51,9 @@ class Search:
         score: model of the calibrated score; ``None`` for O-Net's confidence, without a mirror
             check.
         known: known false faces to leave out; needs ``score``.
+        include_known: return them with their names instead.
         timings: attach ``Timings`` to each result.
+        turn: how the image was turned; boxes and landmarks of faces are those before.
 
     Attributes:
         known_false: known false faces that the last ``near`` or ``everywhere`` left out.
@@ -66,16 +70,21 @@ class Search:
         bgr: bool,
         score: ScoreModel | None,
         known: KnownFaces | None = None,
+        include_known: bool = False,
         timings: bool = False,
+        turn: Turn | None = None,
     ) -> None:
-        self._make_image = image
+        self._image = image
         self._size = size
+        self._turn = turn
+        self._upright_size = turn.upright_size if turn else size
         self._options = options
         self._plain_networks = networks
         self._run = run
         self._bgr = bgr
         self._score = score
         self._known = known
+        self._include_known = include_known
         self.known_false = 0
         self._timings = timings
         self._scales = pyramid_scales(
@@ -100,22 +109,36 @@ class Search:
         """Factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none."""
         exposure = self._options.exposure
         if isinstance(exposure, str):
-            return automatic_gain(self._image) if exposure == "auto" else 1.0
+            return automatic_gain(self._pixels) if exposure == "auto" else 1.0
         return exposure
 
     def everywhere(self, boxes: npt.ArrayLike = ()) -> Faces:
-        """Find all faces.
+        """Find all faces, at all ``angles`` of the options.
 
         Args:
             boxes: as for ``near``; they are looked at beside what P-Net proposes.
+
+        Raises:
+            ImageError: the image is too large or too narrow to be turned by one of the angles.
         """
-        return self.near(boxes, range(self.level_count))
+        trace = _Trace(self._options)
+        looks = [self._look(_places(boxes, *self._size), range(self.level_count), trace)]
+        angles = self._options.angles
+        if angles == "fallback":
+            angles = () if len(self._reported(looks[0])) else QUARTER_TURNS
+        for angle in angles:
+            look = self._turned(Turn(angle, self._size))
+            looks.append(look._look(_NOWHERE, range(look.level_count), trace))
+        self.known_false = trace.known_false
+        # Known false faces take part, as another look may see them too without knowing them.
+        return self._reported(merged(looks, self._options.nms[2]) if angles else looks[0])
 
     def near(self, boxes: npt.ArrayLike, levels: Sequence[int] = ()) -> Faces:
         """Find the faces at expected places and on some levels of the pyramid.
 
         R-Net and O-Net look at the boxes and at what P-Net proposes on the levels: following known
-        faces through a video costs a fraction of a search everywhere.
+        faces through a video costs a fraction of a search everywhere. The image is not turned,
+        whatever ``angles`` of the options are.
 
         Args:
             boxes: (M, 4) ``x1, y1, x2, y2``, source pixels, where faces are expected; M may be 0.
@@ -136,16 +159,29 @@ class Search:
         for level in levels:
             check_int("each of levels", level, 0, None)
         trace = _Trace(self._options)
+        faces = self._look(places, levels, trace)
+        self.known_false = trace.known_false
+        return self._reported(faces)
+
+    def _look(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Faces:
+        """All stages and the score, on the image as this search turns it; known false faces too."""
         found = self._found(places, levels, trace)
         if self._score is None:
             return self._faces(found, found.scores, found.landmarks, trace)
+        names = None
         readings = self._read_again(found, trace)
         if self._known is not None:
-            known = self._known.among(found, readings, self._size)
-            trace.known_false = self.known_false = int(known.sum())
-            found, *readings = (reading.take(~known) for reading in (found, *readings))
+            names = self._known.among(self._turned_back(found), readings, self._upright_size)
+            if not self._include_known:
+                trace.known_false += sum(name is not None for name in names)
         scores = self._score.scores(found, readings)
-        return self._faces(found, scores, self._score.landmarks(found, readings), trace)
+        return self._faces(found, scores, self._score.landmarks(found, readings), trace, names)
+
+    def _reported(self, faces: Faces) -> Faces:
+        """The faces without known false faces, unless those are wanted."""
+        if self._known is None or self._include_known:
+            return faces
+        return faces[[name is None for name in faces.known_false]]
 
     def quick(self, boxes: npt.ArrayLike) -> Faces:
         """Find faces that are known from the frame before: only O-Net looks at their boxes.
@@ -177,19 +213,26 @@ class Search:
         found = self._found(_NOWHERE, range(self.level_count), trace)
         return found, self._read_again(found, trace)
 
-    def values_at(self, box: npt.ArrayLike) -> Float32Array | None:
+    def values_at(self, box: npt.ArrayLike, angle: float = 0.0) -> Float32Array | None:
         """O-Net's values, (512,), of the find at a box (4,), source pixels.
+
+        Args:
+            box: of the find.
+            angle: its ``Face.angle``, degrees.
 
         Returns:
             ``None`` when nothing is found there that overlaps the box.
         """
         trace = _Trace(self._options)
         place = np.asarray(box, dtype=np.float64).reshape(1, 4)
+        if angle:
+            turn = Turn(angle, self._size)
+            return self._turned(turn).values_at(turn.boxes_there(place))
         # Without the box first: as a window of its own it displaces others, and with them the find.
         for places in (_NOWHERE, _places(place, *self._size)):
             found = self._found(places, range(self.level_count), trace)
             overlaps = overlap_of(found.boxes, np.repeat(place, len(found.boxes), axis=0))
-            if overlaps.max(initial=0) >= _SAME_FIND:
+            if overlaps.max(initial=0) >= SAME_FIND:
                 break
         else:
             return None
@@ -197,9 +240,30 @@ class Search:
         values: Float32Array = vectors(self._read_again(best, trace))[0]
         return values
 
+    def _turned(self, turn: Turn) -> Search:
+        """The search in the image turned."""
+        return Search(
+            lambda: turn.image(self._pixels),
+            turn.size,
+            replace(self._options, exposure=self.gain),
+            self._plain_networks,
+            self._run,
+            bgr=self._bgr,
+            score=self._score,
+            known=self._known,
+            include_known=self._include_known,
+            timings=self._timings,
+            turn=turn,
+        )
+
+    def _turned_back(self, found: Found) -> Found:
+        """The faces with their boxes before the image was turned."""
+        boxes = self._turn.boxes_back(found.boxes) if self._turn else found.boxes
+        return found._replace(boxes=boxes)
+
     @cached_property
-    def _image(self) -> ImageArray:
-        return self._make_image()
+    def _pixels(self) -> ImageArray:
+        return self._image()
 
     @cached_property
     def _networks(self) -> Networks:
@@ -209,7 +273,7 @@ class Search:
 
     @cached_property
     def _sampler(self) -> Sampler:
-        image = self._image
+        image = self._pixels
         if self._options.resampling == "area":
             return AreaSampler(image, bgr=self._bgr)
         smallest = self._scales[-1] if self._scales else 1.0
@@ -222,7 +286,7 @@ class Search:
     def _refined(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Candidates:
         """The stages before O-Net."""
         pixels = self._pixels_of(levels)
-        trace.levels = tuple((pixel.shape[0], pixel.shape[1]) for pixel in pixels)
+        trace.levels += tuple((pixel.shape[0], pixel.shape[1]) for pixel in pixels)
         trace.lap("pyramid_ms")
 
         scales = [self._scales[level] for level in levels]
@@ -237,7 +301,7 @@ class Search:
         )
         # Expected places are certain: no cap drops them, and R-Net's NMS prefers them.
         windows = trace.best("pnet", proposed).after(places)
-        trace.rnet_windows = len(windows.boxes)
+        trace.rnet_windows += len(windows.boxes)
         trace.lap("pnet_ms")
 
         refined = refine(
@@ -269,7 +333,7 @@ class Search:
             self._run,
             spec=ONET_FEATURES if checked else ONET,
         )
-        trace.onet_windows = len(finalists.boxes)
+        trace.onet_windows += len(finalists.boxes)
         found = trace.best("onet", found)
         trace.lap("onet_ms")
         return found
@@ -281,22 +345,30 @@ class Search:
         return readings
 
     def _faces(
-        self, found: Found, scores: FloatArray, landmarks: FloatArray, trace: _Trace
+        self,
+        found: Found,
+        scores: FloatArray,
+        landmarks: FloatArray,
+        trace: _Trace,
+        known_false: npt.NDArray[np.object_] | None = None,
     ) -> Faces:
         """What is reported: the faces from the lowest confidence on, best first."""
         best_first = np.argsort(-scores, kind="stable")
         rows = best_first[scores[best_first] >= self._options.confidence]
+        turn = self._turn
         return Faces(
-            found.boxes[rows],
+            self._turned_back(found).boxes[rows],
             scores[rows],
-            landmarks[rows],
+            turn.points_back(landmarks[rows]) if turn else landmarks[rows],
             confidences=found.scores[rows],
-            image_size=self._size,
+            angles=np.full(len(rows), turn.angle) if turn else None,
+            known_false=None if known_false is None else known_false[rows],
+            image_size=self._upright_size,
             timings=trace.timings(self.gain) if self._timings else None,
         )
 
 
-_SAME_FIND = 0.4
+SAME_FIND = 0.4
 """Smallest IoU of two boxes of one thing, found in changed copies of an image."""
 _NOWHERE: FloatArray = np.zeros((0, 4))
 _NO_CANDIDATES = Candidates(_NOWHERE, np.zeros(0, dtype=np.float32))
@@ -324,7 +396,7 @@ def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
 
 
 class _Trace:
-    """What one look does: time by stage, windows, and where a cap was reached."""
+    """What one search does: time by stage, windows, and where a cap was reached."""
 
     levels: tuple[tuple[int, int], ...] = ()
     rnet_windows = 0
@@ -344,7 +416,7 @@ class _Trace:
     def lap(self, name: str) -> None:
         """A stage has ended."""
         now = time.perf_counter()
-        self._laps[name] = (now - self._last) * 1e3
+        self._laps[name] += (now - self._last) * 1e3
         self._last = now
 
     def best(self, network: str, candidates: _Boxes) -> _Boxes:
@@ -352,7 +424,7 @@ class _Trace:
         cap = self._caps[network]
         if cap is None or len(candidates.boxes) <= cap:
             return candidates
-        self._capped.append(network)
+        self._has_capped(network)
         return candidates.take(slice(cap))
 
     def best_cells(self, cells: Cells) -> Cells:
@@ -360,9 +432,13 @@ class _Trace:
         if self._cells is None:
             return cells
         best = best_cells(cells, *self._cells)
-        if best is not cells and "cells" not in self._capped:
-            self._capped.append("cells")
+        if best is not cells:
+            self._has_capped("cells")
         return best
+
+    def _has_capped(self, cap: str) -> None:
+        if cap not in self._capped:
+            self._capped.append(cap)
 
     def timings(self, gain: float) -> Timings:
         """All of it."""

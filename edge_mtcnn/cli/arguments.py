@@ -17,6 +17,7 @@ from edge_mtcnn.options import (
     PRESETS,
     DetectorOptions,
     RuntimeOptions,
+    angles_from_text,
     load_options,
     load_section,
 )
@@ -81,6 +82,7 @@ def add_detector_arguments(
     presets: Mapping[str, str] = MappingProxyType({"": DEFAULT_PRESET}),
     confidence: str | None = "lowest score of a face to report; 0 for all that is found, as with"
     f" --preset reference (default: {DEFAULT_CONFIDENCE:g})",
+    angles: bool = False,
 ) -> None:
     """Add the flags of ``DetectorOptions``.
 
@@ -89,6 +91,7 @@ def add_detector_arguments(
         presets: the preset that the command uses when neither ``--preset`` nor ``--config`` names
             one; for a command with several detectors one for each, by what the help calls it.
         confidence: help of ``--confidence``; ``None`` for a command without that flag.
+        angles: add ``--angles``, for commands that search photos.
     """
     group = parser.add_argument_group("detection")
     group.add_argument(
@@ -130,6 +133,14 @@ def add_detector_arguments(
         help="brighten dark images for the search: by what each needs, not at all, or always by a"
         f" factor of 1..{MAX_GAIN:g} {stated('exposure')}",
     )
+    if angles:
+        group.add_argument(
+            "--angles",
+            metavar="DEGREES",
+            help="look at each photo again, turned clockwise by these degrees, such as 90,180,270;"
+            " each look takes as long as a detection. fallback: 90,180,270 where nothing is found"
+            " without (default: none)",
+        )
 
 
 def _exposure(text: str) -> str | float:
@@ -207,6 +218,8 @@ def options_from(
     if "preset" in given:
         detector = DetectorOptions.from_preset(given["preset"])
     detector_changes = {name: given[name] for name in _DETECTOR_OPTIONS if name in given}
+    if "angles" in given:
+        detector_changes["angles"] = angles_from_text(given["angles"])
     runtime_changes: dict[str, Any] = {}
     if "threads" in given:
         runtime_changes["threads"] = given["threads"]

@@ -55,7 +55,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="write one JSON object instead of text")
     add_config_argument(parser)
-    add_detector_arguments(parser)
+    add_detector_arguments(parser, angles=True)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 

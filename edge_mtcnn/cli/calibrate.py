@@ -117,7 +117,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_teaching_arguments(parser)
     add_config_argument(parser)
-    add_detector_arguments(parser, confidence=None)
+    add_detector_arguments(parser, confidence=None, angles=True)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)
 

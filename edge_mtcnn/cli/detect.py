@@ -42,6 +42,7 @@ _EXAMPLE = """\
 edge-mtcnn detect team.jpg --annotate marked.png
 edge-mtcnn detect holiday/ --annotate marked/ --crops faces/
 edge-mtcnn detect holiday/ --recursive --json faces.jsonl
+edge-mtcnn detect scans/ --angles fallback --annotate marked/
 edge-mtcnn detect 'cam*/*.jpg' --min-face-size 60 --json - | jq .faces"""
 
 _NOTES = """\
@@ -83,7 +84,7 @@ def add_parser(commands: Commands) -> None:
         " (default: %(default)s)",
     )
     add_config_argument(parser)
-    add_detector_arguments(parser)
+    add_detector_arguments(parser, angles=True)
     add_calibration_argument(parser)
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)

@@ -73,6 +73,7 @@ def add_parser(commands: Commands) -> None:
     add_detector_arguments(
         parser,
         confidence='threshold of the line "at the threshold" (default: 0.5)',
+        angles=True,
     )
     add_runtime_arguments(parser)
     parser.set_defaults(run=run)

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,9 +52,9 @@ curl --no-buffer http://127.0.0.1:8080/events"""
 _NOTES = """\
 Without SOURCE the service only searches images sent to /detect. The page at / shows who is present;
 /docs documents all routes and tries them out. Options of detection apply to /detect and to the
-camera, for which preset kiosk is the default. The service listens on this machine only; --host
-makes it available to others, who then need the token. Pictures of the camera are sent only with
---stream."""
+camera, for which preset kiosk is the default; --angles only to /detect. The service listens on this
+machine only; --host makes it available to others, who then need the token. Pictures of the camera
+are sent only with --stream."""
 
 _PACKAGES = ("starlette", "uvicorn", "prometheus_client", "python_multipart")
 _SWITCH_SECONDS = 0.0005
@@ -156,6 +157,7 @@ def add_parser(commands: Commands) -> None:
         presets={"/detect": DEFAULT_PRESET, "the camera": WATCH_PRESET},
         confidence="lowest score of a face to report, for the camera the mean of a person's recent"
         " detections (default: 0.5 for /detect, 0.7 for the camera)",
+        angles=True,
     )
     add_calibration_argument(parser)
     add_runtime_arguments(parser)
@@ -174,6 +176,7 @@ def run(args: argparse.Namespace) -> int:
 
     calibration = calibration_from(args)
     watch_options, watch_runtime, watch = watch_options_from(args, calibration)
+    watch_options = replace(watch_options, angles=())  # for photos only
     options = _serve_options(args)
     _log_to_stderr()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -205,6 +208,7 @@ def run(args: argparse.Namespace) -> int:
             source=args.source,
             watch_detector=watch_detector,
             watch=watch,
+            calibration=args.calibration,
         )
         write_message(f"serving at {address_of(listener)} until Ctrl-C")
         ServiceServer(service).run(sockets=[listener])

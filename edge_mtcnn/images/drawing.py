@@ -22,6 +22,7 @@ __all__ = ["Color", "draw_faces", "text_size", "write_text"]
 Color = tuple[int, int, int]
 
 GREEN: Color = (40, 220, 90)
+GRAY: Color = (160, 160, 160)
 LANDMARK_COLOR: Color = (255, 70, 70)
 BLACK: Color = (0, 0, 0)
 WHITE: Color = (255, 255, 255)
@@ -39,7 +40,7 @@ _LABEL_ON_LABEL = 4
 def draw_faces(
     image: Any, faces: Faces, *, color: Color = GREEN, scores: bool = True
 ) -> ImageArray:
-    """A copy of the picture with the faces drawn into it, the best on top.
+    """A copy of the picture with the faces drawn into it, the best on top, known false faces gray.
 
         write_image("marked.jpg", draw_faces(image, detector.detect(image)))
 
@@ -62,11 +63,15 @@ def draw_faces(
     check_bool("scores", scores)
     picture = rgb_image(image).copy()
     for face in reversed(list(faces)):
-        _mark(picture, face, color)
+        _mark(picture, face, _color_of(face, color))
     if scores:
-        for label in reversed(_labels(picture, faces)):
-            _write(picture, label, color)
+        for label in reversed(_labels(picture, faces, color)):
+            _write(picture, label)
     return picture
+
+
+def _color_of(face: Face, color: Color) -> Color:
+    return color if face.known_false is None else GRAY
 
 
 def _checked(color: Any) -> Color:
@@ -102,9 +107,10 @@ def _pixel(value: float) -> int:
 
 
 class _Label(NamedTuple):
-    """A text and its rectangle in the picture, pixels."""
+    """A text, and its rectangle in the picture, pixels and color."""
 
     text: str
+    color: Color
     left: int
     top: int
     width: int
@@ -113,7 +119,7 @@ class _Label(NamedTuple):
     pad: int
 
 
-def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
+def _labels(picture: ImageArray, faces: Faces, color: Color) -> list[_Label]:
     """The scores of the faces, each beside its face and away from the others where possible."""
     height, width = picture.shape[:2]
     longest = max(height, width)
@@ -133,7 +139,8 @@ def _labels(picture: ImageArray, faces: Faces) -> list[_Label]:
         written = fields[: len(labels)]
         left, top = _place(size, box, np.array([width, height]), boxes, written)
         fields[len(labels)] = (left, top, left + size[0], top + size[1])
-        labels.append(_Label(text, left, top, int(size[0]), int(size[1]), letters, pad))
+        rectangle = (left, top, int(size[0]), int(size[1]))
+        labels.append(_Label(text, _color_of(face, color), *rectangle, letters, pad))
     return labels
 
 
@@ -185,11 +192,11 @@ def _overlaps(places: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray
     return shared
 
 
-def _write(picture: ImageArray, label: _Label, color: Color) -> None:
+def _write(picture: ImageArray, label: _Label) -> None:
     """Fill the rectangle of a label and write its text into it."""
     corner = (label.left + label.width - 1, label.top + label.height - 1)
-    cv2.rectangle(picture, (label.left, label.top), corner, color, -1)
-    red, green, blue = color
+    cv2.rectangle(picture, (label.left, label.top), corner, label.color, -1)
+    red, green, blue = label.color
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
     origin = (label.left + label.pad, label.top + label.height - 1 - label.pad)
     write_text(picture, label.text, origin, label.letters, BLACK if bright else WHITE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -18,13 +19,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from edge_mtcnn.calibration import load_calibration
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_options, check_type
+from edge_mtcnn.options import check_options, check_path, check_type
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.detection import DetectionRoute
 from edge_mtcnn.serve.events import EventLog, server_sent_events
 from edge_mtcnn.serve.limits import Slots
+from edge_mtcnn.serve.marking import MarkingRoute
 from edge_mtcnn.serve.metrics import CONTENT_TYPE, Metrics, RequestCounter
 from edge_mtcnn.serve.openapi import document
 from edge_mtcnn.serve.options import ServeOptions
@@ -49,6 +52,9 @@ class Service:
         source: what to watch, see ``FaceWatcher``; ``None`` to search images only.
         watch_detector: searches the frames of the source; the caller closes it.
         watch: options of the watcher.
+        calibration: file of ``edge-mtcnn calibrate``, with whose known false faces the detectors
+            were made. Persons can be marked as none on the page, and are written to it; without a
+            file they cannot.
 
     Attributes:
         app: the ASGI application.
@@ -57,7 +63,7 @@ class Service:
 
     Raises:
         SourceError: the source is a file that does not exist, or not a source at all.
-        OptionsError: another argument is of the wrong type.
+        OptionsError: the calibration file cannot be read, or another argument is of the wrong type.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Service:
         source: Any = None,
         watch_detector: FaceDetector | None = None,
         watch: WatchOptions | None = None,
+        calibration: str | os.PathLike[str] | None = None,
     ) -> None:
         if not callable(getattr(detector, "detect", None)):  # not its class: it may be wrapped
             raise OptionsError(f"detector must be a FaceDetector; got {shown(detector)}")
@@ -75,6 +82,10 @@ class Service:
         if watch_detector is not None:
             check_type("watch_detector", watch_detector, FaceDetector)
         watch = check_options("watch", watch, WatchOptions)
+        file = None if calibration is None else check_path("calibration", calibration)
+        if file is not None:
+            load_calibration(file)
+            check_type("detector", detector, FaceDetector)
         self.watcher: FaceWatcher | None = None
         self._device = state.Device()
         self._log = EventLog()
@@ -87,8 +98,14 @@ class Service:
                 watch_detector,
                 watch,
                 on_frame=self._metrics.frame,
-                keep_frame=options.stream,
+                keep_frame=options.stream or file is not None,
             )
+        self._marking = MarkingRoute(
+            file,
+            self.watcher,
+            [detector] if self.watcher is None else [detector, self.watcher.detector],
+            token_needed=options.token is not None,
+        )
         self._pictures: Pictures | None = None
         if self.watcher is not None and options.stream:
             self._pictures = Pictures(self.watcher, options.stream_fps)
@@ -117,6 +134,9 @@ class Service:
         routes = [
             *page_routes(docs=options.docs),
             Route("/detect", self._detection.post, methods=["POST"]),
+            Route("/known-false", self._marking.get),
+            Route("/known-false", self._marking.post, methods=["POST"]),
+            Route("/known-false", self._marking.delete, methods=["DELETE"]),
             Route("/state", self._get_state),
             Route("/events", self._get_events),
             Route("/stream", self._get_stream),
@@ -128,6 +148,9 @@ class Service:
         # From the outside in: every answer is counted, those of the checks too, and a preflight
         # request, which carries no token, is answered before the token is checked.
         paths = [route.path for route in routes]
+        operations = [
+            f"{method} {route.path}" for route in routes for method in route.methods or ()
+        ]
         middleware = [
             Middleware(RequestCounter, metrics=self._metrics, paths=paths),
             Middleware(security.OriginCheck, options=options),
@@ -137,12 +160,12 @@ class Service:
                 Middleware(
                     CORSMiddleware,
                     allow_origins=list(options.origins),
-                    allow_methods=["GET", "POST"],
+                    allow_methods=["GET", "POST", "DELETE"],
                     allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
                 )
             )
         middleware.append(Middleware(security.TokenCheck, token=options.token))
-        middleware.append(Middleware(QueryCheck, paths=paths))
+        middleware.append(Middleware(QueryCheck, operations=operations))
         return Starlette(
             routes=routes,
             middleware=middleware,
@@ -185,7 +208,11 @@ class Service:
         key = (turn, health, self._device)
         if self._state is None or self._state[0] != key:
             entry = state.state_entry(
-                self.watcher, health, self._device, stream=self._pictures is not None
+                self.watcher,
+                health,
+                self._device,
+                stream=self._pictures is not None,
+                marking=self._marking.offered,
             )
             self._state = (key, json.dumps(entry).encode("ascii"))
             self._state_number += 1

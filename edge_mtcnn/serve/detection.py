@@ -31,6 +31,7 @@ from edge_mtcnn.images.drawing import draw_faces
 from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.images.others import UnsupportedFormat
 from edge_mtcnn.images.writing import encode_image
+from edge_mtcnn.options import DetectorOptions
 from edge_mtcnn.serve.bodies import image_bytes, images_in
 from edge_mtcnn.serve.limits import ByteBudget, HeldAnswer, Slots, read_body
 from edge_mtcnn.serve.metrics import Metrics
@@ -151,7 +152,7 @@ class DetectionRoute:
         left = max(end - time.perf_counter(), _SHORTEST_SECONDS)
         faces: Faces | None = None
         with suppress(DetectionTimeout):
-            faces = self._detector.detect(image, options=wanted.options, timings=True, timeout=left)
+            faces = self._faces(image, wanted.options, left)
         self._metrics.detections.observe(time.perf_counter() - started)
         if faces is None:
             del image  # up to 75 MB, which an exception would keep alive
@@ -165,6 +166,12 @@ class DetectionRoute:
             return self._drawn(image, wanted.picture), wanted.picture
         crops = _crops(image, faces[:_MOST_CROPS]) if wanted.crops else ()
         return faces_json(faces, crops), "application/json"
+
+    def _faces(self, image: ImageArray, options: DetectorOptions, timeout: float) -> Faces:
+        try:
+            return self._detector.detect(image, options=options, timings=True, timeout=timeout)
+        except ImageError as error:  # it cannot be turned by one of the angles
+            raise HTTPException(422, str(error)) from None
 
     def _drawn(self, picture: ImageArray, media_type: str) -> bytes:
         try:

@@ -16,11 +16,14 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.options import Angles, angles_from_text
 from edge_mtcnn.serve.security import error_response
 
 __all__ = ["PARAMETERS", "QueryCheck", "query_of", "unknown"]
 
 _STATE = "edge_mtcnn.query"
+_LONGEST_NAME = 100
 
 
 def _switch(text: str) -> bool:
@@ -53,6 +56,21 @@ def _probability(text: str) -> float:
     return float(text)
 
 
+def _angles(text: str) -> Angles:
+    try:
+        return angles_from_text(text)
+    except OptionsError:
+        raise ValueError(
+            "degrees separated by commas, such as 90,180,270, or fallback, or none"
+        ) from None
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
+        raise ValueError(f"a name of 1 to {_LONGEST_NAME} printable characters")
+    return text
+
+
 def _event_id(text: str) -> str:
     if not re.fullmatch(r"([0-9a-f]{8}-)?[0-9]{1,18}", text):
         raise ValueError("the id of an event, or 0")
@@ -60,32 +78,41 @@ def _event_id(text: str) -> str:
 
 
 PARAMETERS: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
-    "/detect": {
+    "POST /detect": {
         "min_face_size": _pixels,
         "max_face_size": _pixels,
         "confidence": _probability,
+        "angles": _angles,
         "limit": _count,
         "annotate": _switch,
         "crops": _switch,
     },
-    "/events": {"after": _event_id, "live": _switch},
-    "/stream": {"boxes": _switch},
+    "GET /events": {"after": _event_id, "live": _switch},
+    "GET /stream": {"boxes": _switch},
+    "POST /known-false": {"person": _count, "name": _name, "place": _switch},
+    "DELETE /known-false": {"name": str},
 }
-"""By route: functions that read the parameters, or raise ``ValueError`` with what is expected."""
+"""By method and route: functions that read the parameters, or raise ``ValueError`` with what is
+expected."""
 
 
 class QueryCheck:
-    """ASGI middleware: reads the parameters for ``query_of``, and refuses wrong ones with 400."""
+    """ASGI middleware: reads the parameters for ``query_of``, and refuses wrong ones with 400.
 
-    def __init__(self, app: ASGIApp, paths: list[str]) -> None:
+    Args:
+        app: the application.
+        operations: method and route, such as ``"GET /state"``, of all that it answers.
+    """
+
+    def __init__(self, app: ASGIApp, operations: list[str]) -> None:
         self._app = app
-        self._paths = frozenset(paths)
+        self._operations = frozenset(operations)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["path"] in self._paths:
+        if scope["type"] == "http" and f"{scope['method']} {scope['path']}" in self._operations:
             try:
-                scope[_STATE] = _read(scope["path"], scope["query_string"].decode("latin-1"))
+                scope[_STATE] = _read(scope)
             except HTTPException as error:
                 await error_response(error.status_code, error.detail)(scope, receive, send)
                 return
@@ -113,10 +140,11 @@ def unknown(kind: str, name: str, known: Mapping[str, Any], place: str) -> HTTPE
     return HTTPException(400, f"unknown {kind} {name[:40]!r}: {hint}{names}")
 
 
-def _read(path: str, query: str) -> dict[str, Any]:
-    known = PARAMETERS.get(path, {})
+def _read(scope: Scope) -> dict[str, Any]:
+    method, path = scope["method"].replace("HEAD", "GET"), scope["path"]
+    known = PARAMETERS.get(f"{method} {path}", {})
     values: dict[str, Any] = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
+    for name, text in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
         if name not in known:
             raise unknown("query parameter", name, known, path)
         if name in values:

@@ -58,7 +58,7 @@ def health_of(watcher: FaceWatcher | None, stale_seconds: float) -> Health:
 
 
 def state_entry(
-    watcher: FaceWatcher | None, health: Health, device: Device, *, stream: bool
+    watcher: FaceWatcher | None, health: Health, device: Device, *, stream: bool, marking: bool
 ) -> dict[str, Any]:
     """The contents of ``/state``.
 
@@ -67,6 +67,7 @@ def state_entry(
         health: see ``health_of``.
         device: the newest readings.
         stream: whether ``/stream`` is available.
+        marking: whether persons can be marked as none.
     """
     snapshot = Snapshot() if watcher is None else watcher.snapshot
     height, width = snapshot.frame_size or (None, None)
@@ -91,6 +92,7 @@ def state_entry(
             "error": snapshot.source_error,
         },
         "stream": stream,
+        "marking": marking,
         "rates": {
             "fps": round(snapshot.fps, 2),
             "latency_ms": round(snapshot.latency_ms, 2),

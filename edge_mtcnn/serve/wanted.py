@@ -12,14 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.options import DetectorOptions
+from edge_mtcnn.options import QUARTER_TURNS, Angles, DetectorOptions, angles_as_text
 from edge_mtcnn.serve.query import query_of
 
 __all__ = ["DRAWN", "Wanted", "wanted_by"]
 
 DRAWN = {"image/jpeg": ".jpg", "image/png": ".png"}
 """Formats of drawn pictures, with their suffixes; the first is the default."""
-_OPTIONS = ("min_face_size", "max_face_size", "confidence")
+_OPTIONS = ("min_face_size", "max_face_size", "confidence", "angles")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,12 @@ def wanted_by(request: Request, ours: DetectorOptions) -> Wanted:
         options = replace(ours, **{name: query[name] for name in _OPTIONS if name in query})
     except OptionsError as error:
         raise HTTPException(400, str(error)) from None
+    if _exceed(options.angles, ours.angles):
+        raise HTTPException(
+            400,
+            f"angles={angles_as_text(options.angles)} is more than this service looks at:"
+            f" {angles_as_text(ours.angles)}",
+        )
     crops, annotate = query.get("crops", False), query.get("annotate", False)
     if crops and annotate:
         raise HTTPException(
@@ -75,6 +81,13 @@ def wanted_by(request: Request, ours: DetectorOptions) -> Wanted:
 
 def _beyond(name: str, value: int, side: str, limit: int) -> HTTPException:
     return HTTPException(400, f"{name}={value} is {side} {limit}, the limit of this service")
+
+
+def _exceed(angles: Angles, ours: Angles) -> bool:
+    """Whether a client asks for looks that the service would not make."""
+    if ours == "fallback":
+        return bool(angles) and angles != "fallback"
+    return not set(QUARTER_TURNS if angles == "fallback" else angles) <= set(ours)
 
 
 def _acceptable(accept: str) -> str:

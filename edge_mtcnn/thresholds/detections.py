@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.errors import ImageError, OptionsError, shown
@@ -127,7 +127,7 @@ def measure(
     Raises:
         OSError: the journal cannot be written.
     """
-    every_find = replace(detector.options, confidence=0.0)
+    every_find = detector.options.every_find()
     setup = provenance(detector)
     done, failures = [], []
     with Journal(journal, setup) if journal is not None else nullcontext() as notes:

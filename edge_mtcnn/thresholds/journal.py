@@ -79,6 +79,7 @@ class Journal:
                 "boxes": faces.boxes.tolist(),
                 "scores": faces.scores.tolist(),
                 "confidences": faces.confidences.tolist(),
+                "angles": faces.angles.tolist(),
                 "landmarks": faces.landmarks.reshape(-1, 10).tolist(),
             }
         )
@@ -144,6 +145,7 @@ def _faces(entry: Mapping[str, Any]) -> Faces:
         entry["scores"],
         np.reshape(entry["landmarks"], (count, 5, 2)),
         confidences=entry["confidences"],
+        angles=entry.get("angles"),
         image_size=(int(height), int(width)),
     )
 

@@ -75,16 +75,18 @@ def _sections(result: CalibrationResult) -> Iterator[str]:
 def _known_false(result: CalibrationResult) -> Iterator[str]:
     if not result.known_false:
         return
-    count = len(result.known_false)
-    earlier = count - len(result.remembered)
+    title, cost = "Remembered false faces", loss_text(result.known_false)
+    earlier = len(result.known_false) - len(result.remembered)
+    if not result.remembered:
+        yield f"<h2>{title}</h2><p>No further one was remembered. Those that the file had before,"
+        yield f"{earlier} in all, are kept and cost {cost}.</p>"
+        return
     text = (
-        "The detector leaves these out from now on. No picture of them is in the calibration file,"
-        f" only numbers. All {count} known false faces of the file ({earlier} from before) cost"
-        f" {loss_text(result.known_false)}."
+        "The detector leaves these out from now on. The calibration file has no picture of them,"
+        " only numbers."
     )
-    yield from _pictures(
-        "Remembered false faces", text, result.remembered, result.threshold, ("", "remembered")
-    )
+    text += f" With {earlier} from before, they cost {cost}." if earlier else f" They cost {cost}."
+    yield from _pictures(title, text, result.remembered, result.threshold, ("", "remembered"))
 
 
 def _summary(result: CalibrationResult) -> Iterator[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.images.decoding import read_image
 from edge_mtcnn.images.reading import IMAGE_FAILURES
-from edge_mtcnn.known_false import KnownFalse
+from edge_mtcnn.known_false import KnownFalse, free_name
 
 if TYPE_CHECKING:
     from edge_mtcnn.detector import FaceDetector
@@ -43,13 +42,13 @@ def things_in(
     if not len(faces):
         if len(detector.detect(image, include_known_false=True)):
             return []
-        every_find = replace(detector.options, confidence=0.0)
+        every_find = detector.options.every_find()
         faces = detector.detect(image, options=every_find)[:1]
     if not len(faces):
         raise OptionsError(f"nothing is found in {path}, so there is nothing to add; leave it out")
     things: list[tuple[KnownFalse, float]] = []
     for face in faces:
-        name = _free_name(Path(path).stem, taken | {thing.name for thing, _ in things})
+        name = free_name(Path(path).stem, taken | {thing.name for thing, _ in things})
         thing = detector.remember(image, face.box, name, at_place=at_place, added=added)
         things.append((thing, face.score))
     return things
@@ -79,7 +78,7 @@ def remembered(
     for mistake in mistakes:
         if mistake.box is None:
             continue
-        name = _free_name(Path(mistake.image.name).stem, names)
+        name = free_name(Path(mistake.image.name).stem, names)
         try:
             thing = detector.remember(
                 str(mistake.image.path),
@@ -96,11 +95,3 @@ def remembered(
         names.add(name)
         things.append((thing, mistake))
     return things
-
-
-def _free_name(stem: str, taken: Set[str]) -> str:
-    """The name, or the first of ``name-2``, ``name-3`` that is not in use."""
-    name, number = stem or "thing", 2
-    while name in taken:
-        name, number = f"{stem}-{number}", number + 1
-    return name

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Box = tuple[float, float, float, float]
-LeaveReason = Literal["gone", "unknown", "ended", "stopped"]
+LeaveReason = Literal["gone", "unknown", "dismissed", "ended", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,8 @@ class FaceLeft(Event):
         person: number of the person.
         dwell_seconds: time from the first to the last detection, seconds.
         reason: ``"gone"``; ``"unknown"`` if the source was lost or blind for too long;
-            ``"ended"`` if the video ended; ``"stopped"`` if the watcher was stopped or failed.
+            ``"dismissed"`` if it is not a person, see ``FaceWatcher.dismiss``; ``"ended"`` if the
+            video ended; ``"stopped"`` if the watcher was stopped or failed.
     """
 
     person: int

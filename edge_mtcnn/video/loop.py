@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -109,6 +110,7 @@ class WatchLoop(threading.Thread):
         self._send_event = send
         self._publish = publish
         self._stopping = threading.Event()
+        self._dismissed: deque[int] = deque()
         self._source = Source(spec, options.source)
         self._tracker = FaceTracker(detector, options.tracker)
         self._blind = BlindCheck(options.blind)
@@ -125,6 +127,10 @@ class WatchLoop(threading.Thread):
         """Stop after the current frame; returns at once, whatever the source does."""
         self._stopping.set()
         self._source.close()
+
+    def dismiss(self, person: int) -> None:
+        """Let a person leave before the next frame; from any thread."""
+        self._dismissed.append(person)
 
     def run(self) -> None:
         """Watch until the end, a failure, or ``stop``."""
@@ -154,6 +160,8 @@ class WatchLoop(threading.Thread):
             if not self._source.stuck:
                 self.heartbeat = time.monotonic()
             frame = self._source.read(_TURN_SECONDS)
+            while self._dismissed:
+                self._dismiss(self._dismissed.popleft())
             if frame is not None:
                 self._position = frame.position_seconds
                 self._regained(frame.time)
@@ -193,6 +201,14 @@ class WatchLoop(threading.Thread):
             fps=self._rate(ended),
             latency_ms=(ended - started) * 1e3,
         )
+
+    def _dismiss(self, person: int) -> None:
+        here = next((here for here in self.presence.persons() if here.id == person), None)
+        if here is None:
+            return
+        self._tracker.drop(here.track)
+        self._send(self.presence.dismiss(person, self._snapshot.time))
+        self._update(tracks=tuple(t for t in self._snapshot.tracks if t.id != here.track))
 
     def _lost(self, now: float) -> None:
         if self._lost_since is None:

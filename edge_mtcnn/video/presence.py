@@ -221,6 +221,11 @@ class Presence:
             return []
         return self._leave(list(self._here.values()), time, "unknown") + self._select(time)
 
+    def dismiss(self, person: int, time: float) -> list[Event]:
+        """Let the person with this number leave at once, if there is one: it is not a person."""
+        gone = [here for here in self._here.values() if here.id == person]
+        return self._leave(gone, time, "dismissed") + self._select(time)
+
     def end(self, time: float, reason: LeaveReason) -> list[Event]:
         """Let all persons leave, because watching ends."""
         return self._leave(list(self._here.values()), time, reason) + self._select(time)

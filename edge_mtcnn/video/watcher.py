@@ -105,6 +105,17 @@ class FaceWatcher:
         return self._spec.name
 
     @property
+    def detector(self) -> FaceDetector:
+        """Finds the faces: the one that was given, or the watcher's own.
+
+        Raises:
+            EdgeMTCNNError: the watcher is closed.
+        """
+        if self._detector is None:
+            raise EdgeMTCNNError("this FaceWatcher is closed; make a new one")
+        return self._detector
+
+    @property
     def snapshot(self) -> Snapshot:
         """The newest result."""
         return self._snapshot
@@ -146,8 +157,7 @@ class FaceWatcher:
                 return
             if self._loop is not None and not self._spec.reopens:
                 raise SourceError(f"{self._spec.name} is used up; give a function that makes more")
-            if self._detector is None:
-                raise EdgeMTCNNError("this FaceWatcher is closed; make a new one")
+            detector = self.detector
             first_person = 1 if self._loop is None else self._loop.presence.next_id
             _started.add(self)
             self._hub.begin()
@@ -156,7 +166,7 @@ class FaceWatcher:
             self._generation += 1
             self._loop = WatchLoop(
                 self._spec,
-                self._detector,
+                detector,
                 self._options,
                 first_person=first_person,
                 send=partial(self._send, self._generation),
@@ -212,6 +222,25 @@ class FaceWatcher:
         if after is not None:
             check_int("after", after, 0, None)
         return self._hub.reader(size, after)
+
+    def dismiss(self, person: int) -> None:
+        """Take a person for none: it leaves before the next frame, with the reason ``dismissed``.
+
+        If the face is found again, it appears as a new person, so the detector must know it first:
+
+            frame, snapshot = watcher.frame()
+            person = snapshot.persons[0]
+            doll = detector.remember(frame.image, person.face.box, "doll", color="bgr")
+            detector.known_false = [*detector.known_false, doll]
+            watcher.dismiss(person.id)
+
+        Args:
+            person: ``Person.id``; nothing happens if that person is not present.
+        """
+        check_int("person", person, 1, None)
+        loop = self._loop
+        if loop is not None:
+            loop.dismiss(person)
 
     def add_callback(self, function: Callable[[Event], object]) -> None:
         """Call a function with every event, in its own thread, also after a new start."""

@@ -13,7 +13,7 @@ import pytest
 from figures import result, run, saved
 
 import benchmarks.__main__ as suite
-from benchmarks import accuracy, compare, hostile, import_time, latency, memory, scaling
+from benchmarks import compare, hostile, import_time, latency, memory, scaling
 from benchmarks.common import plots
 from benchmarks.common.images import SAMPLES, cut, find, image_files, read_rgb
 from benchmarks.common.program import BenchmarkError
@@ -299,23 +299,6 @@ def test_scaling_varies_one_thing_at_a_time_and_draws_it(tmp_path: Path) -> None
     }
     assert "<svg" in plot.read_text()
     assert scaling.main(["--axes", "size", "--largest", "10"]) == 2
-
-
-def test_accuracy_scores_annotated_images(tmp_path: Path, shared: Path) -> None:
-    found = run(
-        accuracy.main, tmp_path / "r.json", "--preset", "default", "--limit", "3",
-        "--data", shared / "data",
-    )  # fmt: skip
-    assert 0 <= found["accuracy/default/wider/easy"]["value"] <= 1
-    assert 0 < found["accuracy/default/landmark error"]["value"] < 20  # per cent of the eyes
-    assert read(tmp_path / "r.json")["targets"] == []  # three images say nothing of the targets
-
-
-def test_accuracy_without_data_says_where_it_looked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert accuracy.main(["--data", str(tmp_path)]) == 2
-    assert "--data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("benchmark", ["scaling", "memory", "peers"])

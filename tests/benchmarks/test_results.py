@@ -18,6 +18,7 @@ from benchmarks.common.results import (
     check,
     document,
     read,
+    share,
     table,
     write,
 )
@@ -59,6 +60,8 @@ def test_a_document_without_one_of_its_fields_is_refused(name: str) -> None:
         ({"results": [{"name": "a", "unit": "", "value": "1"}]}, "must be numbers"),
         ({"results": [{"name": "a", "unit": "", "value": 1, "better": "up"}]}, "better"),
         ({"results": [{"name": "a", "unit": "", "value": 1}] * 2}, "there twice"),
+        ({"results": [{"name": "a", "unit": "", "value": 1, "interval": [2, 3]}]}, "two limits"),
+        ({"results": [{"name": "a", "unit": "", "value": 1, "interval": 1}]}, "two limits"),
     ],
 )
 def test_a_document_of_another_form_is_refused(change: dict[str, Any], said: str) -> None:
@@ -133,6 +136,48 @@ def test_a_figure_that_fell_to_nothing_is_a_regression_where_more_is_better(
     old = saved(tmp_path, "old.json", result(better="higher"))
     new = saved(tmp_path, "new.json", result(value=gone, better="higher"))
     assert compare.main([str(old), str(new)]) == compare.REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("better", "new", "code"),
+    [
+        ("higher", 0.86, compare.DONE),
+        ("higher", 0.80, compare.REGRESSED),
+        ("higher", 1.00, compare.DONE),
+        ("lower", 0.94, compare.DONE),
+        ("lower", 0.99, compare.REGRESSED),
+        ("lower", 0.00, compare.DONE),
+    ],
+)
+def test_a_share_is_a_regression_where_it_is_worse_than_the_old_interval(
+    tmp_path: Path, better: str, new: float, code: int
+) -> None:
+    base = share("found", 90, 100, better=better)
+    assert base.interval == pytest.approx((0.8238, 0.9510), abs=1e-4)
+    old = saved(tmp_path, "old.json", base)
+    changed = share("found", round(100 * new), 100, better=better)
+    # The ratio does not count: it would allow any of them, and none.
+    for ratio in ("10", "1"):
+        files = [str(old), str(saved(tmp_path, "new.json", changed))]
+        assert compare.main([*files, "--max-ratio", ratio]) == code
+
+
+@pytest.mark.parametrize("light", ["1", "0.22"])
+@pytest.mark.parametrize("at", ["0.5", "1 in 400"])
+def test_the_worst_group_of_the_baseline_cannot_become_worse_unseen(
+    tmp_path: Path, project_root: Path, light: str, at: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = project_root / "benchmarks" / "results" / "people.json"
+    name = f"accuracy/default/people x {light}/{at}/worst group"
+    content = read(baseline)
+    (worst,) = (entry for entry in content["results"] if entry["name"] == name)
+    low = worst["interval"][0]
+    for value, code in ((low - 0.001, compare.REGRESSED), (low + 0.001, compare.DONE)):
+        worst.update(value=value, interval=None)
+        write(tmp_path / "new.json", content)
+        assert compare.main([str(baseline), str(tmp_path / "new.json")]) == code
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.startswith(name) for line in lines if "WORSE" in line] == [True] * code
 
 
 def test_compare_refuses_files_of_two_benchmarks_and_no_files(

@@ -22,7 +22,7 @@ import cv2
 import pytest
 from calibrations import write_calibration
 
-from edge_mtcnn import DetectorOptions, RuntimeOptions
+from edge_mtcnn import DetectorOptions, RuntimeOptions, read_image, write_image
 from edge_mtcnn._version import __version__
 from edge_mtcnn.cli import COMMANDS, main
 from edge_mtcnn.cli.outputs import JsonLines, unique_names
@@ -109,6 +109,10 @@ WRONG = [
     (["detect", "--confidence", "90"], "0.0..1.0"),
     (["detect", "--scale-factor", "1"], "0.1..0.95"),
     (["detect", "--max-face-size", "12"], "at least 20"),
+    (["detect", "--angles", "400"], "-360..360"),
+    (["detect", "--angles", "0,90"], "leave out 0"),
+    (["detect", "--angles", "sideways"], "such as 90,180,270, or fallback"),
+    (["watch", "0", "--angles", "90"], "--angles"),
     (["detect", "--threads", "0"], "1..256"),
     (["detect", "--preset", "best"], "reference"),
     (["detect", "--crop-style", "round"], "margin"),
@@ -179,7 +183,7 @@ def test_json_lines_have_the_documented_form(
     assert first["path"] == str(photos / ONE_FACE)
     assert (first["width"], first["height"]) == (512, 512)
     (face,) = first["faces"]
-    assert list(face) == ["box", "confidence", "keypoints", "score", "box_xyxy"]
+    assert list(face) == ["box", "confidence", "keypoints", "score", "angle", "box_xyxy"]
     assert face["box"] == pytest.approx([179, 60, 88, 114], abs=25)
     assert 0.99 < face["confidence"] <= 1
     assert list(face["keypoints"]) == [
@@ -280,6 +284,18 @@ def test_confidence_hides_faces_below_it(capsys: pytest.CaptureFixture[str]) -> 
         assert main(["detect", "--confidence", str(lowest), "--json", "-"]) == 0
         (entry,) = lines_of(capsys.readouterr().out)
         assert len(entry["faces"]) == count
+
+
+@pytest.mark.parametrize("angles", ["90,180", "fallback", "-180,100"])
+def test_angles_find_a_turned_face_and_say_so(
+    angles: str, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image("turned.png", read_image(ROOT / "samples" / ONE_FACE)[::-1, ::-1])
+    assert main(["detect", "turned.png", "--json", "-"]) == 0
+    assert main(["detect", "turned.png", "--json", "-", f"--angles={angles}"]) == 0
+    upright, turned = lines_of(capsys.readouterr().out)
+    assert upright["faces"] == []
+    assert [face["angle"] for face in turned["faces"]] == [180]
 
 
 def test_a_json_file_appears_whole_and_standard_output_stays_empty(

@@ -31,9 +31,10 @@ DIALECT = (
     r"|as they come|beside it|anew|takes on|who may|here is"
 )
 # What help says where there is no value: the code then decides.
-IN_WORDS: dict[str, list[str] | None] = {
+IN_WORDS: dict[str, list[str] | tuple[()] | None] = {
     "all": None,
     "no limit": None,
+    "none": (),
     "by file name": None,
     "the sample photo of the package": [],
 }

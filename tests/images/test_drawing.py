@@ -15,7 +15,7 @@ import pytest
 from edge_mtcnn import FaceDetector, ImageError, OptionsError, draw_faces, read_image
 from edge_mtcnn.cli.detect import _faces_text
 from edge_mtcnn.images import drawing
-from edge_mtcnn.images.drawing import GREEN, LANDMARK_COLOR, _labels
+from edge_mtcnn.images.drawing import GRAY, GREEN, LANDMARK_COLOR, _labels
 from edge_mtcnn.types import Faces, ImageArray
 
 Box = tuple[float, float, float, float]
@@ -160,7 +160,7 @@ def test_a_picture_too_small_for_letters_has_none(size: tuple[int, int]) -> None
 def test_scores_are_rounded_down_as_in_the_text_of_the_command(score: float, text: str) -> None:
     size = (300, 300)
     faces = faces_at((100, 100, 200, 200), size=size, scores=[score])
-    assert [label.text for label in _labels(gray(size), faces)] == [text]
+    assert [label.text for label in _labels(gray(size), faces, GREEN)] == [text]
     assert _faces_text(faces).endswith(f" {text}")
     assert f"best score {text}" in repr(faces)
 
@@ -178,7 +178,7 @@ EDGES: list[Box] = [
 @pytest.mark.parametrize("box", EDGES)
 def test_a_label_is_whole_inside_the_picture_also_at_its_edges(box: Box) -> None:
     size = (300, 400)
-    (label,) = _labels(gray(size), faces_at(box, size=size))
+    (label,) = _labels(gray(size), faces_at(box, size=size), GREEN)
     assert label.left >= 0
     assert label.top >= 0
     assert label.left + label.width <= 400
@@ -195,7 +195,7 @@ def test_boxes_beside_the_image_or_without_size_do_no_harm(box: Box) -> None:
 def test_labels_of_faces_side_by_side_do_not_cover_each_other_or_a_face() -> None:
     size = (400, 600)
     boxes: list[Box] = [(x, y, x + 30, y + 34) for y in (100, 200, 300) for x in range(50, 550, 70)]
-    labels = _labels(gray(size), faces_at(*boxes, size=size))
+    labels = _labels(gray(size), faces_at(*boxes, size=size), GREEN)
     assert len(labels) == len(boxes)
 
     def shared(first: Box, second: Box) -> float:
@@ -285,10 +285,23 @@ def test_scores_of_many_faces_lie_where_comparing_each_with_all_puts_them(
     corners, sides = random.uniform(-20, 780, (200, 2)), random.uniform(10, 300, (200, 1))
     boxes: list[Box] = [tuple(box) for box in np.hstack([corners, corners + sides]).tolist()]
     faces = faces_at(*boxes, size=size)
-    labels = _labels(gray(size), faces)
+    labels = _labels(gray(size), faces, GREEN)
     assert len(labels) == 200
     monkeypatch.setattr(drawing, "_meeting", lambda _, others: others)
-    assert _labels(gray(size), faces) == labels
+    assert _labels(gray(size), faces, GREEN) == labels
+
+
+def test_a_known_false_face_is_drawn_gray() -> None:
+    box: Box = (100, 100, 200, 200)
+    faces = faces_at(box, size=(300, 300))
+    known = Faces(
+        faces.boxes, faces.scores, faces.landmarks, known_false=["poster"], image_size=(300, 300)
+    )
+    black = np.zeros((300, 300, 3), np.uint8)
+    drawn = [draw_faces(black, each) for each in (faces, known)]
+    assert is_color(drawn[0], GREEN).any()
+    assert not is_color(drawn[1], GREEN).any()
+    assert (is_color(drawn[1], GRAY) & (drawn[0] != drawn[1]).any(axis=2)).any()
 
 
 def test_a_box_however_far_outside_is_drawn_as_far_as_it_can_be_seen() -> None:

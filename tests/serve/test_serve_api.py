@@ -30,7 +30,7 @@ NAMES = [
 
 # Parameters of what a user calls, "*" before those that go by name only.
 SIGNATURES = {
-    "Service": ["detector", "options", "*", "source", "watch_detector", "watch"],
+    "Service": ["detector", "options", "*", "source", "watch_detector", "watch", "calibration"],
     "Service.end": ["self"],
     "ServiceServer": ["service"],
     "address_of": ["listener"],

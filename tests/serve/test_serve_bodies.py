@@ -419,5 +419,5 @@ def test_a_client_that_leaves_frees_the_answer(
 
 def test_the_answer_of_a_plain_request_did_not_change(found: Any) -> None:
     (face,) = found["faces"]
-    assert set(face) == {"box", "box_xyxy", "confidence", "keypoints", "score"}
+    assert set(face) == {"angle", "box", "box_xyxy", "confidence", "keypoints", "score"}
     assert json.dumps(found).isascii()

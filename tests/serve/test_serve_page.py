@@ -204,7 +204,7 @@ def test_the_documentation_sends_requests_by_keyboard(
         Page(browser, f"{running.url}/docs", viewport=viewport, color_scheme=scheme) as opened,
     ):
         page = opened.page
-        playwright.expect(page.locator("#routes > details")).to_have_count(7)
+        playwright.expect(page.locator("#routes > details")).to_have_count(10)
         page.locator("#token").focus()
         page.keyboard.type(TOKEN)
         page.keyboard.press("Enter")

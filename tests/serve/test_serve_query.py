@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from starlette.routing import Route
 
 from edge_mtcnn import DetectorOptions, FaceDetector, read_image
 from edge_mtcnn.images.crops import align_faces
+from edge_mtcnn.options import angles_from_text
 from edge_mtcnn.serve import ServeOptions, Service
 from edge_mtcnn.serve.query import PARAMETERS
 from edge_mtcnn.types import ImageArray, faces_entry
@@ -111,6 +113,48 @@ def test_a_client_cannot_ask_for_more_work_than_the_service_does(
     assert "the limit of this service" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("ours", "query", "taken"),
+    [
+        ((), "none", True),
+        ((), "90", False),
+        ((), "fallback", False),
+        ("fallback", "none", True),
+        ("fallback", "fallback", True),
+        ("fallback", "90,180,270", False),
+        ((90, 180, 270), "270,90", True),
+        ((90, 180, 270), "fallback", True),
+        ((90, 180, 270), "45", False),
+        ((180,), "fallback", False),
+    ],
+)
+def test_a_client_may_ask_for_some_of_the_angles_of_the_service(
+    detector: FaceDetector, crowd: ImageArray, ours: Any, query: str, taken: bool
+) -> None:
+    image = cv2.rotate(crowd, cv2.ROTATE_180)
+    body = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+    options = replace(SIZES, angles=ours)
+    with FaceDetector(options) as turning, serving(turning) as service:
+        answer = ask(service, f"angles={query}", body)
+        everything = ask(service, "", body).json()
+    assert everything == faces_entry(detector.detect(image, options=options))
+    if not taken:
+        assert answer.status_code == 400
+        assert f"angles={query} is more than this service looks at" in answer.json()["error"]
+        return
+    wanted = replace(SIZES, angles=angles_from_text(query))
+    assert answer.json() == faces_entry(detector.detect(image, options=wanted))
+
+
+def test_an_image_that_cannot_be_turned_is_refused() -> None:
+    strip = cv2.imencode(".png", np.zeros((30, 4000), np.uint8))[1].tobytes()
+    with FaceDetector(DetectorOptions(angles=(45,))) as turning, serving(turning) as service:
+        answer = ask(service, "", strip)
+        assert answer.status_code == 422
+        assert "cannot be turned by 45 degrees" in answer.json()["error"]
+        assert ask(service, "angles=none", strip).json()["faces"] == []
+
+
 def test_sizes_that_exclude_each_other_are_named(running: Running) -> None:
     answer = ask(running, "min_face_size=80&max_face_size=40", b"x")
     assert answer.status_code == 400
@@ -123,6 +167,7 @@ def test_sizes_that_exclude_each_other_are_named(running: Running) -> None:
         ("min_face_size", ["", "-1", "30.0", "+40", " 40", "4_0", "٤٠", "1e2", "9" * 5000, "nan"]),
         ("confidence", ["", "-0", "1.1", "nan", "inf", "0,5", "0_5", "1e", ".", "9" * 5000]),
         ("limit", ["", "0", "-1", "all"]),
+        ("angles", ["", "0", "90,", "90,90", "nan", "upside", "9" * 5000]),
         ("annotate", ["", "2", "true", "yes"]),
         ("crops", ["2"]),
     ],
@@ -182,8 +227,13 @@ def test_a_long_name_is_not_repeated_whole(running: Running) -> None:
 
 
 def test_every_parameter_belongs_to_a_route(detector: FaceDetector) -> None:
-    paths = {route.path for route in Service(detector).app.routes if isinstance(route, Route)}
-    assert PARAMETERS.keys() <= paths
+    operations = {
+        f"{method} {route.path}"
+        for route in Service(detector).app.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
+    assert PARAMETERS.keys() <= operations
 
 
 @pytest.mark.parametrize(

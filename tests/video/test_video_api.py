@@ -52,11 +52,13 @@ LITERALS = {
 # What an editor offers on the class; attributes that only an instance has stand below.
 MEMBERS = {
     "EventReader": {"close", "closed", "get"},
-    "FaceTracker": {"reset", "update"},
+    "FaceTracker": {"drop", "reset", "update"},
     "FaceWatcher": {
         "add_callback",
         "callback_errors",
         "close",
+        "detector",
+        "dismiss",
         "events",
         "failure",
         "frame",
@@ -90,11 +92,13 @@ ATTRIBUTES = {
 # Parameters of what a user calls, "*" before those that are keyword-only.
 SIGNATURES = {
     "FaceTracker": ["detector", "options"],
+    "FaceTracker.drop": ["self", "track"],
     "FaceTracker.reset": ["self"],
     "FaceTracker.update": ["self", "image", "time", "*", "color", "small"],
     "FaceWatcher": ["spec", "detector", "options", "*", "on_frame", "keep_frame"],
     "FaceWatcher.add_callback": ["self", "function"],
     "FaceWatcher.close": ["self"],
+    "FaceWatcher.dismiss": ["self", "person"],
     "FaceWatcher.events": ["self", "*", "size", "after"],
     "FaceWatcher.frame": ["self"],
     "FaceWatcher.remove_callback": ["self", "function"],

@@ -132,6 +132,22 @@ def test_after_too_long_without_knowledge_all_leave_as_unknown() -> None:
     assert (events[0].reason, events[0].dwell_seconds) == ("unknown", 1.0)
 
 
+def test_a_dismissed_person_leaves_at_once_and_is_no_longer_selected() -> None:
+    presence = Presence()
+    appeared(presence, 1, size=100)
+    both = [track(1, size=100, last=1.0), track(2, x=400, size=50, last=1.0)]
+    presence.update(both, 1.0, SIZE)
+    presence.update(both, 2.0, SIZE)
+    assert [person.id for person in presence.persons()] == [1, 2]
+    left, changed = presence.dismiss(1, 2.0)
+    assert isinstance(left, FaceLeft)
+    assert (left.person, left.reason) == (1, "dismissed")
+    assert isinstance(changed, PersonChanged)
+    assert (changed.person, changed.previous) == (2, 1)
+    assert [person.id for person in presence.persons()] == [2]
+    assert presence.dismiss(1, 2.0) == []
+
+
 def test_at_the_end_all_leave() -> None:
     presence = Presence()
     appeared(presence)

@@ -427,6 +427,43 @@ def test_the_newest_frame_can_be_asked_for(detector: FaceDetector) -> None:
     assert watcher.frame() is None
 
 
+def test_a_dismissed_person_leaves_and_who_is_found_again_is_another(
+    detector: FaceDetector,
+) -> None:
+    with FaceWatcher(Camera(next(iter(panned(1)))), detector, live()) as watcher:
+        reader = watcher.events()
+        assert wait_until(answer_is(watcher, "someone"))
+        watcher.dismiss(99)  # nobody
+        watcher.dismiss(1)
+        assert wait_until(lambda: [person.id for person in watcher.snapshot.persons] == [2])
+    kinds = [(type(event).__name__, getattr(event, "reason", "")) for event in reader]
+    assert kinds.count(("FaceLeft", "dismissed")) == 1
+    assert kinds.index(("FaceLeft", "dismissed")) < kinds.index(("FaceLeft", "stopped"))
+
+
+def test_what_the_detector_knows_does_not_come_back_after_it_was_dismissed() -> None:
+    camera = Camera(next(iter(panned(1))))
+    with (
+        FaceDetector(preset="kiosk") as detector,
+        FaceWatcher(camera, detector, live(), keep_frame=True) as watcher,
+    ):
+        assert wait_until(answer_is(watcher, "someone"))
+        newest = watcher.frame()
+        assert newest is not None
+        frame, snapshot = newest
+        (person,) = snapshot.persons
+        thing = detector.remember(frame.image, person.face.box, "poster", color="bgr")
+        detector.known_false = [thing]
+        watcher.dismiss(person.id)
+        assert wait_until(answer_is(watcher, "nobody"))
+        known = watcher.snapshot.known_false
+        assert wait_until(lambda: watcher.snapshot.known_false > known + 2)
+        assert watcher.snapshot.tracks == ()
+        detector.known_false = ()
+        assert wait_until(answer_is(watcher, "someone"))
+        assert watcher.snapshot.persons[0].id == 2
+
+
 def test_waiting_returns_a_newer_snapshot(detector: FaceDetector) -> None:
     with FaceWatcher(Camera(background()), detector, live()) as watcher:
         first = watcher.wait(0, timeout=5)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from edge_mtcnn.detector import FaceDetector
+from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.images.arrays import checked_array
 from edge_mtcnn.options import check_int, check_number, check_options, check_type
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
@@ -112,14 +113,24 @@ class FaceTracker:
                 print(track.id, track.face.box)
 
     Args:
-        detector: finds the faces; it may be shared and is not closed by the tracker. A track begins
+        detector: finds the faces; it may be shared and is not closed by the tracker. Its ``angles``
+            must be ``()``: they would take several times as long for each frame. A track begins
             with a score of at least its ``confidence``, and goes on with any: a known face may have
             a low score in some frames.
         options: how they are followed.
+
+    Raises:
+        OptionsError: the detector has ``angles``, or an argument is of the wrong type.
     """
 
     def __init__(self, detector: FaceDetector, options: TrackerOptions | None = None) -> None:
         check_type("detector", detector, FaceDetector)
+        if detector.options.angles:
+            raise OptionsError(
+                "angles are for photos, and cannot be used for a video; got a detector with angles"
+                f" {shown(detector.options.angles)}: use one with angles=(), and turn the frames of"
+                " a camera that is not mounted upright"
+            )
         self.options = check_options("options", options, TrackerOptions)
         self.counts = TrackerCounts()
         self._detector = detector
@@ -129,7 +140,7 @@ class FaceTracker:
             self.options.max_tracks,
             detector.options.confidence,
         )
-        self._every_find = replace(detector.options, confidence=0.0)
+        self._every_find = detector.options.every_find()
         self._gate = MotionGate()
         threads = int(detector.info()["threads"])
         self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
@@ -140,6 +151,10 @@ class FaceTracker:
         """Remove all tracks, for example after a cut; their ids are not used again."""
         self._book.clear()
         self._begin((0, 0), 0)
+
+    def drop(self, track: int) -> None:
+        """Remove the track with this id, if there is one. A face found there begins a new one."""
+        self._book.drop(track)
 
     def update(
         self,

@@ -93,6 +93,11 @@ class TrackBook:
         self._followed.clear()
         self._paired = None
 
+    def drop(self, number: int) -> None:
+        """Remove the track with this id, if there is one."""
+        self._followed = [followed for followed in self._followed if followed.id != number]
+        self._paired = None
+
     def windows(self, time: float) -> FloatArray:
         """Boxes in which to look for tracks, (N, 4); several for a track just found or missed."""
         boxes: list[Box] = []

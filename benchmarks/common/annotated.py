@@ -1,0 +1,64 @@
+"""Annotated images in the data folder: reading, searching and changing them repeatably."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common.images import Pixels, read_rgb
+from benchmarks.common.program import BenchmarkError
+from edge_mtcnn import FaceDetector
+
+Entry = dict[str, Any]
+"""One image of ``annotations.json``: ``image`` is its path, the rest depends on the set."""
+LEAST_OVERLAP = 0.2
+"""IoU of a correct detection. Annotated boxes only reach from brow to chin, so it may be low."""
+
+
+def entries_of(folder: Path) -> list[Entry]:
+    """The entries of a set.
+
+    Raises:
+        BenchmarkError: the folder has no annotations.
+    """
+    try:
+        content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BenchmarkError(
+            f"there is no annotated set in {folder} ({error.strerror}); name its folder with --data"
+        ) from None
+    return list(content)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and its folders, by name."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def pixels_of(files: Sequence[Path], name: str) -> Iterator[Pixels]:
+    """The images, one after the other, as (H, W, 3) RGB; tells the progress on standard error.
+
+    Raises:
+        BenchmarkError: a file is missing or no image.
+    """
+    for count, file in enumerate(files, 1):
+        yield read_rgb(file)
+        if sys.stderr.isatty() or count % 100 == 0:
+            end = "\r" if sys.stderr.isatty() else "\n"
+            print(f"{name}: {count} of {len(files)}", end=end, file=sys.stderr)
+
+
+def random_of(name: str) -> np.random.Generator:
+    """Random numbers that are the same in every run for an image, whatever ran before."""
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def best_score(detector: FaceDetector, pixels: Pixels) -> float:
+    """The highest score of an image, -1 if nothing is found."""
+    return float(detector.detect(pixels).scores.max(initial=-1.0))
