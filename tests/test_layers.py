@@ -45,7 +45,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("crops", "drawing", "reading", "writing"),
     ),
     "cascade": (
-        ("boxes", "candidates", "networks", "pyramid"),
+        ("boxes", "candidates", "canvases", "networks", "pyramid"),
         ("exposure", "pnet", "turn", "windows"),
         ("rnet", "onet"),
         ("known", "scoring"),
