@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
 Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
@@ -120,6 +121,7 @@ class Timings:
         capped: which caps were reached: ``"cells"`` for ``max_cells``, and the names of networks
             for ``max_candidates``.
         known_false: finds that were recognised as known false faces and left out.
+        gain: factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none.
     """
 
     pyramid_ms: float
@@ -133,6 +135,7 @@ class Timings:
     onet_windows: int
     capped: tuple[str, ...] = ()
     known_false: int = 0
+    gain: float = 1.0
 
 
 class Faces(Sequence[Face]):

@@ -55,6 +55,11 @@ class Look:
         return pixels, scale
 
 
+AS_IT_IS = Look()
+DARK = Look(light=0.22, noise=4)
+DARKER = Look(light=0.10, noise=4)
+
+
 def framed(portrait: Pixels) -> Pixels:
     """A portrait that fills its picture, within a blurred border, so that it can be found."""
     framed: Pixels = cv2.GaussianBlur(

@@ -38,9 +38,19 @@ from edge_mtcnn.runtime.models import default_folder
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import FloatArray
-from export.looks import LONGEST_SIDE, Look, checksum, framed, group_of, held_out
+from export.looks import (
+    AS_IT_IS,
+    DARK,
+    DARKER,
+    LONGEST_SIDE,
+    Look,
+    checksum,
+    framed,
+    group_of,
+    held_out,
+)
 
-_DEFAULT = replace(PRESETS["default"], min_face_size=40)
+_DEFAULT = replace(PRESETS["default"], min_face_size=40, exposure="off")
 OPTIONS = {
     "landmarks": _DEFAULT,
     "nonface": _DEFAULT,
@@ -54,10 +64,6 @@ TRUE_IOU, FALSE_IOU = 0.45, 0.25
 """A detection in WIDER FACE is true from the first overlap with an annotated face on, and false
 below the second; between them it is left out."""
 
-
-AS_IT_IS = Look()
-DARK = Look(light=0.22, noise=4)
-VERY_DARK = Look(light=0.10, noise=4)
 LOOKS: dict[str, tuple[Look, ...]] = {
     "landmarks": (
         AS_IT_IS,
@@ -74,7 +80,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look(700, light=0.22, noise=4, mirrored=True),
         Look(640, light=(0.5, 1.4), noise=3),
     ),
-    "people": (AS_IT_IS, DARK, VERY_DARK),
+    "people": (AS_IT_IS, DARK, DARKER),
     "wider": (Look(None),),
 }
 """How the images of each part are shown. The report uses the first look of each, and all of

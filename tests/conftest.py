@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from edge_mtcnn import FaceDetector
+    from edge_mtcnn.cascade.networks import Networks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,6 +45,15 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no ../shared/data beside the checkout: its images may not be redistributed")
     return folder
+
+
+@pytest.fixture(scope="session")
+def networks() -> Networks:
+    """The real networks, in the form that suits every processor."""
+    from edge_mtcnn.runtime.models import load_manifest
+    from edge_mtcnn.runtime.sessions import open_networks
+
+    return open_networks(load_manifest().models("plain"), "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -45,8 +45,8 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("crops", "drawing", "reading", "writing"),
     ),
     "cascade": (
-        ("boxes", "candidates", "networks", "pyramid"),
-        ("pnet", "turn", "windows"),
+        ("boxes", "candidates", "canvases", "networks", "pyramid"),
+        ("exposure", "pnet", "turn", "windows"),
         ("rnet", "onet"),
         ("known", "scoring"),
         ("search",),

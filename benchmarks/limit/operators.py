@@ -26,8 +26,8 @@ from benchmarks.common.program import script, script_parser
 from benchmarks.common.results import Result, add_output, document, save, table
 from benchmarks.limit.flops import ONET, ONET_SIDE, PNET, RNET, RNET_SIDE, Layer, network_flops
 from benchmarks.limit.peak import measure_peak
+from edge_mtcnn.cascade.canvases import CELL, STRIDE, TILE_COLUMNS, TILE_ROWS
 from edge_mtcnn.cascade.onet import ONET as ONET_SPEC
-from edge_mtcnn.cascade.pnet import CELL, STRIDE, TILE_COLUMNS, TILE_ROWS
 from edge_mtcnn.cascade.rnet import RNET as RNET_SPEC
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import preferred_form

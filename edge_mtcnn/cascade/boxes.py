@@ -8,20 +8,18 @@ is decided as in the reference. Imports NumPy only, so every rule can be tested 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.types import FloatArray
+from edge_mtcnn.types import FloatArray, IntArray
 
-__all__ = ["IntArray", "nms", "overlap_of", "regress", "square"]
+__all__ = ["nms", "overlap_of", "regress", "square"]
 
 Overlap = Literal["union", "min"]
-IntArray = npt.NDArray[np.integer[Any]]
 
-BRUTE_FORCE_LIMIT = 48
+MATRIX_LIMIT = 80
 """Boxes up to which comparing each with each is faster than finding the near ones."""
 BLOCK = 1024
 """Number of boxes that NMS always decides at once: they have at most half a million pairs."""
@@ -89,9 +87,13 @@ def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> Floa
 
 
 def nms(
-    boxes: FloatArray, scores: FloatArray, threshold: float, overlap: Overlap = "union"
+    boxes: FloatArray,
+    scores: FloatArray,
+    threshold: float,
+    overlap: Overlap = "union",
+    groups: IntArray | None = None,
 ) -> IntArray:
-    """Greedy non-maximum suppression in bounded memory, without a Python step per box.
+    """Greedy non-maximum suppression in bounded memory.
 
     The rule is the plain one: take the best box, drop all that overlap it by more than
     ``threshold``, repeat; a box is dropped by a *kept* box only, and of equal scores the later
@@ -105,14 +107,23 @@ def nms(
         scores: (N,) the higher the better.
         threshold: overlap above which the worse of two boxes is dropped, 0..1.
         overlap: which overlap is compared, see ``overlap_of``.
+        groups: (N,) whole numbers from 0 on; boxes of different groups do not drop each other.
 
     Returns:
         (K,) indices of the kept boxes, best first.
     """
     order: IntArray = np.argsort(scores, kind="stable")[::-1]
-    if threshold >= 1:  # no overlap is above it
+    if threshold >= 1 or len(order) < 2:  # no overlap is above it
         return order
     boxes = boxes[order]
+    if len(order) <= MATRIX_LIMIT:
+        over = _overlap_matrix(boxes, overlap) > threshold
+        if groups is not None:
+            over &= np.equal.outer(groups[order], groups[order])
+        return order[_kept_in_matrix(over)]
+    if groups is not None:  # placed side by side, boxes of different groups cannot overlap
+        shift = groups[order] * (boxes[:, 2].max() - boxes[:, 0].min() + 1)
+        boxes = boxes + np.outer(shift, (1, 0, 1, 0))
     pairs = _near_pairs(boxes, threshold, overlap)
     if pairs is not None:
         return order[_kept_of(boxes, *pairs, threshold, overlap)]
@@ -131,6 +142,30 @@ def nms(
             undecided[other[_over(boxes, one, other, threshold, overlap)]] = False
     rows: IntArray = order[np.concatenate(kept)]
     return rows
+
+
+def _overlap_matrix(boxes: FloatArray, overlap: Overlap) -> FloatArray:
+    """The overlap of each box with each, (N, N), as ``overlap_of`` computes it."""
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    width = np.minimum.outer(right, right) - np.maximum.outer(left, left) + 1
+    height = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top) + 1
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    area = (right - left + 1) * (bottom - top + 1)
+    smaller, both = np.minimum.outer(area, area), np.add.outer(area, area)
+    shares: FloatArray = intersection / (smaller if overlap == "min" else both - intersection)
+    return shares
+
+
+def _kept_in_matrix(over: npt.NDArray[np.bool_]) -> list[int]:
+    """Which boxes, best first, NMS keeps, from (N, N): row drops column."""
+    # A row becomes one integer with a bit for each box that it drops.
+    packed = np.packbits(over, axis=1, bitorder="little")
+    kept, dropped = [], 0
+    for row, bits in enumerate(packed):
+        if not dropped >> row & 1:
+            kept.append(row)
+            dropped |= int.from_bytes(bits.tobytes(), "little")
+    return kept
 
 
 def _kept_of(
@@ -168,12 +203,6 @@ def _over(
     return over
 
 
-@lru_cache(maxsize=BRUTE_FORCE_LIMIT + 1)
-def _every_pair(count: int) -> tuple[IntArray, IntArray]:
-    """All pairs of ``count`` boxes, as (smaller, larger) index."""
-    return np.triu_indices(count, 1)
-
-
 def _near_pairs(
     boxes: FloatArray, threshold: float, overlap: Overlap
 ) -> tuple[IntArray, IntArray] | None:
@@ -185,8 +214,6 @@ def _near_pairs(
     The boxes are sorted into horizontal strips as high as two overlapping boxes can be apart and,
     within a strip, by their left edge, so a binary search finds the possible partners of a box.
     """
-    if len(boxes) <= BRUTE_FORCE_LIMIT:
-        return _every_pair(len(boxes))
     x1, y1 = boxes[:, 0], boxes[:, 1]
     reach_x, reach_y = (_reach(threshold, overlap) * (boxes[:, 2:] - boxes[:, :2] + 1)).T
     strip = np.floor((y1 - y1.min()) / max(reach_y.max(), 1.0))

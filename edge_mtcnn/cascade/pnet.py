@@ -9,27 +9,21 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from edge_mtcnn.cascade.boxes import IntArray, nms, regress, square
+from edge_mtcnn.cascade.boxes import nms, regress, square
 from edge_mtcnn.cascade.candidates import Candidates
+from edge_mtcnn.cascade.canvases import CELL, STRIDE, Canvas, layout
 from edge_mtcnn.cascade.networks import Map, Network, network_input, probability
-from edge_mtcnn.types import Float32Array, FloatArray, ImageArray
+from edge_mtcnn.types import Float32Array, FloatArray, ImageArray, IntArray
 
 __all__ = ["Cells", "best_cells", "propose"]
 
-STRIDE = 2
-"""Distance between two neighbouring cells of P-Net, pixels of the level."""
-CELL = 12
-"""Side of a cell's window, pixels of the level."""
-TILE_ROWS, TILE_COLUMNS = 64, 256
-"""Largest piece of a level that P-Net sees at once, cells. Its results stay in the cache."""
-TILES_AT_ONCE = 64
-"""Tiles whose cells are held before they are capped: at most a million cells, about 40 MB."""
+CANVASES_AT_ONCE = 64
+"""Canvases whose cells are held before they are capped: at most a million cells, about 40 MB."""
 
 
 def propose(
@@ -45,8 +39,8 @@ def propose(
 ) -> Candidates:
     """Stage 1: P-Net over every level, NMS within and across levels, regression.
 
-    Levels are cut into overlapping tiles. P-Net does not pad its input, so the cells of the tiles
-    are exactly those of the whole level.
+    P-Net sees the levels on canvases, see ``canvases``, and finds exactly the cells that it would
+    find on each level.
 
     Args:
         levels: the image at each scale, (h, w, 3) uint8 RGB.
@@ -61,25 +55,29 @@ def propose(
     Returns:
         Candidates with square boxes of whole numbers, best first.
     """
-    tiles = [tile for index, level in enumerate(levels) for tile in _tiles(index, level)]
-    # The largest first, so that the threads end at about the same time.
-    tiles.sort(key=lambda tile: tile.rows * tile.columns, reverse=True)
+    canvases = layout(tuple(level.shape[:2] for level in levels))
 
-    def cells_of(tile: _Tile) -> Cells:
-        pixels = levels[tile.level][tile.window].astype(np.float32)
-        return _cells_above(threshold, pnet(network_input(pixels[None]))[0], tile)
+    def cells_of(canvas: Canvas) -> Cells:
+        pixels = canvas.pixels(levels)
+        return _cells_above(threshold, pnet(network_input(pixels[None]))[0], canvas)
 
-    if not tiles:
+    if not canvases:
         return Candidates(np.zeros((0, 4)), np.zeros(0, dtype=np.float32))
     found: list[Cells] = []
-    for start in range(0, len(tiles), TILES_AT_ONCE):
-        found += run(cells_of, tiles[start : start + TILES_AT_ONCE])
-        found = [capped(Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True))))]
+    for start in range(0, len(canvases), CANVASES_AT_ONCE):
+        found += run(cells_of, canvases[start : start + CANVASES_AT_ONCE])
+        if len(found) > 1:
+            found = [Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True)))]
+        found = [capped(found[0])]
+    # Column by column, as in the reference: of two equal scores the later cell wins.
     (cells,) = found
-    boxes, scores, offsets = _suppressed_in_levels(cells, np.asarray(scales), level_overlap)
-    kept = nms(boxes, scores, overlap)
-    moved = regress(boxes[kept], offsets[kept], inclusive=False)
-    return Candidates(np.trunc(square(moved)), scores[kept])
+    cells = cells.take(np.lexsort((cells.rows, cells.columns, cells.levels)))
+    boxes = _boxes(cells, np.asarray(scales))
+    kept = nms(boxes, cells.scores, level_overlap, groups=cells.levels)
+    kept = kept[np.argsort(cells.levels[kept], kind="stable")]
+    kept = kept[nms(boxes[kept], cells.scores[kept], overlap)]
+    moved = regress(boxes[kept], cells.offsets[kept], inclusive=False)
+    return Candidates(np.trunc(square(moved)), cells.scores[kept])
 
 
 class Cells(NamedTuple):
@@ -125,41 +123,8 @@ def best_cells(cells: Cells, of_level: int, of_all: int) -> Cells:
     return best
 
 
-class _Tile(NamedTuple):
-    """A piece of a level; all numbers are cells."""
-
-    level: int
-    row: int
-    column: int
-    rows: int
-    columns: int
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Rows and columns of the pixels of its cells; at an odd side the last cell lacks one."""
-        top, left = self.row * STRIDE, self.column * STRIDE
-        height, width = ((n - 1) * STRIDE + CELL for n in (self.rows, self.columns))
-        return slice(top, top + height), slice(left, left + width)
-
-
-def _tiles(index: int, level: ImageArray) -> Iterator[_Tile]:
-    """Cut a level into nearly equal tiles; the cut depends on the level's size alone."""
-    # The first convolution takes two pixels off, the pool halves and rounds up, and the other
-    # convolutions take four cells off.
-    rows, columns = (math.ceil((side - 2) / STRIDE) - 4 for side in level.shape[:2])
-    for row, next_row in _parts(rows, TILE_ROWS):
-        for column, next_column in _parts(columns, TILE_COLUMNS):
-            yield _Tile(index, row, column, next_row - row, next_column - column)
-
-
-def _parts(count: int, largest: int) -> Iterator[tuple[int, int]]:
-    """Split ``0..count`` into nearly equal parts of at most ``largest``, as (start, stop)."""
-    parts = math.ceil(count / largest)
-    return pairwise(count * part // parts for part in range(parts + 1))
-
-
-def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> Cells:
-    """Select the cells of a tile whose probability reaches the threshold, from P-Net's output."""
+def _cells_above(threshold: float, cells: Float32Array, canvas: Canvas) -> Cells:
+    """Select the cells whose probability reaches the threshold, from P-Net's output."""
     logits = cells[0]
     # Most cells are sorted out by their logit, so only a few need the exponential. The bound is a
     # little low, because the float32 probability has to decide, as in the reference.
@@ -167,25 +132,19 @@ def _cells_above(threshold: float, cells: Float32Array, tile: _Tile) -> Cells:
     rows, columns = np.nonzero(logits >= math.log(odds / (1 - odds)) - 1e-3)
     scores = probability(logits[rows, columns])
     above = scores >= threshold
+    levels, level_rows, level_columns = canvas.places(rows, columns)
+    above &= levels >= 0
     rows, columns = rows[above], columns[above]
-    offsets = cells[1:, rows, columns].T
-    levels = np.full(len(rows), tile.level)
-    return Cells(levels, rows + tile.row, columns + tile.column, scores[above], offsets)
+    return Cells(
+        *(levels[above], level_rows[above], level_columns[above]),
+        scores=scores[above],
+        offsets=cells[1:, rows, columns].T,
+    )
 
 
-def _suppressed_in_levels(
-    cells: Cells, scales: FloatArray, overlap: float
-) -> tuple[FloatArray, Float32Array, FloatArray]:
-    """Boxes, scores and offsets of the cells that NMS within each level keeps."""
-    # Column by column, as in the reference: of two equal scores the later cell wins.
-    order = np.lexsort((cells.rows, cells.columns, cells.levels))
-    levels, rows, columns = cells.levels[order], cells.rows[order], cells.columns[order]
-    scores, offsets = cells.scores[order], cells.offsets[order]
-    corners = STRIDE * np.stack([columns, rows], axis=1)
-    scale = scales[levels, None]
-    boxes = np.hstack([np.trunc((corners + edge) / scale) for edge in (1, CELL)])
-    # One NMS for all levels: placed side by side, boxes of different levels cannot overlap.
-    shift = levels * (boxes.max(initial=0) + 1)
-    kept = nms(boxes + np.outer(shift, (1, 0, 1, 0)), scores, overlap)
-    kept = kept[np.argsort(levels[kept], kind="stable")]
-    return boxes[kept], scores[kept], offsets[kept]
+def _boxes(cells: Cells, scales: FloatArray) -> FloatArray:
+    """The cells' windows, (N, 4), whole source pixels."""
+    corners = np.stack([cells.columns, cells.rows, cells.columns, cells.rows], axis=1)
+    edges = STRIDE * corners + (1, 1, CELL, CELL)
+    boxes: FloatArray = np.trunc(edges / scales[cells.levels, None])
+    return boxes

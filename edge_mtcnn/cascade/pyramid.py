@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
-from edge_mtcnn.types import Float32Array, FloatArray, ImageArray
+from edge_mtcnn.types import Float32Array, FloatArray, ImageArray, IntArray
 
 __all__ = ["AreaSampler", "OctaveSampler", "Sampler", "pyramid_scales"]
 
@@ -65,7 +65,7 @@ class Sampler(Protocol):
     """Samples what the networks look at from one image."""
 
     def level(self, scale: float) -> ImageArray:
-        """The image at a scale: (ceil(H scale), ceil(W scale), 3) uint8."""
+        """The image at a scale: (ceil(H scale), ceil(W scale), 3) uint8, or a pixel more."""
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
         """Sample (N, 4) inclusive, square boxes as (N, size, size, 3) float32 pixels, 0..255.
@@ -73,7 +73,7 @@ class Sampler(Protocol):
         Pixels outside the image are black.
         """
 
-    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+    def groups(self, boxes: FloatArray, size: int) -> IntArray:
         """Return (N,) numbers; windows with the same number are cheap to sample together."""
 
 
@@ -125,56 +125,102 @@ class AreaSampler:
         crop[top - y1 : bottom - y1 + 1, left - x1 : right - x1 + 1] = inside
         return crop
 
-    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+    def groups(self, boxes: FloatArray, size: int) -> IntArray:
         """See ``Sampler.groups``."""
         del size  # every window is made by itself
-        return np.zeros(len(boxes))
+        return np.zeros(len(boxes), dtype=int)
 
 
 class OctaveSampler:
     """Bilinear sampling of an image that is halved repeatedly by 2x2 averages.
 
     Octave ``k`` is the image at scale ``2 ** -k``. Where the side of an octave is odd, its last row
-    or column is repeated for the next one. Each octave is made when it is first needed.
+    or column is repeated for the next one. Each octave is made when it is first needed. All but the
+    image itself lie on one sheet with black margins, so that one ``cv2.remap`` samples windows of
+    all of them.
+
+    The sides of levels are even: where one would be odd, its last row or column is repeated.
     """
 
     def __init__(self, image: ImageArray, smallest_scale: float, *, bgr: bool = False) -> None:
-        self._octaves = [image]
         self._bgr = bgr
         self._lock = threading.Lock()
-        side = min(image.shape[:2])
-        self._last = 0
-        while 2.0 ** -(self._last + 1) > smallest_scale and side > 1:
-            self._last, side = self._last + 1, (side + 1) // 2
+        sides = [(image.shape[1], image.shape[0])]
+        while 2.0 ** -len(sides) > smallest_scale and min(sides[-1]) > 1:
+            sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
+        self._image = image
+        self._octaves = [image]
+        self._sides: IntArray = np.array(sides)  # width and height of each octave
+        self._corners = _corners_on_sheet(self._sides)
+        self._ends, self._starts = self._sides[:, :, None], self._corners[:, :, None]
+        self._factors = 2.0 ** np.arange(1, len(sides))
+        self._octave_scales = 0.5 ** np.arange(len(sides))
+        self._sheet: ImageArray = image[:0]  # made with the first octave that lies on it
 
     def level(self, scale: float) -> ImageArray:
         """See ``Sampler.level``; from the smallest octave that is not smaller than the level."""
-        octave = min(max(0, math.floor(-math.log2(scale) + 1e-9)), self._last)
-        shape = self._octaves[0].shape
-        level = _resized(self._octave(octave), scale, shape, cv2.INTER_LINEAR)
+        octave = min(max(0, math.floor(-math.log2(scale) + 1e-9)), len(self._sides) - 1)
+        height, width = (math.ceil(side * scale) for side in self._image.shape[:2])
+        level = np.empty((height + height % 2, width + width % 2, 3), dtype=np.uint8)
+        cv2.resize(
+            self._octave(octave),
+            (width, height),
+            dst=level[:height, :width],
+            interpolation=cv2.INTER_LINEAR,
+        )
+        level[height:] = level[height - 1 : height]
+        level[:, width:] = level[:, width - 1 : width]
         return _swapped(level) if self._bgr else level
 
     def windows(self, boxes: FloatArray, size: int) -> Float32Array:
-        """See ``Sampler.windows``; one ``cv2.remap`` for all windows of an octave."""
-        octaves = self.groups(boxes, size).astype(int)
+        """See ``Sampler.windows``; one ``cv2.remap`` for the image, one for all other octaves."""
+        if not len(boxes):
+            return np.empty((0, size, size, 3), dtype=np.float32)
+        sides = boxes[:, 2:] - boxes[:, :2] + 1
+        octaves = self._octaves_of(sides[:, 0], size)
         used = set(octaves.tolist())
-        windows = np.empty((len(boxes), size, size, 3), dtype=np.float32)
-        for octave in used:
-            rows = octaves == octave if len(used) > 1 else slice(None)
-            windows[rows] = _remapped(self._octave(octave), boxes[rows], size, 0.5**octave)
-        return _swapped(windows) if self._bgr else windows
+        self._octave(max(used))
+        scales = self._octave_scales[octaves, None]
+        # Source pixel edges of the windows' pixel centres -> pixel centres of the octaves -> those
+        # of the sheet. Whatever lies further out than the margin is as black as the margin.
+        first = (boxes[:, :2] - 1) * scales - 0.5
+        steps = (sides * scales)[:, :, None] * _pixel_centres(size)
+        grid = np.maximum(first[:, :, None] + steps, -1)
+        grid = np.minimum(grid, self._ends[octaves]) + self._starts[octaves]
+        if len(used) == 1 or 0 not in used:
+            pixels = _remapped(self._image if 0 in used else self._sheet, grid)
+        else:
+            pixels = np.empty((len(boxes), size, size, 3), dtype=np.uint8)
+            on_sheet = octaves > 0
+            pixels[on_sheet] = _remapped(self._sheet, grid[on_sheet])
+            pixels[~on_sheet] = _remapped(self._image, grid[~on_sheet])
+        return (_swapped(pixels) if self._bgr else pixels).astype(np.float32)
 
-    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+    def groups(self, boxes: FloatArray, size: int) -> IntArray:
         """See ``Sampler.groups``: the octave that the window is sampled from."""
-        sides = boxes[:, 2] - boxes[:, 0] + 1
-        octaves = np.floor(np.log2(np.maximum(sides / (size), 1)) + 1e-9)
-        return np.minimum(octaves, self._last)
+        return self._octaves_of(boxes[:, 2] - boxes[:, 0] + 1, size)
+
+    def _octaves_of(self, sides: FloatArray, size: int) -> IntArray:
+        """The smallest octave in which a window is at least as large as it is sampled."""
+        octaves: IntArray = (size * self._factors).searchsorted(sides, side="right")
+        return octaves
 
     def _octave(self, index: int) -> ImageArray:
         with self._lock:
             while len(self._octaves) <= index:
-                self._octaves.append(_halved(self._octaves[-1]))
+                self._add_octave()
         return self._octaves[index]
+
+    def _add_octave(self) -> None:
+        """Halve the smallest octave. The caller holds the lock."""
+        index = len(self._octaves)
+        if index == 1:
+            width, height = (self._corners + self._sides)[1:].max(axis=0) + 1
+            self._sheet = np.zeros((height, width, 3), dtype=np.uint8)
+        (left, top), (width, height) = self._corners[index], self._sides[index]
+        octave = self._sheet[top : top + height, left : left + width]
+        _halve(self._octaves[-1], octave)
+        self._octaves.append(octave)
 
 
 REMAP_LIMIT = 32_767
@@ -189,13 +235,25 @@ def _swapped(pixels: _Pixels) -> _Pixels:
     return pixels
 
 
-def _halved(image: ImageArray) -> ImageArray:
+def _corners_on_sheet(sides: IntArray) -> IntArray:
+    """Where octaves lie on the sheet, (K, 2) ``x, y``; the image itself, the first, is not on it.
+
+    The next octave is on the left, the others are below each other on the right, all with a margin
+    of one pixel.
+    """
+    corners = np.ones_like(sides)
+    corners[0] = 0
+    corners[2:, 0] += sides[1:2, 0] + 1
+    corners[3:, 1] += np.cumsum(sides[2:-1, 1] + 1)
+    return corners
+
+
+def _halve(image: ImageArray, half: ImageArray) -> None:
+    """Average 2x2 pixels of an image into another one."""
     height, width = image.shape[:2]
     if height % 2 or width % 2:
         image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    size = ((width + 1) // 2, (height + 1) // 2)
-    half: ImageArray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return half
+    cv2.resize(image, half.shape[1::-1], dst=half, interpolation=cv2.INTER_AREA)
 
 
 def _resized(
@@ -214,23 +272,19 @@ def _pixel_centres(size: int) -> Float32Array:
     return centres
 
 
-def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> ImageArray:
-    """Sample the windows of boxes in source pixels from an image at ``scale``, in one remap."""
-    corners = (boxes[:, :2] - 1).astype(np.float32)
-    sides = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32)
-    # Source pixel edges of the window's pixel centres -> pixel centres of the octave.
-    grid = corners[:, :, None] + sides[:, :, None] * _pixel_centres(size)
-    grid = grid * np.float32(scale) - np.float32(0.5)
+def _remapped(image: ImageArray, grid: FloatArray) -> ImageArray:
+    """Sample an image at the columns and rows (N, 2, size) of N windows, in one remap."""
+    count, _, size = grid.shape
     if max(image.shape[:2]) >= REMAP_LIMIT:
-        if len(boxes) > 1:
-            return np.concatenate([_remapped(image, box[None], size, scale) for box in boxes])
+        if count > 1:
+            return np.concatenate([_remapped(image, window[None]) for window in grid])
         # One window and the pixels around it that the bilinear step reads.
         ends = np.array(image.shape[1::-1])
         left, top = np.clip(np.floor(grid[0, :, 0]) - 1, 0, ends - 1).astype(int)
         right, bottom = np.clip(np.ceil(grid[0, :, -1]) + 2, 1, ends).astype(int)
         image = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-        grid = grid - np.array([left, top], dtype=np.float32)[:, None]
-    columns, rows = np.empty((2, len(boxes), size, size), dtype=np.float32)
+        grid = grid - np.array([left, top])[:, None]
+    columns, rows = np.empty((2, count, size, size), dtype=np.float32)
     columns[:] = grid[:, 0, None, :]
     rows[:] = grid[:, 1, :, None]
     # Each pixel for itself: four windows' rows to a row of the map suit its blocks better than one.
@@ -242,4 +296,4 @@ def _remapped(image: ImageArray, boxes: FloatArray, size: int, scale: float) -> 
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
     )
-    return flat.reshape(len(boxes), size, size, 3)
+    return flat.reshape(count, size, size, 3)

@@ -24,8 +24,6 @@ from edge_mtcnn.cascade.onet import finish
 from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, pyramid_scales
 from edge_mtcnn.cascade.rnet import refine
-from edge_mtcnn.runtime.models import load_manifest
-from edge_mtcnn.runtime.sessions import open_networks
 from edge_mtcnn.runtime.workers import Workers
 from edge_mtcnn.types import FloatArray, ImageArray
 
@@ -103,11 +101,6 @@ def assert_same(ours: Candidates, theirs: Candidates) -> None:
 
 
 @pytest.fixture(scope="module")
-def networks() -> Networks:
-    return open_networks(load_manifest().models("plain"), "cpu")
-
-
-@pytest.fixture(scope="module")
 def photo(sample_path: Callable[[str], Path]) -> ImageArray:
     image: ImageArray = cv2.cvtColor(cv2.imread(str(sample_path("astronaut"))), cv2.COLOR_BGR2RGB)
     return image
@@ -175,22 +168,6 @@ def test_tiles_of_a_level_give_the_candidates_of_the_whole_level(
     if min(size) > 44:
         assert len(theirs.boxes) > 3
     assert_same(ours, theirs)
-
-
-@pytest.mark.parametrize("size", LEVEL_SIZES)
-def test_tiles_cover_every_cell_of_a_level_once(size: tuple[int, int], networks: Networks) -> None:
-    level = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
-    seen = 0
-
-    def counting(pixels: Float32Array) -> Float32Array:
-        nonlocal seen
-        cells = networks.pnet(pixels)
-        seen += cells.shape[2] * cells.shape[3]
-        return cells
-
-    propose([level], [1.0], counting, 0.6, 0.7, plain_map, level_overlap=0.5)
-    whole = networks.pnet(network_input(level[None]))
-    assert seen == whole.shape[2] * whole.shape[3]
 
 
 def test_fewer_candidates_of_a_level_may_overlap_where_its_nms_is_stricter(
@@ -310,7 +287,7 @@ def test_caps_on_cells_hold_whatever_the_number_of_tiles(
         return best_cells(cells, 30, 30)
 
     whole = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped, level_overlap=0.5)
-    monkeypatch.setattr(pnet, "TILES_AT_ONCE", 1)
+    monkeypatch.setattr(pnet, "CANVASES_AT_ONCE", 1)
     by_tile = propose([level], [1.0], networks.pnet, *PNET, plain_map, capped, level_overlap=0.5)
     assert seen[0] > 30
     assert len(seen) > 10
