@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.cascade.boxes import nms, overlap_of, square
 from edge_mtcnn.cascade.candidates import Candidates, Found
+from edge_mtcnn.cascade.exposure import Brightened, automatic_gain
 from edge_mtcnn.cascade.known import KnownFaces, vectors
 from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
@@ -54,7 +56,7 @@ class Search:
         turn: how the image was turned; boxes and landmarks of faces are those before.
 
     Attributes:
-        known_false: known false faces that the last ``near`` or ``everywhere`` left out.
+        left_out: known false faces that the last ``near`` or ``everywhere`` left out.
     """
 
     def __init__(
@@ -77,13 +79,13 @@ class Search:
         self._turn = turn
         self._upright_size = turn.upright_size if turn else size
         self._options = options
-        self._networks = networks
+        self._plain_networks = networks
         self._run = run
         self._bgr = bgr
         self._score = score
         self._known = known
         self._include_known = include_known
-        self.known_false = 0
+        self.left_out = Faces.empty(size)
         self._timings = timings
         self._scales = pyramid_scales(
             *size, options.min_face_size, options.scale_factor, options.max_face_size
@@ -102,6 +104,14 @@ class Search:
         """Height and width of the image, pixels."""
         return self._size
 
+    @cached_property
+    def gain(self) -> float:
+        """Factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none."""
+        exposure = self._options.exposure
+        if isinstance(exposure, str):
+            return automatic_gain(self._pixels) if exposure == "auto" else 1.0
+        return exposure
+
     def everywhere(self, boxes: npt.ArrayLike = ()) -> Faces:
         """Find all faces, at all ``angles`` of the options.
 
@@ -119,7 +129,6 @@ class Search:
         for angle in angles:
             look = self._turned(Turn(angle, self._size))
             looks.append(look._look(_NOWHERE, range(look.level_count), trace))
-        self.known_false = trace.known_false
         # Known false faces take part, as another look may see them too without knowing them.
         return self._reported(merged(looks, self._options.nms[2]) if angles else looks[0])
 
@@ -149,9 +158,7 @@ class Search:
         for level in levels:
             check_int("each of levels", level, 0, None)
         trace = _Trace(self._options)
-        faces = self._look(places, levels, trace)
-        self.known_false = trace.known_false
-        return self._reported(faces)
+        return self._reported(self._look(places, levels, trace))
 
     def _look(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Faces:
         """All stages and the score, on the image as this search turns it; known false faces too."""
@@ -171,7 +178,9 @@ class Search:
         """The faces without known false faces, unless those are wanted."""
         if self._known is None or self._include_known:
             return faces
-        return faces[[name is None for name in faces.known_false]]
+        known = np.array([name is not None for name in faces.known_false], dtype=bool)
+        self.left_out = faces[known]
+        return faces[~known]
 
     def quick(self, boxes: npt.ArrayLike) -> Faces:
         """Find faces that are known from the frame before: only O-Net looks at their boxes.
@@ -235,8 +244,8 @@ class Search:
         return Search(
             lambda: turn.image(self._pixels),
             turn.size,
-            self._options,
-            self._networks,
+            replace(self._options, exposure=self.gain),
+            self._plain_networks,
             self._run,
             bgr=self._bgr,
             score=self._score,
@@ -254,6 +263,12 @@ class Search:
     @cached_property
     def _pixels(self) -> ImageArray:
         return self._image()
+
+    @cached_property
+    def _networks(self) -> Networks:
+        """What looks at the pixels, brightened where the image is dark."""
+        plain = self._plain_networks
+        return plain if self.gain == 1 else Brightened(plain, self.gain)
 
     @cached_property
     def _sampler(self) -> Sampler:
@@ -348,7 +363,7 @@ class Search:
             angles=np.full(len(rows), turn.angle) if turn else None,
             known_false=None if known_false is None else known_false[rows],
             image_size=self._upright_size,
-            timings=trace.timings() if self._timings else None,
+            timings=trace.timings(self.gain) if self._timings else None,
         )
 
 
@@ -424,7 +439,7 @@ class _Trace:
         if cap not in self._capped:
             self._capped.append(cap)
 
-    def timings(self) -> Timings:
+    def timings(self, gain: float) -> Timings:
         """All of it."""
         return Timings(
             **self._laps,
@@ -434,4 +449,5 @@ class _Trace:
             onet_windows=self.onet_windows,
             capped=tuple(self._capped),
             known_false=self.known_false,
+            gain=gain,
         )
