@@ -77,6 +77,8 @@ class Mounting:
         Raises:
             ImageError: ``image`` is not an image.
         """
+        if not self:
+            return image
         image = checked_array(image)
         if self.rotate:
             # OpenCV numbers its three rotations 0, 1 and 2, clockwise.
