@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     results: list[Result] = []
     conditions: list[Result] = []
     presets = {
-        preset: replace(detector_options(preset, options.changes), confidence=0.0)
+        preset: detector_options(preset, ["confidence=0", *options.changes])
         for preset in options.preset
     }
     for preset, chosen in presets.items():
@@ -111,7 +111,7 @@ def wider_results(
     preset: str, chosen: DetectorOptions, options: argparse.Namespace
 ) -> list[Result]:
     """Average precision of one preset on the annotated images of WIDER FACE."""
-    images = entries_of(options.data / "wider")[: options.limit]
+    images = entries_of(options.data / "wider", "boxes_xywh", *LEVELS)[: options.limit]
     start = time.perf_counter()
     found = _detect(images, options.data / "wider" / "images", chosen, options.threads)
     seconds = round(time.perf_counter() - start)
@@ -138,7 +138,7 @@ def landmark_results(
     preset: str, chosen: DetectorOptions, options: argparse.Namespace
 ) -> list[Result]:
     """Landmark error of one preset, over the annotated faces that it finds."""
-    images = entries_of(options.data / "landmarks")[: options.limit]
+    images = entries_of(options.data / "landmarks", "box_xyxy", "points")[: options.limit]
     start = time.perf_counter()
     found = _detect(images, options.data / "landmarks", chosen, options.threads)
     seconds = round(time.perf_counter() - start)
@@ -187,7 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", nargs="+", default=["reference", "default"], help="presets")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="changes",
-        help="change an option of every preset, as in min_face_size=10; repeatable",
+        help="change an option of every preset, as in min_face_size=10; repeatable; without"
+        " confidence=NUMBER, all finds count",
     )  # fmt: skip
     parser.add_argument(
         "--wider-settings", action="store_true",

@@ -42,7 +42,8 @@ def condition_results(
         BenchmarkError: there are no annotated faces, or no images without people, of that half.
     """
     start = time.perf_counter()
-    entries = [e for e in entries_of(data / "landmarks") if held_out(e["image"])][:limit]
+    annotated = entries_of(data / "landmarks", "box_xyxy", "points")
+    entries = [entry for entry in annotated if held_out(entry["image"])][:limit]
     files = [data / "landmarks" / entry["image"] for entry in entries]
     others = [path for path in files_below(data / "nonface") if held_out(path)][:limit]
     if not files or not others:

@@ -39,7 +39,8 @@ def people_results(
         BenchmarkError: there are no annotated portraits, or no images without people, of that half.
     """
     start = time.perf_counter()
-    portraits = [e for e in entries_of(data / "people") if held_out(e["image"])][:limit]
+    entries = entries_of(data / "people", "group", "age", "age_group")
+    portraits = [entry for entry in entries if held_out(entry["image"])][:limit]
     files = [data / "people" / entry["image"] for entry in portraits]
     others = [path for path in files_below(data / "nonface") if held_out(path)]
     if not portraits or not others:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common.images import Pixels
+from benchmarks.common.program import BenchmarkError
 from edge_mtcnn.types import FloatArray
 from export.looks import AS_IT_IS, DARK, DARKER, Look
 
@@ -33,11 +34,21 @@ class Photo:
         pixels: (H, W, 3) RGB.
         box: (4,) ``x1, y1, x2, y2``, pixels.
         points: (5, 2) left eye, right eye, nose, left and right corner of the mouth, pixels.
+
+    Raises:
+        BenchmarkError: box and points do not have these shapes, or the box is empty.
     """
 
     pixels: Pixels
     box: FloatArray
     points: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.box.shape != (4,) or self.points.shape != (5, 2):
+            shapes = f"{self.box.shape} and {self.points.shape}"
+            raise BenchmarkError(f"a face has a box (4,) and points (5, 2); got {shapes}")
+        if not (self.box[2:] > self.box[:2]).all():
+            raise BenchmarkError(f"x1, y1 must be below x2, y2 in a box; got {self.box.tolist()}")
 
     @property
     def size(self) -> float:

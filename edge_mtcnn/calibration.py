@@ -47,6 +47,7 @@ _FLAGS = {
     "min_face_size": "--min-face-size",
     "max_face_size": "--max-face-size",
     "scale_factor": "--scale-factor",
+    "exposure": "--exposure",
     "angles": "--angles",
 }
 """Options of the detector that the commands have flags for."""

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from edge_mtcnn.errors import OptionsError, shown
 
 __all__ = [
+    "MAX_GAIN",
     "PRESETS",
     "QUARTER_TURNS",
     "Angles",
@@ -26,6 +27,7 @@ __all__ = [
     "angles_from_text",
     "check_bool",
     "check_choice",
+    "check_exposure",
     "check_function",
     "check_int",
     "check_number",
@@ -106,6 +108,18 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         )
 
 
+def check_exposure(value: object) -> str | float:
+    """Require ``"auto"``, ``"off"`` or a gain in 1..``MAX_GAIN``; return it as a plain value."""
+    if isinstance(value, str) and value in {"auto", "off"}:
+        return value
+    if not is_number(value) or not 1 <= value <= MAX_GAIN:  # type: ignore[operator]
+        raise OptionsError(
+            f"exposure must be auto, off or a gain in 1..{MAX_GAIN:g}; got {shown(value)}"
+            f"{nearest(value, ('auto', 'off'))}"
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """``; did you mean 'kiosk'?``, or nothing where no known word is similar."""
     import difflib  # only needed for a message
@@ -154,6 +168,8 @@ MIN_FACE_SIZE = 10
 """The authors' setting for benchmarks; below 12, P-Net's window, the image is enlarged."""
 
 
+MAX_GAIN = 8.0
+"""Largest gain of ``exposure``: what is darker has more noise than light."""
 DEFAULT_CONFIDENCE = 0.5
 """The score is a probability: from here on, a person's face is more likely than not."""
 PRESET_CONFIDENCES = (0.0, DEFAULT_CONFIDENCE)
@@ -185,6 +201,9 @@ class DetectorOptions:
         resampling: how levels and windows are sampled: ``"area"`` averages the full image, exactly
             as ``mtcnn`` 0.1.x does; ``"octaves"`` samples a pyramid of halved images, which is
             several times faster and as accurate.
+        exposure: how pixels of dark images are brightened for the networks: ``"auto"`` multiplies
+            them by 1..8, as each image needs, and leaves those in the light as they are; ``"off"``
+            never does; a number in 1..8 always multiplies by it.
         mirror: look at each face again, also in the mirror. Landmarks are then averaged, and
             ``Face.score`` is the calibrated probability of a person's face. Without it the score is
             O-Net's confidence.
@@ -212,6 +231,7 @@ class DetectorOptions:
     confidence: float = DEFAULT_CONFIDENCE
     mirror: bool = True
     resampling: Literal["area", "octaves"] = "octaves"
+    exposure: Literal["auto", "off"] | float = "auto"
     max_cells: tuple[int, int] | None = (50_000, 100_000)
     max_candidates: tuple[int, int, int] | None = (10_000, 3_000, 1_000)
     angles: Angles = ()
@@ -231,6 +251,7 @@ class DetectorOptions:
             check_number(name, getattr(self, name), 0.0, 1.0)
             object.__setattr__(self, name, float(getattr(self, name)))
         check_choice("resampling", self.resampling, ("area", "octaves"))
+        object.__setattr__(self, "exposure", check_exposure(self.exposure))
         check_bool("mirror", self.mirror)
         for name in ("thresholds", "nms"):
             values = check_tuple(name, getattr(self, name), _NETWORKS)
@@ -383,7 +404,12 @@ class RuntimeOptions:
 PRESETS: Mapping[str, DetectorOptions] = {
     "default": DetectorOptions(),
     "reference": DetectorOptions(
-        confidence=0.0, mirror=False, resampling="area", max_cells=None, max_candidates=None
+        confidence=0.0,
+        mirror=False,
+        resampling="area",
+        exposure="off",
+        max_cells=None,
+        max_candidates=None,
     ),
     # Near faces are found again and again: fewer levels and fewer windows lose none of them.
     "kiosk": DetectorOptions(min_face_size=80, scale_factor=0.6, nms=(0.5, 0.4, 0.7)),

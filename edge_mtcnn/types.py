@@ -121,6 +121,7 @@ class Timings:
         capped: which caps were reached: ``"cells"`` for ``max_cells``, and the names of networks
             for ``max_candidates``.
         known_false: finds that were recognised as known false faces and left out.
+        gain: factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none.
     """
 
     pyramid_ms: float
@@ -134,6 +135,7 @@ class Timings:
     onet_windows: int
     capped: tuple[str, ...] = ()
     known_false: int = 0
+    gain: float = 1.0
 
 
 class Faces(Sequence[Face]):

@@ -50,7 +50,7 @@ from export.looks import (
     held_out,
 )
 
-_DEFAULT = replace(PRESETS["default"], min_face_size=40)
+_DEFAULT = replace(PRESETS["default"], min_face_size=40, exposure="off")
 OPTIONS = {
     "landmarks": _DEFAULT,
     "nonface": _DEFAULT,

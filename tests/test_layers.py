@@ -46,7 +46,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "cascade": (
         ("boxes", "candidates", "canvases", "networks", "pyramid"),
-        ("pnet", "turn", "windows"),
+        ("exposure", "pnet", "turn", "windows"),
         ("rnet", "onet"),
         ("known", "scoring"),
         ("search",),

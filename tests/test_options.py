@@ -41,6 +41,12 @@ DETECTOR_RANGES = [
     ("level_nms", [0, 0.0, 0.5, 1], [-0.01, 1.01, 50, *NO_NUMBER], "0.0..1.0"),
     ("confidence", [0, 0.0, 0.5, 1], [-0.01, 1.01, 50, *NO_NUMBER], "0.0..1.0"),
     ("resampling", ["area", "octaves"], ["", "AREA", "linear", None, 1], "area, octaves"),
+    (
+        "exposure",
+        ["auto", "off", 1, 2.5, 8],
+        ["", "AUTO", "on", "2", 0.99, 8.01, 0, -1, *NO_NUMBER[1:]],
+        "auto, off or a gain in 1..8",
+    ),
     ("mirror", [True, False], ["yes", 1, 0, None, 1.0], ""),
     (
         "angles",

@@ -21,18 +21,30 @@ LEAST_OVERLAP = 0.2
 """IoU of a correct detection. Annotated boxes only reach from brow to chin, so it may be low."""
 
 
-def entries_of(folder: Path) -> list[Entry]:
+def entries_of(folder: Path, *fields: str) -> list[Entry]:
     """The entries of a set.
 
+    Args:
+        folder: contains ``annotations.json``.
+        fields: what each entry must have, besides ``image``.
+
     Raises:
-        BenchmarkError: the folder has no annotations.
+        BenchmarkError: the folder has no annotations, or others than these.
     """
+    file = folder / "annotations.json"
     try:
-        content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchmarkError(
             f"there is no annotated set in {folder} ({error.strerror}); name its folder with --data"
         ) from None
+    except ValueError as error:
+        raise BenchmarkError(f"{file} is not JSON: {error}") from None
+    wanted = {"image", *fields}
+    for number, entry in enumerate(content if isinstance(content, list) else [content]):
+        lacking = wanted - entry.keys() if isinstance(entry, dict) else wanted
+        if lacking:
+            raise BenchmarkError(f"entry {number} of {file} lacks {', '.join(sorted(lacking))}")
     return list(content)
 
 

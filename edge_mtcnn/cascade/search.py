@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.cascade.boxes import nms, overlap_of, square
 from edge_mtcnn.cascade.candidates import Candidates, Found
+from edge_mtcnn.cascade.exposure import Brightened, automatic_gain
 from edge_mtcnn.cascade.known import KnownFaces, vectors
 from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
@@ -77,7 +79,7 @@ class Search:
         self._turn = turn
         self._upright_size = turn.upright_size if turn else size
         self._options = options
-        self._networks = networks
+        self._plain_networks = networks
         self._run = run
         self._bgr = bgr
         self._score = score
@@ -101,6 +103,14 @@ class Search:
     def size(self) -> tuple[int, int]:
         """Height and width of the image, pixels."""
         return self._size
+
+    @cached_property
+    def gain(self) -> float:
+        """Factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none."""
+        exposure = self._options.exposure
+        if isinstance(exposure, str):
+            return automatic_gain(self._pixels) if exposure == "auto" else 1.0
+        return exposure
 
     def everywhere(self, boxes: npt.ArrayLike = ()) -> Faces:
         """Find all faces, at all ``angles`` of the options.
@@ -235,8 +245,8 @@ class Search:
         return Search(
             lambda: turn.image(self._pixels),
             turn.size,
-            self._options,
-            self._networks,
+            replace(self._options, exposure=self.gain),
+            self._plain_networks,
             self._run,
             bgr=self._bgr,
             score=self._score,
@@ -254,6 +264,12 @@ class Search:
     @cached_property
     def _pixels(self) -> ImageArray:
         return self._image()
+
+    @cached_property
+    def _networks(self) -> Networks:
+        """What looks at the pixels, brightened where the image is dark."""
+        plain = self._plain_networks
+        return plain if self.gain == 1 else Brightened(plain, self.gain)
 
     @cached_property
     def _sampler(self) -> Sampler:
@@ -348,7 +364,7 @@ class Search:
             angles=np.full(len(rows), turn.angle) if turn else None,
             known_false=None if known_false is None else known_false[rows],
             image_size=self._upright_size,
-            timings=trace.timings() if self._timings else None,
+            timings=trace.timings(self.gain) if self._timings else None,
         )
 
 
@@ -424,7 +440,7 @@ class _Trace:
         if cap not in self._capped:
             self._capped.append(cap)
 
-    def timings(self) -> Timings:
+    def timings(self, gain: float) -> Timings:
         """All of it."""
         return Timings(
             **self._laps,
@@ -434,4 +450,5 @@ class _Trace:
             onet_windows=self.onet_windows,
             capped=tuple(self._capped),
             known_false=self.known_false,
+            gain=gain,
         )

@@ -13,6 +13,7 @@ from edge_mtcnn.cli.terminal import UsageError, write_message
 from edge_mtcnn.files import read_bytes, resource
 from edge_mtcnn.options import (
     DEFAULT_CONFIDENCE,
+    MAX_GAIN,
     PRESETS,
     DetectorOptions,
     RuntimeOptions,
@@ -47,7 +48,7 @@ __all__ = [
 
 _Section = TypeVar("_Section")
 DEFAULT_PRESET = "default"
-_DETECTOR_OPTIONS = ("min_face_size", "max_face_size", "scale_factor", "confidence")
+_DETECTOR_OPTIONS = ("min_face_size", "max_face_size", "scale_factor", "confidence", "exposure")
 _DEVICES = ("cpu", "cuda", "auto")
 
 
@@ -125,6 +126,13 @@ def add_detector_arguments(
         help="size ratio of neighbouring levels of the image pyramid, 0.1..0.95"
         f" {stated('scale_factor')}",
     )
+    group.add_argument(
+        "--exposure",
+        type=_exposure,
+        metavar="auto|off|GAIN",
+        help="brighten dark images for the search: by what each needs, not at all, or always by a"
+        f" factor of 1..{MAX_GAIN:g} {stated('exposure')}",
+    )
     if angles:
         group.add_argument(
             "--angles",
@@ -133,6 +141,14 @@ def add_detector_arguments(
             " each look takes as long as a detection. fallback: 90,180,270 where nothing is found"
             " without (default: none)",
         )
+
+
+def _exposure(text: str) -> str | float:
+    """A gain as a number; everything else is for ``DetectorOptions`` to check."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _stated(values: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["add_teaching_arguments", "run_teaching"]
 
 _FILE = "calibration.json"
-_OF_THE_FILE = ("config", "preset", "min_face_size", "max_face_size", "scale_factor", "angles")
+_OF_THE_DETECTOR = ("min_face_size", "max_face_size", "scale_factor", "exposure", "angles")
+_OF_THE_FILE = ("config", "preset", *_OF_THE_DETECTOR)
 
 
 def add_teaching_arguments(parser: argparse.ArgumentParser) -> None:

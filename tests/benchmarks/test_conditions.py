@@ -15,6 +15,7 @@ from benchmarks import accuracy, compare
 from benchmarks.accuracy_conditions import score_at
 from benchmarks.common.annotated import random_of
 from benchmarks.common.images import Pixels, read_rgb
+from benchmarks.common.program import BenchmarkError
 from benchmarks.common.results import read, write
 from benchmarks.conditions import CONDITIONS, MASK, Photo
 from edge_mtcnn import DetectorOptions, FaceDetector
@@ -173,9 +174,39 @@ def test_the_faces_of_a_folder_are_measured_under_each_condition(
     assert found["accuracy/default/clean/0.9"]["value"] == 1.0
     assert found["accuracy/default/dark, without people/0.5"]["value"] == 0.0
     assert "100.0 %  100.0 %  100.0 %" in capsys.readouterr().out
-    (faces / "annotations.json").write_text("[]")
-    assert accuracy.main([*arguments, "--data", str(tmp_path)]) == 2
-    assert "found 0 and 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "found 0 and 0"),
+        ("[", "is not JSON"),
+        ("{}", "entry 0 of"),
+        ('[{"image": "one.jpg", "box_xyxy": [0, 0, 9, 9]}]', "lacks points"),
+    ],
+)
+def test_annotations_of_another_form_are_one_line_and_exit_code_2(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "landmarks").mkdir()
+    (tmp_path / "landmarks" / "annotations.json").write_text(text)
+    assert accuracy.main(["--conditions", "--data", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "points", "said"),
+    [
+        ([0.0, 0, 0, 9], np.ones((5, 2)), "must be below"),
+        ([0.0, 0, 9], np.ones((5, 2)), r"got \(3,\)"),
+        ([0.0, 0, 9, 9], np.ones((4, 2)), r"\(4, 2\)"),
+    ],
+)
+def test_a_photo_without_a_face_is_refused(box: list[float], points: Any, said: str) -> None:
+    with pytest.raises(BenchmarkError, match=said):
+        Photo(np.zeros((9, 9, 3), np.uint8), np.array(box), points)
 
 
 @pytest.mark.parametrize(
