@@ -71,7 +71,7 @@ class ScoreModel:
 
     def landmarks(self, found: Found, readings: Sequence[Found]) -> FloatArray:
         """Mean landmarks of the further readings, corrected, (N, 5, 2), source pixels."""
-        total: FloatArray = sum(reading.landmarks for reading in readings)
+        total: FloatArray = np.add.reduce([reading.landmarks for reading in readings])
         lacking = self.landmark_offsets * sizes(found.boxes)[:, None, None]
         return total / len(readings) + lacking
 
@@ -83,8 +83,8 @@ def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:
     the first reading, the average log odds of the further ones, and the log of the face's size,
     limited to 40..150 pixels.
     """
-    features = found.features + sum(reading.features for reading in readings)
-    further = sum(reading.logits for reading in readings)
+    features = np.add.reduce([found.features, *(reading.features for reading in readings)])
+    further = np.add.reduce([reading.logits for reading in readings])
     inputs = np.empty((len(found.boxes), EVIDENCE))
     inputs[:, :256] = features / (1 + len(readings))
     inputs[:, 256] = found.logits
