@@ -174,6 +174,26 @@ def test_the_tracker_does_not_follow_a_known_thing_and_counts_it(
     assert counts["known"][1] >= 1
 
 
+def test_a_thing_that_is_not_recognised_in_every_look_is_followed_in_hardly_any_frame(
+    detector: FaceDetector, poster: ImageArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(1)
+    among = KnownFaces.among
+
+    def often(*arguments: Any) -> Any:
+        names = among(*arguments)
+        return names if random.random() < 0.8 else np.full(len(names), None)
+
+    monkeypatch.setattr(KnownFaces, "among", often)
+    tracker = FaceTracker(detector)
+    followed = [
+        any(track.confirmed for track in tracker.update(poster, step / 20, color="rgb"))
+        for step in range(400)
+    ]
+    assert tracker.counts.known_false >= 10
+    assert sum(followed) <= 8
+
+
 def test_a_pickled_detector_knows_the_same_things(
     detector: FaceDetector, poster: ImageArray
 ) -> None:

@@ -55,7 +55,7 @@ class Search:
         turn: how the image was turned; boxes and landmarks of faces are those before.
 
     Attributes:
-        known_false: known false faces that the last ``near`` or ``everywhere`` left out.
+        left_out: known false faces that the last ``near`` or ``everywhere`` left out.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Search:
         self._score = score
         self._known = known
         self._include_known = include_known
-        self.known_false = 0
+        self.left_out = Faces.empty(size)
         self._timings = timings
         self._scales = pyramid_scales(
             *size, options.min_face_size, options.scale_factor, options.max_face_size
@@ -128,7 +128,6 @@ class Search:
         for angle in angles:
             look = self._turned(Turn(angle, self._size))
             looks.append(look._look(_NOWHERE, range(look.level_count), trace))
-        self.known_false = trace.known_false
         # Known false faces take part, as another look may see them too without knowing them.
         return self._reported(merged(looks, self._options.nms[2]) if angles else looks[0])
 
@@ -158,9 +157,7 @@ class Search:
         for level in levels:
             check_int("each of levels", level, 0, None)
         trace = _Trace(self._options)
-        faces = self._look(places, levels, trace)
-        self.known_false = trace.known_false
-        return self._reported(faces)
+        return self._reported(self._look(places, levels, trace))
 
     def _look(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Faces:
         """All stages and the score, on the image as this search turns it; known false faces too."""
@@ -180,7 +177,9 @@ class Search:
         """The faces without known false faces, unless those are wanted."""
         if self._known is None or self._include_known:
             return faces
-        return faces[[name is None for name in faces.known_false]]
+        known = np.array([name is not None for name in faces.known_false], dtype=bool)
+        self.left_out = faces[known]
+        return faces[~known]
 
     def quick(self, boxes: npt.ArrayLike) -> Faces:
         """Find faces that are known from the frame before: only O-Net looks at their boxes.

@@ -6,10 +6,11 @@ The number of batches does not depend on the threads, and so neither do the resu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -45,6 +46,7 @@ def window_outputs(
     spec: WindowSpec,
     run: Map,
     in_mirror: npt.NDArray[np.bool_] | None = None,
+    tilts: FloatArray | None = None,
 ) -> Float32Array:
     """The network's output for the window of each box.
 
@@ -57,6 +59,8 @@ def window_outputs(
         spec: of the network.
         run: shares the batches among threads.
         in_mirror: (N,) windows that are mirrored first; ``None`` for none.
+        tilts: (N,) radians by which each window is turned clockwise about its centre before it is
+            mirrored, so that a face that is tilted by as much is upright in it; ``None`` for none.
 
     Returns:
         (N, ``spec.outputs``) float32.
@@ -64,6 +68,10 @@ def window_outputs(
 
     def outputs_of(rows: Any) -> Float32Array:
         pixels = sampler.windows(boxes[rows], spec.size)
+        if tilts is not None and (tilted := np.flatnonzero(tilts[rows])).size:
+            pixels[tilted] = _turned(
+                sampler, boxes[rows][tilted], spec.size, tilts[rows][tilted].tolist()
+            )
         if in_mirror is not None:
             flipped = in_mirror[rows]
             pixels[flipped] = pixels[flipped, :, ::-1]
@@ -79,6 +87,19 @@ def window_outputs(
     in_order = np.empty_like(output)
     in_order[order] = output
     return in_order
+
+
+def _turned(sampler: Sampler, boxes: FloatArray, size: int, tilts: Sequence[float]) -> Float32Array:
+    """Windows turned clockwise, cut out of upright ones of twice the side, which hold them."""
+    reach = (boxes[:, 2:] - boxes[:, :2] + 1) / 2
+    around = sampler.windows(np.hstack([boxes[:, :2] - reach, boxes[:, 2:] + reach]), 2 * size)
+    turned = np.empty((len(boxes), size, size, 3), dtype=np.float32)
+    for window, pixels, tilt in zip(turned, around, tilts, strict=True):
+        # OpenCV's angles are counterclockwise; the centre of the first pixel is 0.
+        matrix = cv2.getRotationMatrix2D((size - 0.5, size - 0.5), math.degrees(tilt), 1.0)
+        matrix[:, 2] -= size / 2
+        cv2.warpAffine(pixels, matrix, (size, size), dst=window)
+    return turned
 
 
 def _batches(count: int, fewest: int, most: int) -> Iterator[tuple[int, int]]:

@@ -54,7 +54,7 @@ Without SOURCE the service only searches images sent to /detect. The page at / s
 /docs documents all routes and tries them out. Options of detection apply to /detect and to the
 camera, for which preset kiosk is the default; --angles only to /detect. The service listens on this
 machine only; --host makes it available to others, who then need the token. Pictures of the camera
-are sent only with --stream."""
+are sent only with --stream. With --calibration, the page can mark a find as not a person."""
 
 _PACKAGES = ("starlette", "uvicorn", "prometheus_client", "python_multipart")
 _SWITCH_SECONDS = 0.0005

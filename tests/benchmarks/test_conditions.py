@@ -23,7 +23,7 @@ from edge_mtcnn.types import Faces
 
 MOVED = {"backlit", "small", *(name for name in CONDITIONS if name.startswith("tilted"))}
 """Conditions under which the face lies elsewhere in the picture."""
-LOST = {"darker", "tilted by 50", "tilted by 90", "tilted by 180", "over-exposed", "silhouette"}
+LOST = {"tilted by 50", "tilted by 90", "tilted by 180", "over-exposed"}
 """Conditions under which the sample may be missed."""
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from edge_mtcnn import DetectorOptions, FaceDetector, ModelFileError, RuntimeOptions, read_image
 from edge_mtcnn.cascade.candidates import Found
 from edge_mtcnn.cascade.onet import look_again
-from edge_mtcnn.cascade.pyramid import OctaveSampler
+from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler
 from edge_mtcnn.cascade.scoring import EVIDENCE, ScoreModel, evidence, load_score_model
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import open_networks
@@ -294,6 +295,45 @@ def test_in_a_mirrored_photo_the_readings_change_places(
     for reading, other in zip(here, there, strict=True):
         back = other.landmarks[:, [1, 0, 2, 4, 3]] * [-1, 1] + [width - 1, 0]
         assert spread(reading.landmarks, back, found) < SAME_FACE
+
+
+@pytest.mark.parametrize("degrees", [15, 30, -30, 45, -45])
+@pytest.mark.parametrize("make", [OctaveSampler, AreaSampler])
+def test_a_tilted_head_is_read_upright(
+    degrees: float,
+    make: Any,
+    photo: ImageArray,
+    onet: Callable[[Any], Any],
+    reference_detector: FaceDetector,
+) -> None:
+    found = astronaut(reference_detector, photo)
+    x1, y1, x2, y2 = found.boxes[0]
+    matrix = cv2.getRotationMatrix2D(((x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2), -degrees, 1.0)
+    tilted = cv2.warpAffine(photo, matrix, photo.shape[1::-1])
+    moved = found.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    sampler = make(tilted, 1.0) if make is OctaveSampler else make(tilted)
+    readings = look_again(found._replace(landmarks=moved), sampler, onet, one_after_another)
+    upright = looked_again(found, photo, onet)
+    not_turned = looked_again(found, tilted, onet)
+    for reading, expected, other in zip(readings, upright, not_turned, strict=True):
+        points = expected.landmarks @ matrix[:, :2].T + matrix[:, 2]
+        assert spread(reading.landmarks, points, found) < SAME_FACE
+        assert spread(other.landmarks, points, found) > spread(reading.landmarks, points, found)
+        assert reading.logits[0] > 5
+
+
+def test_only_the_windows_of_tilted_heads_are_turned(
+    photo: ImageArray, onet: Callable[[Any], Any], reference_detector: FaceDetector
+) -> None:
+    found = astronaut(reference_detector, photo)
+    tilted = found.landmarks[:, :, ::-1].copy()  # some other points, of a head on its side
+    both = Found(*(np.concatenate([values, values]) for values in found))
+    both = both._replace(landmarks=np.concatenate([found.landmarks, tilted]))
+    for reading, alone in zip(
+        looked_again(both, photo, onet), looked_again(found, photo, onet), strict=True
+    ):
+        assert np.array_equal(reading.landmarks[0], alone.landmarks[0])
+        assert not np.array_equal(reading.landmarks[1], alone.landmarks[0])
 
 
 def test_a_second_look_at_nothing_asks_the_network_nothing(photo: ImageArray) -> None:

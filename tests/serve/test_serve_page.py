@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browsers import launched
+from calibrations import write_calibration
 from serving import QUICK, TOKEN, Running, Scene, empty_bgr, face_bgr, serving, wait_for
 
-from edge_mtcnn import FaceDetector
+from edge_mtcnn import FaceDetector, read_image
+from edge_mtcnn.calibration import load_calibration, save_known_false
+from edge_mtcnn.known_false import VECTOR_LENGTH, KnownFalse, encoded
 from edge_mtcnn.serve import ServeOptions
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -97,6 +101,8 @@ def test_the_page_fits_the_screen_and_draws_who_is_here(
         playwright.expect(page.locator("#picture")).to_be_visible(
             visible=running.service.options.stream
         )
+        playwright.expect(page.locator("#persons button, #known")).to_have_count(2)
+        playwright.expect(page.locator("#persons button:visible, #known:visible")).to_have_count(0)
         sizes = page.evaluate(
             "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
         )
@@ -165,6 +171,125 @@ def test_all_is_done_by_keyboard(browser: Any, running: Running) -> None:
         assert opened.errors == []
 
 
+@pytest.fixture
+def marking(sample_path: Callable[[str], Path], tmp_path: Path) -> Iterator[tuple[Running, Path]]:
+    """A service that a person can be marked in, and its calibration file."""
+    file = write_calibration(tmp_path / "door.json", 0.5)
+    # At full size: a face of 40 pixels is not recognised in every frame.
+    scene = Scene(np.ascontiguousarray(read_image(sample_path("astronaut"))[:, :, ::-1]))
+    with (
+        FaceDetector(preset="kiosk") as detector,
+        serving(
+            detector, source=scene, watch_detector=detector, watch=QUICK, calibration=file
+        ) as service,
+    ):
+        yield service, file
+
+
+def test_a_person_is_marked_as_none_and_the_undo_works_by_keyboard(
+    browser: Any, marking: tuple[Running, Path]
+) -> None:
+    running, file = marking
+    with Page(browser, running.url) as opened:
+        page = opened.page
+        page.get_by_role("button", name="Person 1 is not a person").focus()
+        page.keyboard.press("Enter")
+        dialog = page.locator("#mark")
+        playwright.expect(dialog).to_contain_text("Person 1 is not a person?")
+        playwright.expect(dialog).to_contain_text("No picture is stored")
+        playwright.expect(page.locator("#mark-place")).to_be_checked()
+        page.keyboard.press("Escape")
+        playwright.expect(dialog).to_be_hidden()
+        page.keyboard.press("Enter")  # the focus is on the button again
+        playwright.expect(page.locator("#mark-place")).to_be_enabled()
+        page.keyboard.type("poster")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        playwright.expect(dialog).to_be_hidden()
+        playwright.expect(page.locator("#answer")).to_have_text("Nobody is here")
+        playwright.expect(page.locator("#persons li")).to_have_count(0)
+        playwright.expect(page.locator("#overlay")).to_have_attribute("aria-label", "0 faces")
+        playwright.expect(page.locator("#marked")).to_contain_text("“poster” is left out")
+        (thing,) = load_calibration(file).known_false
+        assert (thing.name, thing.how, thing.place) == ("poster", "page", None)
+
+        page.keyboard.press("Enter")  # Known things
+        things = page.locator("#things")
+        playwright.expect(things.locator("li")).to_have_count(1)
+        playwright.expect(things.locator("li")).to_contain_text("anywhere")
+        playwright.expect(things).to_contain_text("about 1 in 16,667 real faces")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Enter")  # Undo
+        playwright.expect(things).to_contain_text("Nothing has been marked")
+        page.keyboard.press("Enter")  # Close
+        playwright.expect(things).to_be_hidden()
+        playwright.expect(page.locator("#answer")).to_have_text("Someone is here")
+        assert load_calibration(file).known_false == ()
+        page.keyboard.press("k")
+        playwright.expect(things).to_be_visible()
+        assert opened.errors == []
+
+
+def test_what_the_service_refuses_is_said_in_the_dialog(
+    browser: Any, marking: tuple[Running, Path]
+) -> None:
+    running, file = marking
+    vector = np.random.default_rng(1).normal(1, 1, VECTOR_LENGTH).astype(np.float32)
+    save_known_false(
+        file,
+        [
+            KnownFalse(
+                name=str(number),
+                vector=encoded(vector),
+                place=None if number < 32 else (0.8, 0.8, 0.9, 0.9),
+            )
+            for number in range(34)
+        ],
+    )
+    with Page(browser, running.url) as opened:
+        page = opened.page
+        page.locator("#persons button").click()
+        page.fill("#mark-name", "<b>poster</b>")
+        playwright.expect(page.locator("#mark-place")).to_be_checked()
+        page.uncheck("#mark-place")
+        page.locator("#mark-form button[type=submit]").click()
+        playwright.expect(page.locator("#mark-error")).to_contain_text("at most 1 in 500")
+        playwright.expect(page.locator("#mark-error")).to_contain_text("tie this one to its place")
+        page.check("#mark-place")
+        page.locator("#mark-form button[type=submit]").click()
+        playwright.expect(page.locator("#marked")).to_contain_text("“<b>poster</b>” is left out")
+        page.locator("#known").click()
+        playwright.expect(page.locator("#things-list li").last).to_contain_text("<b>poster</b>")
+
+
+@pytest.mark.parametrize(
+    ("screen", "scheme"), [("kiosk", "light"), ("phone", "dark"), ("desk", "light")]
+)
+def test_the_dialogs_fit_the_screen_and_fingers(
+    browser: Any, marking: tuple[Running, Path], screen: str, scheme: str
+) -> None:
+    running, _ = marking
+    width, height = SCREENS[screen]
+    viewport = {"width": width, "height": height}
+    with Page(browser, running.url, viewport=viewport, color_scheme=scheme) as opened:
+        page = opened.page
+        page.locator("#persons button").click()
+        for dialog in ("#mark", "#things"):
+            page.wait_for_selector(dialog)
+            shape = page.locator(dialog).evaluate("one => [one.scrollHeight, one.clientHeight]")
+            assert shape[0] <= shape[1], "nothing has to be scrolled"
+            for button in page.locator("button:visible").all():
+                box = button.bounding_box()
+                assert min(box["width"], box["height"]) >= LEAST_TOUCH
+            if dialog == "#mark":
+                page.locator("#mark-form button[type=submit]").click()
+                page.locator("#known").click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert opened.errors == []
+
+
 def test_a_photo_is_searched_and_shown(
     browser: Any, running: Running, sample_path: Callable[[str], Path]
 ) -> None:
@@ -204,7 +329,7 @@ def test_the_documentation_sends_requests_by_keyboard(
         Page(browser, f"{running.url}/docs", viewport=viewport, color_scheme=scheme) as opened,
     ):
         page = opened.page
-        playwright.expect(page.locator("#routes > details")).to_have_count(10)
+        playwright.expect(page.locator("#routes > details")).to_have_count(11)
         page.locator("#token").focus()
         page.keyboard.type(TOKEN)
         page.keyboard.press("Enter")

@@ -279,6 +279,37 @@ def test_known_faces_stay_when_thousands_come_and_the_best_new_ones_get_the_rest
     assert book.untracked == 15
 
 
+def test_no_track_begins_for_two_seconds_where_a_known_thing_was_recognised() -> None:
+    book = TrackBook()
+    book.exclude(faces_at((10, 10)).boxes, 0.0)
+    for time in (0.1, 1.9):
+        (track,) = book.update(faces_at((14, 8), (300, 10)), time)
+        assert track.face.box[0] == pytest.approx(300, abs=1)
+        book.exclude(faces_at().boxes, time)
+    book.exclude(faces_at().boxes, 2.1)
+    assert len(book.update(faces_at((14, 8), (300, 10)), 2.1)) == 2
+
+
+def test_a_track_ends_when_it_is_recognised_twice_as_a_known_thing() -> None:
+    book = TrackBook()
+    book.update(faces_at((10, 10), (300, 10)), 0.0)
+    book.exclude(faces_at((10, 10)).boxes, 0.1)
+    tracks = book.update(faces_at((300, 10)), 0.1)
+    assert [track.seen for track in tracks] == [False, True], "once may be a mistake"
+    book.exclude(faces_at((10, 10)).boxes, 0.2)
+    assert [track.id for track in book.update(faces_at((300, 10)), 0.2)] == [2]
+
+
+def test_a_dropped_track_is_gone_and_its_number_is_not_used_again() -> None:
+    book = TrackBook()
+    book.update(faces_at((10, 10), (300, 10)), 0.0)
+    book.drop(1)
+    book.drop(99)
+    assert [track.id for track in book.tracks(0.1)] == [2]
+    tracks = book.update(faces_at((10, 10), (300, 10)), 0.1)
+    assert [track.id for track in tracks] == [2, 3]
+
+
 def test_a_weak_face_goes_on_with_a_track_but_begins_none() -> None:
     book = TrackBook(start_score=0.5)
     assert book.update(faces_at((100, 100), score=0.4), 0.0) == ()

@@ -16,6 +16,7 @@ const view = {
 };
 
 let source = null;
+let marked = null; // number of the person whom the dialog asks about
 
 // ---- connection to the service
 
@@ -144,6 +145,7 @@ function show(why) {
   $("health").dataset.level = level;
   setText($("health-text"), state ? HEALTH[level] : "Offline");
   showPersons(state ? state.persons : []);
+  $("known").hidden = !(state && state.marking);
   showRates(state);
   showNotice();
   draw();
@@ -169,22 +171,41 @@ function reasonOf(state) {
 }
 
 function showPersons(list) {
-  const items = list.slice(0, 6).map((person) => {
-    const item = document.createElement("li");
+  const shown = list.slice(0, 6);
+  // Items stay, so that a button that is pressed or has the focus is not replaced.
+  const old = new Map([...$("persons").children].map((item) => [item.dataset.person, item]));
+  const items = shown.map((person) => old.get(String(person.person)) || personItem(person.person));
+  items.forEach((item, index) => {
+    const person = shown[index];
     item.className = (person.selected ? "selected " : "") + (person.seen ? "" : "unseen");
-    const name = document.createElement("span");
-    name.textContent = `Person ${person.person}` + (person.selected ? ", selected" : "");
-    const time = document.createElement("span");
-    time.textContent = duration(person.dwell_seconds);
-    item.append(name, time);
-    return item;
+    const [name, time] = item.firstChild.children;
+    setText(name, `Person ${person.person}`);
+    setText(time, (person.selected ? "selected · " : "") + duration(person.dwell_seconds));
+    item.lastChild.hidden = !view.state.marking;
   });
   if (list.length > items.length) {
     const item = document.createElement("li");
     item.textContent = `and ${list.length - items.length} more`;
     items.push(item);
   }
-  $("persons").replaceChildren(...items);
+  const present = $("persons").children;
+  if (items.length !== present.length || items.some((item, index) => item !== present[index])) {
+    $("persons").replaceChildren(...items);
+  }
+}
+
+function personItem(number) {
+  const item = document.createElement("li");
+  item.dataset.person = number;
+  const texts = document.createElement("span");
+  texts.append(document.createElement("span"), document.createElement("span"));
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Not a person";
+  button.setAttribute("aria-label", `Person ${number} is not a person`);
+  button.addEventListener("click", () => askToMark(number));
+  item.append(texts, button);
+  return item;
 }
 
 function showRates(state) {
@@ -421,6 +442,97 @@ function closePhoto() {
   draw();
 }
 
+// ---- what is not a person
+
+async function knownFalse(method, values = {}) {
+  const query = new URLSearchParams(values);
+  try {
+    const answer = await fetch(query.size ? `known-false?${query}` : "known-false", { method });
+    return answer.status === 204 ? {} : await answer.json();
+  } catch {
+    return { error: "The service does not answer." };
+  }
+}
+
+async function askToMark(number) {
+  marked = number;
+  $("mark-title").textContent = `Person ${number} is not a person?`;
+  $("mark-name").value = "";
+  $("mark-error").textContent = "";
+  $("mark-place").disabled = true;
+  $("mark").showModal();
+  const known = await knownFalse("GET");
+  $("mark-error").textContent = known.error || "";
+  $("mark-place").checked = Boolean(known.place);
+  $("mark-place").disabled = false;
+}
+
+async function mark(submit) {
+  submit.preventDefault();
+  const button = submit.submitter;
+  const values = { person: marked };
+  if (!$("mark-place").disabled) values.place = $("mark-place").checked ? "1" : "0";
+  const name = $("mark-name").value.trim();
+  if (name) values.name = name;
+  button.disabled = true;
+  $("mark-error").textContent = "";
+  const answer = await knownFalse("POST", values);
+  button.disabled = false;
+  if (answer.error) {
+    $("mark-error").textContent = answer.error;
+    return;
+  }
+  $("mark").close();
+  $("marked").textContent = `“${answer.name}” is left out from now on. Undo it under Known things.`;
+  $("known").focus(); // the button of that person is gone
+}
+
+const WAYS = {
+  "add-false": "added with calibrate",
+  remember: "remembered by calibrate",
+  page: "marked here",
+};
+
+async function showThings() {
+  const known = await knownFalse("GET");
+  $("things-error").textContent = known.error || "";
+  const things = known.known_false || [];
+  const loss = known.expected_loss ? Math.round(1 / known.expected_loss).toLocaleString("en") : "";
+  $("things-about").textContent = loss
+    ? `They are left out, and with them, by mistake, about 1 in ${loss} real faces.`
+    : known.error ? "" : "Nothing has been marked as not a person.";
+  $("things-list").replaceChildren(...things.map(thingItem));
+  if (!$("things").open) $("things").showModal();
+}
+
+function thingItem(thing) {
+  const item = document.createElement("li");
+  const texts = document.createElement("span");
+  const name = document.createElement("span");
+  const about = document.createElement("span");
+  name.textContent = thing.name;
+  about.className = "small";
+  const time = /T/.test(thing.added) ? new Date(thing.added).toLocaleString() : thing.added;
+  const place = thing.place ? "only at its place" : "anywhere";
+  about.textContent = [WAYS[thing.how], time, place].filter(Boolean).join(" · ");
+  texts.append(name, about);
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Undo";
+  button.setAttribute("aria-label", `Undo: find “${thing.name}” again`);
+  button.addEventListener("click", () => forget(thing.name));
+  item.append(texts, button);
+  return item;
+}
+
+async function forget(name) {
+  const answer = await knownFalse("DELETE", { name });
+  await showThings();
+  $("things-close").focus(); // the button is gone
+  if (answer.error) $("things-error").textContent = answer.error;
+  else $("marked").textContent = `“${name}” is found again.`;
+}
+
 async function sendToken(submit) {
   submit.preventDefault();
   const answer = await fetch("session", {
@@ -441,6 +553,10 @@ async function sendToken(submit) {
 $("mirror").addEventListener("click", toggleMirror);
 $("photo").addEventListener("click", () => $("file").click());
 $("back").addEventListener("click", closePhoto);
+$("mark-form").addEventListener("submit", mark);
+$("mark-cancel").addEventListener("click", () => $("mark").close());
+$("known").addEventListener("click", showThings);
+$("things-close").addEventListener("click", () => $("things").close());
 $("login-form").addEventListener("submit", sendToken);
 $("login").addEventListener("cancel", (event) => event.preventDefault());
 $("file").addEventListener("change", () => {
@@ -452,6 +568,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "m") toggleMirror();
   if (event.key === "p") $("file").click();
+  if (event.key === "k" && !$("known").hidden) showThings();
   if (event.key === "Escape") closePhoto();
 });
 window.addEventListener("resize", () => {

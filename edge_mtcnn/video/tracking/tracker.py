@@ -195,7 +195,8 @@ class FaceTracker:
         frame = _Frame(search, now, lambda: thumbnail(image) if small is None else small)
         faces = self._look(frame, step)
         self._budget.spent((clock.perf_counter() - started) * 1e3)
-        self.counts.known_false += search.known_false
+        self.counts.known_false += len(search.left_out)
+        self._book.exclude(search.left_out.boxes, now)
         if faces is None:
             self.counts.skipped += 1
             return self._book.tracks(now)

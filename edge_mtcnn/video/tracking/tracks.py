@@ -27,6 +27,12 @@ _SCALES_OF_A_MISSED_FACE = (1.35, 0.8)
 # If no movement is known, or it was wrong, the face is searched for at the sides, in face sizes.
 _SIDESTEP = 0.35
 _SCORES_OF_A_MEAN = 4
+_KNOWN_SECONDS = 2.0
+"""Time for which the place of a known false face counts as that after it was recognised, seconds.
+It is not recognised in every frame."""
+_RECOGNISED = 2
+"""Number of times in ``_KNOWN_SECONDS`` from which on a track is that thing. Once may be a
+mistake."""
 _FEW = 16
 """Number of faces up to which comparing all of them is faster than finding the near ones."""
 
@@ -82,6 +88,7 @@ class TrackBook:
         self._max_tracks = max_tracks
         self._start_score = start_score
         self._followed: list[_Followed] = []
+        self._known: list[tuple[Box, float]] = []
         self._paired: tuple[Faces, float, list[tuple[int, int]]] | None = None  # the last
         self._next_id = 1
 
@@ -91,12 +98,35 @@ class TrackBook:
     def clear(self) -> None:
         """Remove all tracks; their ids are not used again."""
         self._followed.clear()
+        self._known.clear()
         self._paired = None
 
     def drop(self, number: int) -> None:
         """Remove the track with this id, if there is one."""
         self._followed = [followed for followed in self._followed if followed.id != number]
         self._paired = None
+
+    def exclude(self, boxes: FloatArray, time: float) -> None:
+        """Note where known false faces were recognised, so that they are not followed.
+
+        Args:
+            boxes: (N, 4); N may be 0.
+            time: monotonic time of the frame, seconds.
+        """
+        self._known = [known for known in self._known if time - known[1] <= _KNOWN_SECONDS]
+        if not len(boxes):
+            return
+        self._known += [(tuple(box), time) for box in boxes.tolist()]
+        self._followed = [
+            followed
+            for followed in self._followed
+            if self._times_known(followed.filter.expected(time).box) < _RECOGNISED
+        ]
+        self._paired = None
+
+    def _times_known(self, box: Box) -> int:
+        """How often a known false face was recognised at this box, a moment ago."""
+        return sum(continuous_iou(box, known) > _SAME_FACE for known, _ in self._known)
 
     def windows(self, time: float) -> FloatArray:
         """Boxes in which to look for tracks, (N, 4); several for a track just found or missed."""
@@ -167,7 +197,11 @@ class TrackBook:
                 followed.missed += 1
         self._followed = [followed for followed in self._followed if self._kept(followed, time)]
         starting = np.flatnonzero(faces.scores >= self._start_score).tolist()
-        new = [column for column in starting if column not in known]
+        new = [
+            column
+            for column in starting
+            if column not in known and not self._times_known(tuple(faces.boxes[column].tolist()))
+        ]
         room = self._max_tracks - len(self._followed)
         for column in new[:room]:
             self._followed.append(_Followed(self._next_id, faces[column], time))
