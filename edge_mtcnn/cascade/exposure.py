@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_mtcnn.cascade.pyramid import Sampler
 from edge_mtcnn.options import MAX_GAIN
-from edge_mtcnn.types import Float32Array, FloatArray, ImageArray
+from edge_mtcnn.types import Float32Array, FloatArray, ImageArray, IntArray
 
 __all__ = ["AutoExposed", "Brightened", "Brightness"]
 
@@ -80,7 +80,7 @@ class Brightened:
         windows *= np.float32(self._gain)
         return np.minimum(windows, WHITE, out=windows)
 
-    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+    def groups(self, boxes: FloatArray, size: int) -> IntArray:
         """See ``Sampler.groups``."""
         return self._sampler.groups(boxes, size)
 
@@ -120,7 +120,7 @@ class AutoExposed:
             windows[dark] = np.minimum(brightened, WHITE)
         return windows
 
-    def groups(self, boxes: FloatArray, size: int) -> FloatArray:
+    def groups(self, boxes: FloatArray, size: int) -> IntArray:
         """See ``Sampler.groups``."""
         return self._sampler.groups(boxes, size)
 

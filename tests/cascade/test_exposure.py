@@ -22,10 +22,14 @@ SAME_FACE_PIXELS = 12
 OFF = replace(DetectorOptions(), exposure="off")
 
 
+def read(path: Path) -> ImageArray:
+    image: ImageArray = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    return image
+
+
 @pytest.fixture(scope="module")
 def photo(sample_path: Callable[[str], Path]) -> ImageArray:
-    image: ImageArray = cv2.cvtColor(cv2.imread(str(sample_path("astronaut"))), cv2.COLOR_BGR2RGB)
-    return image
+    return read(sample_path("astronaut"))
 
 
 def darkened(image: ImageArray, light: float, noise: float = 0.0) -> ImageArray:
@@ -174,8 +178,7 @@ def test_a_dark_image_is_not_changed(photo: ImageArray, default_detector: FaceDe
 def test_in_the_light_nothing_changes(
     sample_path: Callable[[str], Path], default_detector: FaceDetector
 ) -> None:
-    coffee = cv2.imread(str(sample_path("coffee")))
-    lit = np.maximum(coffee, 60)
+    lit = np.maximum(read(sample_path("coffee")), 60)
     options = replace(DetectorOptions(), confidence=0.0)
     ours = default_detector.detect(lit, options=options)
     assert ours == default_detector.detect(lit, options=replace(options, exposure="off"))
@@ -200,5 +203,5 @@ def test_what_shows_nothing_shows_no_face(
 def test_a_dark_picture_without_a_face_shows_none(
     name: str, light: float, sample_path: Callable[[str], Path], default_detector: FaceDetector
 ) -> None:
-    image = darkened(cv2.imread(str(sample_path(name))), light, noise=4)
-    assert len(default_detector.detect(image, color="bgr")) == 0
+    dark = darkened(read(sample_path(name)), light, noise=4)
+    assert len(default_detector.detect(dark)) == 0
