@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_mtcnn.images.crops import align_faces, crop_faces
     from edge_mtcnn.images.decoding import decode_image, read_image
     from edge_mtcnn.images.drawing import draw_faces
+    from edge_mtcnn.images.mounting import Mounting
     from edge_mtcnn.images.writing import write_image
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ImageError",
     "MissingRuntimeError",
     "ModelFileError",
+    "Mounting",
     "OptionsError",
     "ProviderError",
     "RuntimeOptions",
@@ -60,6 +62,7 @@ __all__ = [
 _LAZY = {
     "MTCNN": "compat",
     "FaceDetector": "detector",
+    "Mounting": "images.mounting",
     "align_faces": "images.crops",
     "crop_faces": "images.crops",
     "decode_image": "images.decoding",

@@ -27,6 +27,7 @@ NAMES = {
     "ImageError",
     "MissingRuntimeError",
     "ModelFileError",
+    "Mounting",
     "OptionsError",
     "ProviderError",
     "RuntimeOptions",
@@ -168,6 +169,7 @@ SIGNATURES = {
     "DetectorOptions.from_dict": ["values"],
     "DetectorOptions.to_dict": ["self"],
     "DetectorOptions.every_find": ["self"],
+    "Mounting.applied": ["self", "image"],
     "RuntimeOptions.from_dict": ["values"],
     "RuntimeOptions.to_dict": ["self"],
 }
@@ -189,6 +191,7 @@ FIELDS: dict[str, list[str]] = {
         "max_candidates",
         "angles",
     ],
+    "Mounting": ["rotate", "flip"],
     "RuntimeOptions": ["device", "threads", "models", "form"],
 }
 

@@ -40,7 +40,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("av1", "codec_errors", "others", "sources"),
         ("heif",),
         ("arrays", "headers"),
-        ("decoding",),
+        ("decoding", "mounting"),
         ("inputs",),
         ("crops", "drawing", "reading", "writing"),
     ),
@@ -77,7 +77,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("blind",),
         ("events",),
         ("presence",),
-        ("snapshot",),
+        ("rotation", "snapshot"),
         ("callbacks", "collector", "loop", "overlay"),
         ("watcher",),
     ),
@@ -87,7 +87,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
         ("connections", "events", "metrics", "pictures", "query"),
-        ("bodies", "marking", "wanted"),
+        ("bodies", "marking", "rotation", "wanted"),
         ("detection",),
         ("app",),
         ("server",),
@@ -96,7 +96,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("parser", "terminal"),
-        ("arguments", "outputs", "video_file"),
+        ("arguments", "mounting", "outputs", "video_file"),
         ("inputs", "labelled", "teaching", "watch_arguments", "watch_output"),
         (
             *("bench", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
@@ -120,7 +120,7 @@ EXTRA_REQUIREMENTS = {
     "thresholds": {"matplotlib"},
     "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
     "_pyinstaller": {"PyInstaller"},  # runs these hooks itself
-    "video": {"picamera2"},  # the board's own package: only the camera module needs it
+    "video": {"libcamera", "picamera2"},  # the board's own: only the camera module needs them
 }
 
 

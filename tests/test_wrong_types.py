@@ -167,6 +167,8 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                 max_candidates=OBJECT,
                 angles=(5, "no such choice", {}, np.zeros(3), SOMETHING, None, ["a"]),
             ),
+            "Mounting": fields(edge_mtcnn.Mounting, rotate=CHOICE, flip=CHOICE[:-1]),
+            "Mounting.applied": Call(edge_mtcnn.Mounting(rotate=90).applied, {}, {"image": IMAGE}),
             "DetectorOptions.from_preset": Call(
                 edge_mtcnn.DetectorOptions.from_preset, {}, {"name": CHOICE}
             ),
@@ -278,7 +280,13 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                 video.WatchOptions, source=OBJECT, tracker=OBJECT, presence=OBJECT, blind=OBJECT
             ),
             "SourceOptions": fields(
-                video.SourceOptions, pace=CHOICE, size=PAIR, live=FLAG, loop=FLAG
+                video.SourceOptions,
+                pace=CHOICE,
+                size=PAIR,
+                live=FLAG,
+                loop=FLAG,
+                rotate=CHOICE,
+                flip=CHOICE[:-1],
             ),
             "TrackerOptions": fields(video.TrackerOptions),
             "PresenceOptions": fields(video.PresenceOptions, select=CHOICE, region=OBJECT),
@@ -397,6 +405,7 @@ RECORDS = {
     "Person",
     "PersonChanged",
     "Rate",
+    "RotationFound",
     "Snapshot",
     "SourceBack",
     "SourceLost",

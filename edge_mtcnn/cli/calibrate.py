@@ -17,7 +17,7 @@ from edge_mtcnn.cli.arguments import (
     add_runtime_arguments,
     options_from,
 )
-from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments
+from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments, mounted
 from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.teaching import add_teaching_arguments, run_teaching
 from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_line, write_message
@@ -44,7 +44,7 @@ command continues where it stopped, and another --fpr or --recall needs no new d
 _STATISTICS = ("count", "detected", "mean", "std", "min", "q25", "median", "q75", "max")
 _REPEATED = (
     "labels", "annotations", "format", "category", "iou", "recall", "interval", "report", "date",
-    "device", "threads",
+    "device", "threads", "rotate", "flip",
 )  # fmt: skip
 _DEFAULTS = {"iou": 0.5, "interval": 0.95}
 _TITLES = {"q25": "25 %", "median": "50 %", "q75": "75 %"}
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         require_plots()
     try:
-        images = _images(args)
+        images = mounted(_images(args), args)
         inputs = [image.path for image in images]
         inputs += [Path(path) for path in (args.labels, args.annotations) if path]
         output = output_file("--output", args.output, inputs, suffixes=(".json",))

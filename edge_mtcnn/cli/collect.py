@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.video import FaceTracker, Source
     from edge_mtcnn.video.collector import Collector
+    from edge_mtcnn.video.rotation import RotationFinder
 
 _EXAMPLE = """\
 edge-mtcnn collect 0 finds/ --minutes 30 --report
@@ -128,8 +129,9 @@ def run(args: argparse.Namespace) -> int:
     quieten_opencv()
     from edge_mtcnn.calibration import calibrate_advice
     from edge_mtcnn.detector import FaceDetector
-    from edge_mtcnn.video import FaceTracker, open_source
+    from edge_mtcnn.video import FaceTracker, Source
     from edge_mtcnn.video.collector import INDEX, SURE, UNSURE, Collector
+    from edge_mtcnn.video.rotation import RotationFinder
     from edge_mtcnn.video.source import devices
     from edge_mtcnn.video.source.captures import SourceSpec
     from edge_mtcnn.video.source.source import LOGGER
@@ -161,8 +163,11 @@ def run(args: argparse.Namespace) -> int:
         )
         stop = stack.enter_context(_Stop())
         tracker = FaceTracker(detector, options.tracker)
-        run_of = _Run(args, collector, tracker, live, stop, is_file=is_file)
-        source = stack.enter_context(open_source(args.source, options.source))
+        source = stack.enter_context(Source(spec, options.source))
+        finder = None
+        if options.source.rotate == "auto":
+            finder = RotationFinder(source, detector, options.presence.confidence)
+        run_of = _Run(args, collector, tracker, finder, live, stop, is_file=is_file)
         try:
             run_of.follow(source)
         finally:
@@ -244,6 +249,7 @@ class _Run:
         args: argparse.Namespace,
         collector: Collector,
         tracker: FaceTracker,
+        finder: RotationFinder | None,
         live: LiveLine,
         stop: _Stop,
         *,
@@ -254,6 +260,7 @@ class _Run:
         self._most = args.most
         self._collector = collector
         self._tracker = tracker
+        self._finder = finder
         self._live = live
         self._stop = stop
         self._is_file = is_file
@@ -271,6 +278,11 @@ class _Run:
             self._ended = "the source failed"
         if self.failure is None and not self._frames and self._stop.signal is None:
             self.failure = source.error or source.last_loss or f"no frame came from {source.name}"
+        elif self.failure is None and self._finder is not None:
+            self.failure = (
+                "too few faces to find the rotation, so nothing was collected; name it, such as"
+                " --rotate 90"
+            )
 
     def _follow(self, source: Source) -> None:
         """As ``follow``; a source that is lost is waited for."""
@@ -307,6 +319,13 @@ class _Run:
                 lost = False
                 self._say("source back")
             self._frames += 1
+            if self._finder is not None:
+                upright = self._finder.look(frame)
+                if upright is None:  # pictures of people on their side are of no use
+                    self._live.show("looking for faces to find the rotation")
+                    continue
+                frame, self._finder = upright, None
+                self._say(f"rotation found: {source.mounting.rotate} degrees clockwise")
             tracks = self._tracker.update(frame.image, frame.time)
             for path in self._collector.add(frame, tracks):
                 self._live.clear()

@@ -22,6 +22,7 @@ from edge_mtcnn.cli.arguments import (
     warn_of_mismatch,
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, no_images
+from edge_mtcnn.cli.mounting import mounting_from
 from edge_mtcnn.cli.outputs import (
     JsonLines,
     names_a_file,
@@ -36,6 +37,7 @@ from edge_mtcnn.types import faces_entry, score_text
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.detector import FaceDetector
+    from edge_mtcnn.images.mounting import Mounting
     from edge_mtcnn.types import Faces, ImageArray
 
 _EXAMPLE = """\
@@ -46,7 +48,8 @@ edge-mtcnn detect scans/ --angles fallback --annotate marked/
 edge-mtcnn detect 'cam*/*.jpg' --min-face-size 60 --json - | jq .faces"""
 
 _NOTES = """\
-Boxes are x, y, width, height in pixels of the upright image, best face first. Scores in text and
+Boxes are x, y, width, height in pixels of the upright image, best face first: turned as its EXIF
+orientation says, and then by --rotate and --flip. Scores in text and
 pictures are rounded down to four digits; --json has all of them. With --json FILE the lines are
 written to FILE.part, which is renamed to FILE at the end, also after Ctrl-C. Pictures that already
 exist in the folders of --annotate and --crops are replaced."""
@@ -95,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_mtcnn.files import find_images, folders_without_images
 
     detector_options, runtime_options = options_from(args)
+    mounting = mounting_from(args)
     arguments = args.paths
     if not arguments:
         arguments = [str(sample_photo())]
@@ -109,16 +113,20 @@ def run(args: argparse.Namespace) -> int:
         with _Report(args.json, [*inputs, *empty_folders]) as report:
             for folder in empty_folders:
                 report.failed(folder, no_images(folder, recursive=args.recursive))
-            _detect_all(detector, inputs, pictures, report)
+            _detect_all(detector, inputs, mounting, pictures, report)
     return 1 if report.failures else 0
 
 
 def _detect_all(
-    detector: FaceDetector, inputs: Sequence[Path], pictures: _Pictures, report: _Report
+    detector: FaceDetector,
+    inputs: Sequence[Path],
+    mounting: Mounting,
+    pictures: _Pictures,
+    report: _Report,
 ) -> None:
     from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
 
-    with closing(read_ahead(inputs)) as reads:
+    with closing(read_ahead(inputs, mounting)) as reads:
         for index, (path, read) in enumerate(zip(inputs, reads, strict=True)):
             try:
                 image = read()

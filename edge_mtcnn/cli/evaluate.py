@@ -19,7 +19,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
     warn_of_mismatch,
 )
-from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments
+from edge_mtcnn.cli.labelled import MeasuringProgress, add_annotation_arguments, mounted
 from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, plural, write_line, write_message
 
@@ -93,8 +93,11 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         require_plots(args.plot)
     try:
-        images = read_annotations(
-            args.annotations, args.images, form=args.format, category=args.category
+        images = mounted(
+            read_annotations(
+                args.annotations, args.images, form=args.format, category=args.category
+            ),
+            args,
         )
         inputs = [*(image.path for image in images), Path(args.annotations)]
         places = {

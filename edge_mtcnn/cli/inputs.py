@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import sample_photo
+from edge_mtcnn.cli.mounting import add_mounting_arguments, mounting_from
 from edge_mtcnn.cli.outputs import unique_names
 from edge_mtcnn.cli.terminal import UsageError, printable, write_message
 from edge_mtcnn.errors import ImageError
@@ -21,7 +22,7 @@ _MOST_IMAGES = 50
 
 
 def add_path_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the paths of images, and ``--recursive``."""
+    """Add the paths of images, ``--recursive``, and how the images are turned."""
     parser.add_argument(
         "paths",
         nargs="*",
@@ -29,6 +30,7 @@ def add_path_arguments(parser: argparse.ArgumentParser) -> None:
         help="photo, folder or glob pattern (default: the sample photo of the package)",
     )
     parser.add_argument("-r", "--recursive", action="store_true", help="also look in subfolders")
+    add_mounting_arguments(parser)
 
 
 def no_images(folder: Path, *, recursive: bool) -> ImageError:
@@ -63,10 +65,11 @@ def read_images(args: argparse.Namespace) -> tuple[list[NamedImage], int]:
     for folder in empty_folders:
         write_message(f"error: {printable(str(no_images(folder, recursive=args.recursive)))}")
     failures = len(empty_folders)
+    mounting = mounting_from(args)
     images: list[NamedImage] = []
     for path, name in named[:_MOST_IMAGES]:
         try:
-            images.append(NamedImage(str(name), read_image(path)))
+            images.append(NamedImage(str(name), mounting.applied(read_image(path))))
         except IMAGE_FAILURES as error:  # noqa: PERF203 - the others are still read
             failures += 1
             write_message(f"error: {printable(str(error) or str(path))}")

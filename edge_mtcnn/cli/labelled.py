@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_mtcnn.cli.mounting import add_mounting_arguments, mounting_from
 from edge_mtcnn.cli.terminal import Progress, plural, printable, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.thresholds import Failure, LabelledImage
 
-__all__ = ["MeasuringProgress", "add_annotation_arguments"]
+__all__ = ["MeasuringProgress", "add_annotation_arguments", "mounted"]
 
 
 def add_annotation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add how annotations are read and matched."""
+    """Add how annotations are read and matched, and how images are turned."""
     parser.add_argument(
         "--format",
         choices=("wider", "coco", "yolo"),
@@ -34,6 +36,13 @@ def add_annotation_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="0..1",
         help="lowest overlap of a detection with an annotated face (default: %(default)g)",
     )
+    add_mounting_arguments(parser)
+
+
+def mounted(images: Iterable[LabelledImage], args: argparse.Namespace) -> list[LabelledImage]:
+    """The images turned as the flags say, with their annotations."""
+    mounting = mounting_from(args)
+    return [replace(image, mounting=mounting) for image in images]
 
 
 class MeasuringProgress:

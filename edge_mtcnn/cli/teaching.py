@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import options_from
+from edge_mtcnn.cli.mounting import mounting_from
 from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_line, write_message
 from edge_mtcnn.errors import ImageError, OptionsError
 from edge_mtcnn.options import DetectorOptions
@@ -126,6 +127,7 @@ def _added(args: argparse.Namespace, path: str) -> list[KnownFalse]:
                 taken=names,
                 at_place=args.place,
                 added=args.date or date.today().isoformat(),
+                mounting=mounting_from(args),
             )
             for thing, score in things:
                 write_line(f"{score:.4f}  {printable(thing.name)}  in {printable(image)}")

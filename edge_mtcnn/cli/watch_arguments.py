@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.cli.arguments import options_from, section_from
+from edge_mtcnn.cli.mounting import add_mounting_arguments, mounting_given
 from edge_mtcnn.cli.terminal import UsageError, printable
 from edge_mtcnn.options import PRESET_CONFIDENCES
 
@@ -42,6 +43,9 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--fps", type=float, metavar="N", help="frames per second to request from a camera"
+    )
+    add_mounting_arguments(
+        parser, auto=". auto: find out by the first faces, and keep what was found"
     )
 
 
@@ -132,12 +136,13 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
         given["size"] = (int(sides[1]), int(sides[2]))
     if args.fps is not None:
         given["fps"] = args.fps
+    given |= mounting_given(args)
     for_cameras = [
         f"--{name.replace('_', '-')}"
         for name in ("frame_size", "fps")
         if getattr(args, name) is not None
     ]
-    flags = [*for_files, *for_cameras]
+    flags = [*for_files, *for_cameras, *(f"--{name}" for name in mounting_given(args))]
     if args.source is None:
         if flags:
             raise UsageError(f"{flags[0]} needs a SOURCE")

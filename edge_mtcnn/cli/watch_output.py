@@ -103,6 +103,8 @@ def _event_text(event: Event) -> str:
     elif name == "PersonChanged":
         person = values["person"]
         text = "no person is selected" if person is None else f"person {person} is selected"
+    elif name == "RotationFound":
+        text = f"rotation found: frames are turned clockwise by {values['rotation']} degrees"
     elif name == "SourceLost":
         text = f"source lost: {printable(values['reason'])}"
     elif name == "SourceBack":
@@ -166,6 +168,8 @@ def live_text(snapshot: Snapshot) -> str:
             for person in snapshot.persons
         ]
         parts.append(f"persons {', '.join(persons)}" if persons else "nobody")
+    if snapshot.rotation_state == "looking":
+        parts.append("looking for faces to find the rotation")
     parts += [f"{snapshot.fps:.1f} fps", f"{snapshot.latency_ms:.1f} ms"]
     if snapshot.dropped:
         parts.append(f"{snapshot.dropped} dropped")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_mtcnn.errors import ImageError
 from edge_mtcnn.images.decoding import read_image
+from edge_mtcnn.images.mounting import Mounting
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["IMAGE_FAILURES", "read_ahead"]
@@ -20,7 +21,9 @@ _READS_HELD = 2
 """The image in use, and the next one. More would only take memory: one thread reads them all."""
 
 
-def read_ahead(paths: Iterable[Path]) -> Generator[Callable[[], ImageArray]]:
+def read_ahead(
+    paths: Iterable[Path], mounting: Mounting | None = None
+) -> Generator[Callable[[], ImageArray]]:
     """Read images in another thread while the caller works on the one before.
 
     Close the generator to stop the thread, also after an error:
@@ -29,17 +32,26 @@ def read_ahead(paths: Iterable[Path]) -> Generator[Callable[[], ImageArray]]:
             for path, read in zip(paths, reads):
                 image = read()
 
+    Args:
+        paths: the images.
+        mounting: how they are turned.
+
     Yields:
         For each path a function that returns its image, or raises what ``read_image`` raises. Call
         it before the generator is advanced or closed.
     """
+    turned = (mounting or Mounting()).applied
+
+    def read(path: Path) -> ImageArray:
+        return turned(read_image(path))
+
     reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
     try:
         remaining = iter(paths)
         reads: deque[Future[ImageArray]] = deque()
         while True:
             upcoming = islice(remaining, _READS_HELD - len(reads))
-            reads.extend(reader.submit(read_image, path) for path in upcoming)
+            reads.extend(reader.submit(read, path) for path in upcoming)
             if not reads:
                 return
             yield reads.popleft().result

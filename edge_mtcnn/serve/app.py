@@ -34,6 +34,7 @@ from edge_mtcnn.serve.options import ServeOptions
 from edge_mtcnn.serve.page import page_routes
 from edge_mtcnn.serve.pictures import BOUNDARY, Pictures
 from edge_mtcnn.serve.query import QueryCheck, query_of
+from edge_mtcnn.serve.rotation import RotationRoute
 from edge_mtcnn.video import FaceWatcher, WatchOptions
 
 __all__ = ["Service"]
@@ -106,6 +107,7 @@ class Service:
             [detector] if self.watcher is None else [detector, self.watcher.detector],
             token_needed=options.token is not None,
         )
+        self._rotation = RotationRoute(self.watcher, token_needed=options.token is not None)
         self._pictures: Pictures | None = None
         if self.watcher is not None and options.stream:
             self._pictures = Pictures(self.watcher, options.stream_fps)
@@ -137,6 +139,7 @@ class Service:
             Route("/known-false", self._marking.get),
             Route("/known-false", self._marking.post, methods=["POST"]),
             Route("/known-false", self._marking.delete, methods=["DELETE"]),
+            Route("/rotation", self._rotation.post, methods=["POST"]),
             Route("/state", self._get_state),
             Route("/events", self._get_events),
             Route("/stream", self._get_stream),

@@ -147,7 +147,7 @@ class DetectionRoute:
         started = time.perf_counter()
         if started > end:
             raise self._too_slow()
-        image = self._decode(sent)
+        image = wanted.mounting.applied(self._decode(sent))
         del sent  # the search may take much longer
         left = max(end - time.perf_counter(), _SHORTEST_SECONDS)
         faces: Faces | None = None

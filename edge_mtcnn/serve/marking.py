@@ -29,8 +29,8 @@ from edge_mtcnn.known_false import (
     free_name,
     loss_text,
 )
-from edge_mtcnn.serve.options import is_loopback
 from edge_mtcnn.serve.query import query_of
+from edge_mtcnn.serve.security import check_may_change
 from edge_mtcnn.video import FaceWatcher, Frame, Person, Snapshot
 
 __all__ = ["MarkingRoute"]
@@ -47,8 +47,7 @@ class MarkingRoute:
         file: calibration file that keeps what is marked; ``None`` to refuse all requests.
         watcher: made with ``keep_frame=True`` if there is a file; ``None`` without a source.
         detectors: leave out what is marked; the watcher's own comes last.
-        token_needed: whether clients had to send the token. Without one, only this machine may use
-            the route.
+        token_needed: see ``check_may_change``.
     """
 
     def __init__(
@@ -112,9 +111,7 @@ class MarkingRoute:
 
     def _checked_file(self, request: Request) -> Path:
         """The file, for a client that may use it."""
-        client = request.client
-        if not self._token_needed and client is not None and not is_loopback(client.host):
-            raise HTTPException(403, "without a token, only this machine may do this")
+        check_may_change(request, token_needed=self._token_needed)
         if self._file is None:
             raise HTTPException(
                 404,

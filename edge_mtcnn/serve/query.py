@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.images.mounting import FLIPS
 from edge_mtcnn.options import Angles, angles_from_text
 from edge_mtcnn.serve.security import error_response
 
@@ -65,6 +66,18 @@ def _angles(text: str) -> Angles:
         ) from None
 
 
+def _rotation(text: str) -> int:
+    if text not in {"0", "90", "180", "270"}:
+        raise ValueError("0, 90, 180 or 270 degrees; angles=fallback finds turned faces by itself")
+    return int(text)
+
+
+def _flip(text: str) -> str:
+    if text not in FLIPS:
+        raise ValueError(" or ".join(FLIPS))
+    return text
+
+
 def _name(text: str) -> str:
     if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
         raise ValueError(f"a name of 1 to {_LONGEST_NAME} printable characters")
@@ -83,6 +96,8 @@ PARAMETERS: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
         "max_face_size": _pixels,
         "confidence": _probability,
         "angles": _angles,
+        "rotate": _rotation,
+        "flip": _flip,
         "limit": _count,
         "annotate": _switch,
         "crops": _switch,

@@ -13,16 +13,18 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge_mtcnn.serve.options import ServeOptions
+from edge_mtcnn.serve.options import ServeOptions, is_loopback
 
 __all__ = [
     "COOKIE",
     "OriginCheck",
     "TokenCheck",
+    "check_may_change",
     "error_response",
     "has_token",
     "session_value",
@@ -152,6 +154,22 @@ class TokenCheck:
                 await unauthorized()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def check_may_change(request: Request, *, token_needed: bool) -> None:
+    """Refuse a client that may look, but not change what the service does.
+
+    Args:
+        request: has passed the checks of this module.
+        token_needed: whether clients had to send the token. Without one, only this machine may
+            change anything.
+
+    Raises:
+        HTTPException: 403.
+    """
+    client = request.client
+    if not token_needed and client is not None and not is_loopback(client.host):
+        raise HTTPException(403, "without a token, only this machine may do this")
 
 
 def has_token(connection: HTTPConnection, token: str) -> bool:

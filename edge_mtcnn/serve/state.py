@@ -11,7 +11,7 @@ from edge_mtcnn.board.sensors import Readings, read_device
 from edge_mtcnn.types import face_entry
 from edge_mtcnn.video import FaceWatcher, Snapshot
 
-__all__ = ["Device", "Health", "health_of", "read_board", "state_entry"]
+__all__ = ["Device", "Health", "health_of", "read_board", "rotation_entry", "state_entry"]
 
 Health = Literal["ok", "degraded", "failing"]
 
@@ -80,6 +80,7 @@ def state_entry(
         "position_seconds": snapshot.position_seconds,
         "width": width,
         "height": height,
+        "rotation": rotation_entry(snapshot),
         "persons": _persons(snapshot),
         "faces": [
             {"track": track.id, "seen": track.seen, **face_entry(track.face)}
@@ -103,6 +104,11 @@ def state_entry(
         "health": health,
         "device": device.to_dict(),
     }
+
+
+def rotation_entry(snapshot: Snapshot) -> dict[str, Any]:
+    """How frames are turned, for JSON."""
+    return {"degrees": snapshot.rotation, "state": snapshot.rotation_state}
 
 
 def _persons(snapshot: Snapshot) -> list[dict[str, Any]]:

@@ -6,12 +6,13 @@ A client may ask for less work than the service would do, never for more.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from edge_mtcnn.errors import OptionsError
+from edge_mtcnn.images.mounting import Mounting
 from edge_mtcnn.options import QUARTER_TURNS, Angles, DetectorOptions, angles_as_text
 from edge_mtcnn.serve.query import query_of
 
@@ -28,12 +29,14 @@ class Wanted:
 
     Attributes:
         options: of the detection.
+        mounting: how the image is turned before it is searched, and drawn or cut out.
         limit: number of faces to report, best first; ``None`` for all.
         crops: add an aligned crop to each face.
         picture: media type of the drawn picture to answer with; ``None`` for JSON.
     """
 
     options: DetectorOptions
+    mounting: Mounting = field(default_factory=Mounting)
     limit: int | None = None
     crops: bool = False
     picture: str | None = None
@@ -73,6 +76,7 @@ def wanted_by(request: Request, ours: DetectorOptions) -> Wanted:
         )
     return Wanted(
         options=options,
+        mounting=Mounting(**{name: query[name] for name in ("rotate", "flip") if name in query}),
         limit=query.get("limit"),
         crops=crops,
         picture=_acceptable(request.headers.get("accept", "")) if annotate else None,

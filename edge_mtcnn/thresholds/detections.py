@@ -11,10 +11,11 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.errors import ImageError, OptionsError, shown
+from edge_mtcnn.images.mounting import Mounting
 from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
 from edge_mtcnn.options import check_function, check_path, check_type
 from edge_mtcnn.thresholds.journal import Journal
@@ -37,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """An image with its labels, in pixels, and the faces that the detector found."""
+    """An image with its labels, in pixels of the turned image, and the faces that were found."""
 
     image: LabelledImage
     faces: Faces
@@ -100,6 +101,8 @@ def check_measuring(
         raise OptionsError(f"images must be a list of LabelledImage; got {shown(images)}")
     for image in images:
         check_type("each of images", image, LabelledImage)
+    if len({image.mounting for image in images}) > 1:
+        raise OptionsError("all images must have the same mounting; measure the others separately")
     if journal is not None:
         check_path("journal", journal)
     for name, function in (("listener", listener), ("notify", notify)):
@@ -129,6 +132,9 @@ def measure(
     """
     every_find = detector.options.every_find()
     setup = provenance(detector)
+    mounting = images[0].mounting if images else Mounting()
+    if mounting:
+        setup["mounting"] = asdict(mounting)
     done, failures = [], []
     with Journal(journal, setup) if journal is not None else nullcontext() as notes:
         known = [notes.get(image.path) if notes else None for image in images]
@@ -137,7 +143,7 @@ def measure(
             if notes.notice or reused:
                 notify(notes.notice or f"{reused} of {len(images)} images are known from {journal}")
         unknown = [image for image, faces in zip(images, known, strict=True) if faces is None]
-        with closing(read_ahead(image.path for image in unknown)) as reads:
+        with closing(read_ahead((image.path for image in unknown), mounting)) as reads:
             for image, faces in zip(images, known, strict=True):
                 failure = fresh = None
                 try:
@@ -157,14 +163,21 @@ def measure(
 
 
 def _labels_in_pixels(image: LabelledImage, faces: Faces) -> LabelledImage:
-    """The labels in pixels, if the image has the size that the annotation states."""
-    height, width = faces.image_size
-    if image.size not in {None, faces.image_size}:
+    """The labels in pixels, turned as the image, if it has the size that the annotation states."""
+    size = height, width = image.mounting.size(faces.image_size)
+    if image.size not in {None, size}:
         stated = image.size or (0, 0)
         raise ImageError(
             f"annotated as {stated[1]}x{stated[0]}, but the upright image is {width}x{height}"
         )
-    return image.in_pixels(height, width)
+    labels = image.in_pixels(height, width)
+    if labels.boxes is None:
+        return labels
+    return replace(
+        labels,
+        boxes=image.mounting.boxes(labels.boxes, size),
+        landmarks=image.mounting.landmarks(labels.landmarks, size),
+    )
 
 
 def _reason(error: BaseException) -> str:

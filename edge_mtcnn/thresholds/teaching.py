@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.images.decoding import read_image
+from edge_mtcnn.images.mounting import Mounting
 from edge_mtcnn.images.reading import IMAGE_FAILURES
 from edge_mtcnn.known_false import KnownFalse, free_name
 
@@ -19,7 +20,13 @@ __all__ = ["remembered", "things_in"]
 
 
 def things_in(
-    path: str | Path, detector: FaceDetector, *, taken: Set[str], at_place: bool, added: str
+    path: str | Path,
+    detector: FaceDetector,
+    *,
+    taken: Set[str],
+    at_place: bool,
+    added: str,
+    mounting: Mounting,
 ) -> list[tuple[KnownFalse, float]]:
     """What is found in an image that shows no person, with the scores.
 
@@ -29,6 +36,7 @@ def things_in(
         taken: names that are in use.
         at_place: tie the things to their place in the frame.
         added: the date, as text.
+        mounting: how the image is turned.
 
     Returns:
         The things that the detector does not know yet; empty when it knows all of them.
@@ -37,7 +45,7 @@ def things_in(
         ImageError, OSError: the image cannot be read.
         OptionsError: nothing is found in it.
     """
-    image = read_image(path)
+    image = mounting.applied(read_image(path))
     faces = detector.detect(image)
     if not len(faces):
         if len(detector.detect(image, include_known_false=True)):
@@ -81,7 +89,7 @@ def remembered(
         name = free_name(Path(mistake.image.name).stem, names)
         try:
             thing = detector.remember(
-                str(mistake.image.path),
+                mistake.image.mounting.applied(read_image(mistake.image.path)),
                 mistake.box.tolist(),
                 name,
                 at_place=at_place,

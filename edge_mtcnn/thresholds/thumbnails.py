@@ -29,7 +29,7 @@ def thumbnail(found: Evidence) -> str | None:
     The detection is yellow, the annotated face blue. Without either, the whole image is shown.
     """
     try:
-        image = read_image(found.image.path)
+        image = found.image.mounting.applied(read_image(found.image.path))
     except (ImageError, OSError):
         return None
     boxes = [box for box in (found.annotated, found.box) if box is not None]

@@ -18,6 +18,7 @@ from edge_mtcnn.video.events import (
     FaceAppeared,
     FaceLeft,
     PersonChanged,
+    RotationFound,
     SourceBack,
     SourceLost,
     ViewBlocked,
@@ -26,7 +27,7 @@ from edge_mtcnn.video.events import (
 from edge_mtcnn.video.loop import WatchOptions, load_watch_options
 from edge_mtcnn.video.overlay import draw_snapshot
 from edge_mtcnn.video.presence import Person, PresenceOptions
-from edge_mtcnn.video.snapshot import Snapshot, WatcherState
+from edge_mtcnn.video.snapshot import RotationState, Snapshot, WatcherState
 from edge_mtcnn.video.source.captures import SourceOptions
 from edge_mtcnn.video.source.reader import Frame, SourceState
 from edge_mtcnn.video.source.source import Source, open_source
@@ -47,6 +48,8 @@ __all__ = [
     "Person",
     "PersonChanged",
     "PresenceOptions",
+    "RotationFound",
+    "RotationState",
     "Snapshot",
     "Source",
     "SourceBack",

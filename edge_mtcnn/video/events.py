@@ -25,6 +25,7 @@ __all__ = [
     "FaceLeft",
     "LeaveReason",
     "PersonChanged",
+    "RotationFound",
     "SourceBack",
     "SourceLost",
     "ViewBlocked",
@@ -146,6 +147,19 @@ class ViewCleared(Event):
     """The frames show something again."""
 
     blocked_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationFound(Event):
+    """With ``SourceOptions(rotate="auto")``: it is clear how frames must be turned.
+
+    Attributes:
+        rotation: degrees by which frames are turned clockwise from now on.
+        previous: degrees by which they were turned until now.
+    """
+
+    rotation: int
+    previous: int
 
 
 class EventReader:

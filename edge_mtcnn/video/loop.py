@@ -14,8 +14,16 @@ from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import SourceError
 from edge_mtcnn.options import check_type, load_section
 from edge_mtcnn.video.blind import BlindCheck, BlindOptions, BlindReason
-from edge_mtcnn.video.events import Event, SourceBack, SourceLost, ViewBlocked, ViewCleared
+from edge_mtcnn.video.events import (
+    Event,
+    RotationFound,
+    SourceBack,
+    SourceLost,
+    ViewBlocked,
+    ViewCleared,
+)
 from edge_mtcnn.video.presence import Presence, PresenceOptions
+from edge_mtcnn.video.rotation import RotationFinder
 from edge_mtcnn.video.snapshot import Snapshot, WatcherState
 from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec
 from edge_mtcnn.video.source.reader import Frame
@@ -89,7 +97,7 @@ class WatchLoop(threading.Thread):
         first_person: number of the first person to appear.
         send: receives every event.
         publish: receives every new snapshot, and its frame if there is one.
-        before: the snapshot before the start.
+        before: the snapshot before the start; its rotation stays.
     """
 
     def __init__(
@@ -111,7 +119,10 @@ class WatchLoop(threading.Thread):
         self._publish = publish
         self._stopping = threading.Event()
         self._dismissed: deque[int] = deque()
+        self._look_again = threading.Event()
         self._source = Source(spec, options.source)
+        self._detector = detector
+        self._finder: RotationFinder | None = None
         self._tracker = FaceTracker(detector, options.tracker)
         self._blind = BlindCheck(options.blind)
         self.presence = Presence(options.presence, first_person)
@@ -120,7 +131,15 @@ class WatchLoop(threading.Thread):
         self._reconnects = 0
         self._position: float | None = None
         self._last_turn: float | None = None
-        self._snapshot = Snapshot(turn=before.turn + 1, state="starting")
+        self._source.mounting = replace(self._source.mounting, rotate=before.rotation)
+        if before.rotation_state == "looking":
+            self.find_rotation()
+        self._snapshot = Snapshot(
+            turn=before.turn + 1,
+            state="starting",
+            rotation=before.rotation,
+            rotation_state=before.rotation_state,
+        )
         self._publish(self._snapshot, None)
 
     def stop(self) -> None:
@@ -131,6 +150,10 @@ class WatchLoop(threading.Thread):
     def dismiss(self, person: int) -> None:
         """Let a person leave before the next frame; from any thread."""
         self._dismissed.append(person)
+
+    def find_rotation(self) -> None:
+        """Look for the rotation of the frames again; from any thread."""
+        self._look_again.set()
 
     def run(self) -> None:
         """Watch until the end, a failure, or ``stop``."""
@@ -162,14 +185,33 @@ class WatchLoop(threading.Thread):
             frame = self._source.read(_TURN_SECONDS)
             while self._dismissed:
                 self._dismiss(self._dismissed.popleft())
+            if self._look_again.is_set():
+                self._look_again.clear()
+                self._finder = RotationFinder(
+                    self._source, self._detector, self._options.presence.confidence
+                )
+                self._update(rotation_state="looking")
             if frame is not None:
                 self._position = frame.position_seconds
                 self._regained(frame.time)
-                self._look(frame)
+                self._look(self._upright(frame))
             elif self._source.state == "closed":
                 return
             elif self._source.state == "lost":
                 self._lost(time.monotonic())
+
+    def _upright(self, frame: Frame) -> Frame:
+        """The frame, turned if its rotation is found now."""
+        upright = None if self._finder is None else self._finder.look(frame)
+        if upright is None:
+            return frame
+        self._finder = None
+        self._tracker.reset()
+        self._blind.reset()
+        previous, rotation = self._snapshot.rotation, self._source.mounting.rotate
+        self._send([RotationFound(time=frame.time, rotation=rotation, previous=previous)])
+        self._update(rotation=rotation, rotation_state="found")
+        return upright
 
     def _look(self, frame: Frame) -> None:
         started = time.perf_counter()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_mtcnn.images.mounting import Rotation
 from edge_mtcnn.video.blind import BlindReason
 from edge_mtcnn.video.presence import Person
 from edge_mtcnn.video.source.reader import SourceState
 from edge_mtcnn.video.tracking.tracks import Track
 
-__all__ = ["Snapshot", "WatcherState"]
+__all__ = ["RotationState", "Snapshot", "WatcherState"]
 
+RotationState = Literal["fixed", "looking", "found"]
 WatcherState = Literal["starting", "watching", "blind", "lost", "ended", "stopped", "failed"]
 
 
@@ -28,6 +30,9 @@ class Snapshot:
         position_seconds: place of the newest frame in a video file, see ``Frame``.
         frame: number of the newest frame, ``None`` before the first.
         frame_size: height and width of the newest frame, pixels.
+        rotation: degrees by which frames are turned clockwise.
+        rotation_state: ``fixed`` by ``SourceOptions.rotate``; with ``"auto"``, ``looking`` until it
+            is ``found``.
         tracks: the faces that are followed.
         persons: who is present, longest first; as last known if the state is blind or lost.
         blind_reason: why the frames show nothing.
@@ -47,6 +52,8 @@ class Snapshot:
     position_seconds: float | None = None
     frame: int | None = None
     frame_size: tuple[int, int] | None = None
+    rotation: Rotation = 0
+    rotation_state: RotationState = "fixed"
     tracks: tuple[Track, ...] = ()
     persons: tuple[Person, ...] = ()
     blind_reason: BlindReason | None = None

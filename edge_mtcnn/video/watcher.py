@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.detector import FaceDetector
-from edge_mtcnn.errors import EdgeMTCNNError, SourceError
+from edge_mtcnn.errors import EdgeMTCNNError, OptionsError, SourceError
 from edge_mtcnn.options import (
     DetectorOptions,
     check_bool,
@@ -30,7 +30,7 @@ from edge_mtcnn.video.callbacks import Callbacks
 from edge_mtcnn.video.events import Event, EventHub, EventReader, FaceLeft, PersonChanged
 from edge_mtcnn.video.loop import WatchLoop, WatchOptions
 from edge_mtcnn.video.snapshot import Snapshot
-from edge_mtcnn.video.source.captures import SourceSpec, Spec
+from edge_mtcnn.video.source.captures import SourceSpec, Spec, mounting_of
 from edge_mtcnn.video.source.reader import Frame
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ class FaceWatcher:
         self._loop: WatchLoop | None = None
         # Reports of an older loop, which may be stuck, are ignored.
         self._generation = 0
-        self._snapshot = Snapshot()
+        self._snapshot = Snapshot(
+            rotation=mounting_of(self._options.source).rotate,
+            rotation_state="looking" if self._options.source.rotate == "auto" else "fixed",
+        )
         self._frame: tuple[Frame, Snapshot] | None = None
 
     @property
@@ -241,6 +244,26 @@ class FaceWatcher:
         loop = self._loop
         if loop is not None:
             loop.dismiss(person)
+
+    def find_rotation(self) -> None:
+        """Find out again how the frames must be turned, for example after the camera was moved.
+
+        It looks from the next frame on, or from the next start on if it is not watching. Until it
+        is clear, frames are turned as before.
+
+        Raises:
+            OptionsError: ``SourceOptions.rotate`` is not ``"auto"``.
+        """
+        if self._options.source.rotate != "auto":
+            raise OptionsError(
+                f"the rotation is fixed at {self._options.source.rotate} degrees; use"
+                " SourceOptions(rotate='auto') to have it found"
+            )
+        with self._lock:
+            if self._loop is not None and self.running:
+                self._loop.find_rotation()
+            else:
+                self._snapshot = replace(self._snapshot, rotation_state="looking")
 
     def add_callback(self, function: Callable[[Event], object]) -> None:
         """Call a function with every event, in its own thread, also after a new start."""

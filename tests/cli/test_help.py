@@ -12,6 +12,7 @@ import pytest
 
 from edge_mtcnn.cli import COMMANDS, main
 from edge_mtcnn.cli.arguments import options_from
+from edge_mtcnn.cli.mounting import mounting_from
 from edge_mtcnn.cli.serve import _serve_options
 from edge_mtcnn.cli.watch_arguments import watch_options_from
 from edge_mtcnn.options import PRESETS
@@ -24,7 +25,8 @@ REQUIRED = {
 }
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
-    "access", "detection", "known false faces", "limits", "presence", "runtime", "source",
+    "access", "detection", "known false faces", "limits", "mounting", "presence", "runtime",
+    "source",
 }  # fmt: skip
 DIALECT = (
     r"tells?|told|telling|gives?|goes|going|go on|shall|sights?|whose|barren|looked for|left out"
@@ -34,6 +36,7 @@ DIALECT = (
 IN_WORDS: dict[str, list[str] | tuple[()] | None] = {
     "all": None,
     "no limit": None,
+    "neither": None,
     "none": (),
     "by file name": None,
     "the sample photo of the package": [],
@@ -60,6 +63,7 @@ def values_of(name: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     options, runtime = options_from(args)
     values = {**vars(args), **options.to_dict(), **runtime.to_dict()}
     values["preset"] = next(name for name, preset in PRESETS.items() if preset == options)
+    values["rotate"] = mounting_from(args).rotate if "rotate" in args else None
     uses = {"/detect": values}
     if name in ("collect", "watch", "serve"):
         options, runtime, watch = watch_options_from(args, None)
@@ -68,6 +72,7 @@ def values_of(name: str, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             name: getattr(watch.presence, name)
             for name in ("confidence", "select", "appear_after", "leave_after")
         }
+        watched["rotate"] = watch.source.rotate
         watched["preset"] = next(
             name
             for name, preset in PRESETS.items()

@@ -20,6 +20,7 @@ from edge_mtcnn.video import (
     FaceAppeared,
     FaceLeft,
     PersonChanged,
+    RotationFound,
     SourceBack,
     SourceLost,
     ViewBlocked,
@@ -180,10 +181,14 @@ def test_the_limits_of_sizes_are_those_of_the_detector() -> None:
     assert schemas["max_face_size"] == {"type": "integer", "minimum": 40, "maximum": 200}
 
 
-EVENTS = [FaceAppeared, FaceLeft, PersonChanged, SourceLost, SourceBack, ViewBlocked, ViewCleared]
+EVENTS = [
+    *(FaceAppeared, FaceLeft, PersonChanged, RotationFound),
+    *(SourceLost, SourceBack, ViewBlocked, ViewCleared),
+]
 VALUES: dict[str, Any] = {
     "person": 1,
-    "previous": None,
+    "previous": 0,
+    "rotation": 90,
     "box": (1.0, 2.0, 3.0, 4.0),
     "score": 0.9,
     "eye_distance": 30.0,

@@ -329,7 +329,7 @@ def test_the_documentation_sends_requests_by_keyboard(
         Page(browser, f"{running.url}/docs", viewport=viewport, color_scheme=scheme) as opened,
     ):
         page = opened.page
-        playwright.expect(page.locator("#routes > details")).to_have_count(10)
+        playwright.expect(page.locator("#routes > details")).to_have_count(11)
         page.locator("#token").focus()
         page.keyboard.type(TOKEN)
         page.keyboard.press("Enter")

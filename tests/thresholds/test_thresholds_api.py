@@ -111,6 +111,7 @@ FIELDS = {
         "complete",
         "relative",
         "size",
+        "mounting",
     ],
     "LandmarkError": ["faces", "mean", "median", "failures", "exchanged"],
     "OperatingPoint": ["threshold", "recall", "precision", "false_positives_per_image"],

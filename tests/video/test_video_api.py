@@ -27,6 +27,8 @@ NAMES = [
     "Person",
     "PersonChanged",
     "PresenceOptions",
+    "RotationFound",
+    "RotationState",
     "Snapshot",
     "Source",
     "SourceBack",
@@ -46,6 +48,7 @@ NAMES = [
 ]
 LITERALS = {
     "BlindReason": {"dark", "covered", "frozen"},
+    "RotationState": {"fixed", "looking", "found"},
     "SourceState": {"opening", "running", "lost", "closed"},
     "WatcherState": {"starting", "watching", "blind", "lost", "ended", "stopped", "failed"},
 }
@@ -61,6 +64,7 @@ MEMBERS = {
         "dismiss",
         "events",
         "failure",
+        "find_rotation",
         "frame",
         "heartbeat",
         "name",
@@ -87,7 +91,7 @@ ATTRIBUTES = {
     "EventReader": {"missed"},
     "FaceTracker": {"counts", "options"},
     "FaceWatcher": set(),
-    "Source": {"name"},
+    "Source": {"mounting", "name"},
 }
 # Parameters of what a user calls, "*" before those that are keyword-only.
 SIGNATURES = {
@@ -100,6 +104,7 @@ SIGNATURES = {
     "FaceWatcher.close": ["self"],
     "FaceWatcher.dismiss": ["self", "person"],
     "FaceWatcher.events": ["self", "*", "size", "after"],
+    "FaceWatcher.find_rotation": ["self"],
     "FaceWatcher.frame": ["self"],
     "FaceWatcher.remove_callback": ["self", "function"],
     "FaceWatcher.start": ["self"],
@@ -144,6 +149,8 @@ FIELDS = {
         "position_seconds",
         "frame",
         "frame_size",
+        "rotation",
+        "rotation_state",
         "tracks",
         "persons",
         "blind_reason",
@@ -158,6 +165,7 @@ FIELDS = {
         "fps",
         "latency_ms",
     ],
+    "RotationFound": [*EVENT, "rotation", "previous"],
     "SourceBack": [*EVENT, "lost_seconds"],
     "SourceLost": [*EVENT, "reason"],
     "SourceOptions": [
@@ -165,6 +173,8 @@ FIELDS = {
         "loop",
         "size",
         "fps",
+        "rotate",
+        "flip",
         "live",
         "open_timeout",
         "frame_timeout",

@@ -1,19 +1,20 @@
 """An image whose faces are known, and the helpers that all readers of labels share.
 
 Boxes are ``x1, y1, x2, y2`` in pixels of the upright image. Errors name the file and the line.
-Imports ``errors``, ``matching`` and ``types``.
+Imports ``errors``, ``images.mounting``, ``matching`` and ``types``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from edge_mtcnn.errors import EdgeMTCNNError, shown
+from edge_mtcnn.images.mounting import Mounting
 from edge_mtcnn.thresholds.matching import BoolArray
 from edge_mtcnn.types import FloatArray
 
@@ -44,6 +45,8 @@ class LabelledImage:
         complete: whether ``boxes`` are all faces of the image; any other detection is then false.
         relative: whether coordinates are fractions of the image's width and height.
         size: height and width that the annotation states; ``None`` if it does not.
+        mounting: how the image is turned after it was read. Boxes, landmarks and ``size`` are those
+            of the image before that.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class LabelledImage:
     complete: bool = True
     relative: bool = False
     size: tuple[int, int] | None = None
+    mounting: Mounting = field(default_factory=Mounting)
 
     @classmethod
     def of_boxes(
@@ -94,13 +98,11 @@ class LabelledImage:
         """This image with its coordinates in pixels, for an image of this size."""
         if not self.relative or self.boxes is None:
             return self
-        return LabelledImage(
-            self.path,
-            self.name,
-            self.boxes * [width, height, width, height],
-            self.counted,
-            self.landmarks * [width, height],
-            self.complete,
+        return replace(
+            self,
+            boxes=self.boxes * [width, height, width, height],
+            landmarks=self.landmarks * [width, height],
+            relative=False,
         )
 
 

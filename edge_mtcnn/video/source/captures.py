@@ -14,10 +14,19 @@ from typing import Any, Literal, NamedTuple, Protocol
 import cv2
 
 from edge_mtcnn.errors import OptionsError, SourceError, brief, shown
+from edge_mtcnn.images.mounting import Flip, Mounting, Rotation
 from edge_mtcnn.options import check_bool, check_choice, check_int, check_number
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["Capture", "Captured", "Kind", "SourceOptions", "SourceSpec", "Spec"]
+__all__ = [
+    "Capture",
+    "Captured",
+    "Kind",
+    "SourceOptions",
+    "SourceSpec",
+    "Spec",
+    "mounting_of",
+]
 
 Kind = Literal["camera", "file", "stream", "gstreamer", "picamera2", "frames"]
 Spec = int | str | os.PathLike[str] | Iterable[Any] | Callable[[], Iterable[Any]]
@@ -37,6 +46,12 @@ class SourceOptions:
         size: width and height to request from a camera, pixels; ``None`` for its default.
         fps: frames per second to request from a camera, and the rate of frames of an iterable;
             ``None`` for the camera's default, and for frames at the pace of the iterable.
+        rotate: degrees by which frames are turned clockwise, 0, 90, 180 or 270, so that people in
+            them are upright. ``"auto"`` to find them by the faces of the first seconds; only a
+            ``FaceWatcher`` and ``edge-mtcnn collect`` can do that. A video file that says how it is
+            to be shown, as those of phones do, is turned accordingly first.
+        flip: what is mirrored after that: ``"horizontal"`` exchanges left and right, ``"vertical"``
+            exchanges top and bottom; ``None`` for nothing.
         live: whether the frames of an iterable come from a camera, so that only the newest counts.
         open_timeout: seconds within which the first frame must come, 0.1..600.
         frame_timeout: seconds after which a missing frame counts as a lost source, 0.1..600.
@@ -52,6 +67,8 @@ class SourceOptions:
     loop: bool = False
     size: tuple[int, int] | None = None
     fps: float | None = None
+    rotate: Rotation | Literal["auto"] = 0
+    flip: Flip | None = None
     live: bool = False
     open_timeout: float = 10.0
     frame_timeout: float = 3.0
@@ -72,7 +89,7 @@ class SourceOptions:
             object.__setattr__(self, "size", tuple(self.size))
         if self.fps is not None:
             check_number("fps", self.fps, 0.01, 10_000)
-        check_bool("live", self.live)
+        mounting_of(self)  # checks rotate and flip
         check_number("open_timeout", self.open_timeout, 0.1, 600)
         check_number("frame_timeout", self.frame_timeout, 0.1, 600)
         check_number("retry_first", self.retry_first, 0.01, 3600)
@@ -80,6 +97,13 @@ class SourceOptions:
         check_number("retry_jitter", self.retry_jitter, 0, 1)
         if self.give_up_after is not None:
             check_number("give_up_after", self.give_up_after, 0, 1e9)
+
+
+def mounting_of(options: SourceOptions) -> Mounting:
+    """How frames are turned; before the rotation of ``"auto"`` is found, as for 0."""
+    if isinstance(options.rotate, str) and options.rotate == "auto":
+        return Mounting(flip=options.flip)
+    return Mounting(rotate=options.rotate, flip=options.flip)
 
 
 class Captured(NamedTuple):
@@ -100,11 +124,13 @@ class Capture(Protocol):
     Attributes:
         live: whether frames that are not read in time are lost, and the end is a loss.
         paced: whether frames can be read before they are due, so that the reader has to wait.
+        turned: whether the device has turned the frames, as ``SourceOptions`` says.
         fps: frames per second, if the source reports it.
     """
 
     live: bool
     paced: bool
+    turned: bool
     fps: float | None
 
     def read(self) -> Captured | None:

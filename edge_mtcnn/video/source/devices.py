@@ -16,7 +16,13 @@ import cv2
 import numpy as np
 
 from edge_mtcnn.errors import SourceError
-from edge_mtcnn.video.source.captures import Capture, Captured, SourceOptions, SourceSpec
+from edge_mtcnn.video.source.captures import (
+    Capture,
+    Captured,
+    SourceOptions,
+    SourceSpec,
+    mounting_of,
+)
 
 __all__ = ["open_capture"]
 
@@ -42,6 +48,8 @@ _FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
 
 class _OpenCVCapture:
     """Cameras, files, streams and pipelines through ``cv2.VideoCapture``."""
+
+    turned = False
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
         self._spec = spec
@@ -144,6 +152,7 @@ class _Picamera2Capture:
 
     live = True
     paced = False
+    turned = False
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
         try:
@@ -165,10 +174,18 @@ class _Picamera2Capture:
         try:
             self._camera = Picamera2(number)
             main = {"format": "RGB888", "size": options.size or (640, 480)}  # BGR in memory
-            controls = {} if options.fps is None else {"FrameRate": options.fps}
-            self._camera.configure(
-                self._camera.create_video_configuration(main=main, controls=controls)
-            )
+            more: dict[str, Any] = {}
+            if options.fps is not None:
+                more["controls"] = {"FrameRate": options.fps}
+            flips = _flips(options)
+            if any(flips):
+                from libcamera import Transform  # a dependency of picamera2
+
+                more["transform"] = Transform(hflip=flips[0], vflip=flips[1])
+            self._camera.configure(self._camera.create_video_configuration(main=main, **more))
+            if any(flips):  # a sensor that cannot do it goes on without
+                made = self._camera.camera_configuration()["transform"]
+                self.turned = (bool(made.hflip), bool(made.vflip)) == flips
             self._camera.start()
         except (RuntimeError, IndexError, OSError) as error:
             self.close()
@@ -185,10 +202,23 @@ class _Picamera2Capture:
             self._camera.close()
 
 
+def _flips(options: SourceOptions) -> tuple[bool, bool]:
+    """Whether the camera module mirrors left and right, and top and bottom.
+
+    It can turn frames by 180 degrees, but not by 90.
+    """
+    mounting = mounting_of(options)
+    if options.rotate == "auto" or mounting.rotate in (90, 270):
+        return False, False
+    over = mounting.rotate == 180
+    return over != (mounting.flip == "horizontal"), over != (mounting.flip == "vertical")
+
+
 class _FramesCapture:
     """Arrays from an iterable or from a function that returns one; each array is copied."""
 
     paced = False
+    turned = False
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
         self.live = options.live

@@ -43,7 +43,8 @@ class Frame:
     """One frame of a source.
 
     Attributes:
-        image: (H, W, 3) BGR or (H, W) gray, uint8.
+        image: (H, W, 3) BGR or (H, W) gray, uint8, turned as ``SourceOptions.rotate`` and ``flip``
+            say.
         time: when the frame arrived or, in a file, is due: monotonic seconds.
         number: position in the source, from 0; dropped frames are counted too.
         live: the frame comes from a camera, which drops frames that are not read in time.
@@ -70,6 +71,7 @@ class Inbox:
         frames: frames that have not been taken yet.
         state: state of the source, as last noted.
         fps: frames per second, where the source reports it.
+        turned: whether the device has turned the frames, see ``Capture``.
         dropped: frames of a live source that were not taken in time.
         reconnects: how often the source came back.
         error: why the source is lost now.
@@ -82,6 +84,7 @@ class Inbox:
         self.frames: deque[Frame] = deque()
         self.state: SourceState = "opening"
         self.fps: float | None = None
+        self.turned = False
         self.dropped = 0
         self.reconnects = 0
         self.error: str | None = None
@@ -179,7 +182,7 @@ class Inbox:
                 self.reconnects += 1
                 _log.info("source is back: %s", self._name)
             self.state = "running"
-            self.fps = thread.fps
+            self.fps, self.turned = thread.fps, thread.turned
             self.error = self.failing_since = None
             self._last_time = max(when, self._last_time)  # time never runs backwards
             self.frames.append(Frame(image, self._last_time, self._count, thread.live, position))
@@ -215,7 +218,7 @@ class ReadingThread(threading.Thread):
         opened: the capture is open and has delivered a frame.
         ended: the last frame was read and the capture is closed.
         failure: why reading failed.
-        fps, live: see ``Capture``.
+        fps, live, turned: see ``Capture``.
         deadline: monotonic time by which the next frame must arrive.
     """
 
@@ -226,6 +229,7 @@ class ReadingThread(threading.Thread):
         self.failure: SourceError | None = None
         self.fps: float | None = None
         self.live = True
+        self.turned = False
         self._inbox = inbox
         self._spec = spec
         self._options = options
@@ -273,7 +277,7 @@ class ReadingThread(threading.Thread):
 
     def _read_all(self, capture: Capture) -> bool:
         """Read frames; whether the end was reached, and the thread not replaced before."""
-        self.fps, self.live = capture.fps, capture.live
+        self.fps, self.live, self.turned = capture.fps, capture.live, capture.turned
         self._count = 0
         when = time.monotonic()
         while self._inbox.accepts(self):

@@ -11,11 +11,12 @@ import logging
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from edge_mtcnn.errors import SourceError
+from edge_mtcnn.errors import OptionsError, SourceError
 from edge_mtcnn.options import check_options, check_timeout, check_type
-from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec
+from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec, mounting_of
 from edge_mtcnn.video.source.reader import Frame, Inbox, SourceState
 
 if TYPE_CHECKING:
@@ -52,10 +53,16 @@ def open_source(spec: Spec, options: SourceOptions | None = None) -> Source:
 
     Raises:
         SourceError: the file does not exist, OpenCV has no GStreamer, or ``spec`` is not a source.
-        OptionsError: ``options`` are not ``SourceOptions``, or ``loop`` is set for what cannot be
-            played again and again.
+        OptionsError: ``options`` are not ``SourceOptions``, ``loop`` is set for what cannot be
+            played again and again, or ``rotate`` is ``"auto"``.
     """
-    return Source(SourceSpec(spec), check_options("options", options, SourceOptions))
+    options = check_options("options", options, SourceOptions)
+    if options.rotate == "auto":
+        raise OptionsError(
+            "rotate='auto' looks for faces, which only a FaceWatcher does; here rotate must be 0,"
+            " 90, 180 or 270"
+        )
+    return Source(SourceSpec(spec), options)
 
 
 class Source:
@@ -66,6 +73,8 @@ class Source:
 
     Attributes:
         name: name for messages, without user name and password.
+        mounting: how frames are turned when they are read. With ``rotate="auto"`` whoever reads
+            them sets it; otherwise the device may do it instead.
     """
 
     def __init__(self, spec: SourceSpec, options: SourceOptions) -> None:
@@ -73,6 +82,7 @@ class Source:
         check_type("options", options, SourceOptions)
         spec.check(options)
         self.name = spec.name
+        self.mounting = mounting_of(options)
         self._spec = spec
         self._options = options
         self._last_loss: str | None = None
@@ -141,6 +151,14 @@ class Source:
         """
         check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
+        frame = self._take(until)
+        if frame is None or not self.mounting or self._inbox.turned:
+            return frame
+        # Here and not when it arrives, since many frames are dropped.
+        return replace(frame, image=self.mounting.applied(frame.image))
+
+    def _take(self, until: float | None) -> Frame | None:
+        """The next frame as the device delivers it, see ``read``."""
         inbox = self._inbox
         with inbox.changed:
             while True:
