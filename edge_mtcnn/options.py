@@ -201,9 +201,9 @@ class DetectorOptions:
         resampling: how levels and windows are sampled: ``"area"`` averages the full image, exactly
             as ``mtcnn`` 0.1.x does; ``"octaves"`` samples a pyramid of halved images, which is
             several times faster and as accurate.
-        exposure: how pixels of dark images are brightened for the networks: ``"auto"`` multiplies
-            them by 1..8, as each image needs, and leaves those in the light as they are; ``"off"``
-            never does; a number in 1..8 always multiplies by it.
+        exposure: how dark places are brightened for the networks: ``"auto"`` multiplies pixels by
+            1..8, each place by what it needs, where a part of the image is dark; ``"off"`` never
+            does; a number in 1..8 multiplies all pixels by it.
         mirror: look at each face again, also in the mirror. Landmarks are then averaged, and
             ``Face.score`` is the calibrated probability of a person's face. Without it the score is
             O-Net's confidence.

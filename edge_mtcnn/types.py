@@ -121,7 +121,8 @@ class Timings:
         capped: which caps were reached: ``"cells"`` for ``max_cells``, and the names of networks
             for ``max_candidates``.
         known_false: finds that were recognised as known false faces and left out.
-        gain: factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none.
+        gain: mean factor of the pixels' values, 1..8; 1 in the light, see
+            ``DetectorOptions.exposure``.
     """
 
     pyramid_ms: float

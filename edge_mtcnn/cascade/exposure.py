@@ -1,66 +1,131 @@
-"""Exposure: one gain for the pixels of a dark image, as if it had been exposed longer.
+"""Exposure: what is dark in an image is brightened for the networks, as if it had been lit.
 
-The gain is applied to what the networks look at, tiles and windows that are float already, so the
-image is neither copied nor changed. Pixels are cut off at white. The gain comes from a sample of
-the pixels of all channels, so that coloured light counts like white light.
+Each place is brightened by what it needs, so that a dark face before a bright window is found too,
+and a lamp in a dark room does not matter: each level of the pyramid by a map of its own, which is
+as coarse as P-Net's window, and each window by its middle, where a face would be. The gain is never
+below 1, and all channels of a pixel have the same. Too much of it loses faces, at 1.5 times the
+light one in seven; half of the light loses none. So the levels that are aimed at are low.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from edge_mtcnn.cascade.networks import Network, Networks
+from edge_mtcnn.cascade.pyramid import Sampler
 from edge_mtcnn.options import MAX_GAIN
-from edge_mtcnn.types import Float32Array, ImageArray
+from edge_mtcnn.types import Float32Array, FloatArray, ImageArray, IntArray
 
-__all__ = ["Brightened", "automatic_gain"]
+__all__ = ["AutoExposed", "Brightened", "Brightness"]
 
 WHITE = 255
-BRIGHT = 160
-"""Level to which the brightest pixels are raised. Photos in the light have brighter ones. Too much
-gain loses faces, at 1.5 times the light one in seven, and half of the light loses none."""
-BRIGHT_SHARE = 0.01
-"""Share of the pixels that are brighter than that: small lamps do not decide."""
-_SAMPLES = 48
+BRIGHT = 120
+"""Local brightness that the levels of the pyramid are raised to."""
+MEAN = 85
+"""Mean of the middle of a window that windows are raised to."""
+DARK, DARK_SHARE = 50, 0.05
+"""Local brightness below which faces are lost, and the share of an image that must be so dark.
+Otherwise all of it stays as it is, which costs nothing."""
+_SAMPLES = 32
 """Samples along the longer side of the image."""
+_AROUND = np.ones((3, 3), dtype=np.uint8)
+_GAINS = np.clip(BRIGHT / np.maximum(np.arange(256), 1), 1, MAX_GAIN).astype(np.float32)
+"""Gain by local brightness."""
 
 
-def automatic_gain(image: ImageArray) -> float:
-    """The gain with which a hundredth of the pixels reaches ``BRIGHT``, 1..``MAX_GAIN``.
+class Brightness:
+    """How bright an image is, at a sample of its places.
 
     Args:
-        image: (H, W, 3) or (H, W) uint8, in any order of the channels.
-
-    Returns:
-        1 for an image in the light.
+        image: (H, W, 3) uint8, in any order of the channels.
     """
-    step = max(1, max(image.shape[:2]) // _SAMPLES)
-    top, left = (min(step // 2, side - 1) for side in image.shape[:2])
-    samples = image[top::step, left::step].ravel()
-    counts = np.bincount(samples, minlength=WHITE + 1).cumsum()
-    bright = int(counts.searchsorted(len(samples) * (1 - BRIGHT_SHARE)))
-    return float(min(max(BRIGHT / max(bright, 1), 1.0), MAX_GAIN))
+
+    def __init__(self, image: ImageArray) -> None:
+        step = max(1, max(image.shape[:2]) // _SAMPLES)
+        top, left = (min(step // 2, side - 1) for side in image.shape[:2])
+        self._places = cv2.dilate(_brightest_channel(image[top::step, left::step]), _AROUND)
+
+    @property
+    def lacks_light(self) -> bool:
+        """Whether a part of the image is dark."""
+        dark = np.count_nonzero(self._places < DARK)
+        return bool(dark > DARK_SHARE * self._places.size)
+
+    @property
+    def gain(self) -> float:
+        """Mean gain of the places, 1..``MAX_GAIN``; 1 for an image in the light."""
+        return float(_GAINS[self._places].mean()) if self.lacks_light else 1.0
 
 
 class Brightened:
-    """The networks, with the pixels that they look at multiplied by a gain.
+    """A sampler whose pixels are multiplied by a gain, and cut off at white.
 
     Args:
-        networks: P-, R- and O-Net.
-        gain: factor of the pixels' values.
+        sampler: makes the pixels.
+        gain: the factor.
     """
 
-    def __init__(self, networks: Networks, gain: float) -> None:
-        self.pnet = _brightened(networks.pnet, gain)
-        self.rnet = _brightened(networks.rnet, gain)
-        self.onet = _brightened(networks.onet, gain)
-        self.onet_features = _brightened(networks.onet_features, gain)
+    def __init__(self, sampler: Sampler, gain: float) -> None:
+        self._sampler = sampler
+        self._gain = gain
+
+    def level(self, scale: float) -> ImageArray:
+        """See ``Sampler.level``."""
+        level: ImageArray = cv2.convertScaleAbs(self._sampler.level(scale), alpha=self._gain)
+        return level
+
+    def windows(self, boxes: FloatArray, size: int) -> Float32Array:
+        """See ``Sampler.windows``."""
+        windows = self._sampler.windows(boxes, size)
+        windows *= np.float32(self._gain)
+        return np.minimum(windows, WHITE, out=windows)
+
+    def groups(self, boxes: FloatArray, size: int) -> IntArray:
+        """See ``Sampler.groups``."""
+        return self._sampler.groups(boxes, size)
 
 
-def _brightened(network: Network, gain: float) -> Network:
-    factor, white = np.float32(gain), np.float32(WHITE)
+class AutoExposed:
+    """A sampler whose pixels are brightened where they are dark.
 
-    def brightened(pixels: Float32Array) -> Float32Array:
-        return network(np.minimum(pixels * factor, white))
+    Args:
+        sampler: makes the pixels.
+    """
 
-    return brightened
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def level(self, scale: float) -> ImageArray:
+        """See ``Sampler.level``."""
+        level = self._sampler.level(scale)
+        size = level.shape[1::-1]
+        half = (max(1, size[0] // 2), max(1, size[1] // 2))
+        places = _brightest_channel(cv2.resize(level, half, interpolation=cv2.INTER_AREA))
+        places = cv2.blur(cv2.dilate(places, _AROUND), (7, 7))
+        if places.min() >= DARK:
+            return level
+        gains = cv2.resize(cv2.LUT(places, _GAINS), size, interpolation=cv2.INTER_LINEAR)
+        brightened: ImageArray = cv2.multiply(level, cv2.merge([gains] * 3), dtype=cv2.CV_8U)
+        return brightened
+
+    def windows(self, boxes: FloatArray, size: int) -> Float32Array:
+        """See ``Sampler.windows``."""
+        windows = self._sampler.windows(boxes, size)
+        middle = slice(size // 4, -(size // 4), size // 12)
+        light = windows[:, middle, middle].mean(axis=(1, 2)).max(axis=1)
+        dark = np.flatnonzero(light < MEAN)
+        if len(dark):
+            gains = np.minimum(MEAN / np.maximum(light[dark], 1), np.float32(MAX_GAIN))
+            brightened = windows[dark] * gains[:, None, None, None]
+            windows[dark] = np.minimum(brightened, WHITE)
+        return windows
+
+    def groups(self, boxes: FloatArray, size: int) -> IntArray:
+        """See ``Sampler.groups``."""
+        return self._sampler.groups(boxes, size)
+
+
+def _brightest_channel(image: ImageArray) -> ImageArray:
+    """The brightest channel of each pixel, (H, W): coloured light counts like white light."""
+    first, second, third = (image[..., channel] for channel in range(3))
+    return np.maximum(np.maximum(first, second), third)

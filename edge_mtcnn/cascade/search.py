@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -20,7 +19,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.cascade.boxes import nms, overlap_of, square
 from edge_mtcnn.cascade.candidates import Candidates, Found
-from edge_mtcnn.cascade.exposure import Brightened, automatic_gain
+from edge_mtcnn.cascade.exposure import AutoExposed, Brightened, Brightness
 from edge_mtcnn.cascade.known import KnownFaces, vectors
 from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
@@ -79,7 +78,7 @@ class Search:
         self._turn = turn
         self._upright_size = turn.upright_size if turn else size
         self._options = options
-        self._plain_networks = networks
+        self._networks = networks
         self._run = run
         self._bgr = bgr
         self._score = score
@@ -104,12 +103,12 @@ class Search:
         """Height and width of the image, pixels."""
         return self._size
 
-    @cached_property
+    @property
     def gain(self) -> float:
-        """Factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none."""
+        """Mean factor of the pixels' values, see ``DetectorOptions.exposure``; 1 for none."""
         exposure = self._options.exposure
         if isinstance(exposure, str):
-            return automatic_gain(self._pixels) if exposure == "auto" else 1.0
+            return self._brightness.gain if exposure == "auto" else 1.0
         return exposure
 
     def everywhere(self, boxes: npt.ArrayLike = ()) -> Faces:
@@ -244,8 +243,8 @@ class Search:
         return Search(
             lambda: turn.image(self._pixels),
             turn.size,
-            replace(self._options, exposure=self.gain),
-            self._plain_networks,
+            self._options,
+            self._networks,
             self._run,
             bgr=self._bgr,
             score=self._score,
@@ -265,18 +264,21 @@ class Search:
         return self._image()
 
     @cached_property
-    def _networks(self) -> Networks:
-        """What looks at the pixels, brightened where the image is dark."""
-        plain = self._plain_networks
-        return plain if self.gain == 1 else Brightened(plain, self.gain)
+    def _brightness(self) -> Brightness:
+        return Brightness(self._pixels)
 
     @cached_property
     def _sampler(self) -> Sampler:
-        image = self._pixels
+        image, exposure = self._pixels, self._options.exposure
+        sampler: Sampler
         if self._options.resampling == "area":
-            return AreaSampler(image, bgr=self._bgr)
-        smallest = self._scales[-1] if self._scales else 1.0
-        return OctaveSampler(image, smallest, bgr=self._bgr)
+            sampler = AreaSampler(image, bgr=self._bgr)
+        else:
+            smallest = self._scales[-1] if self._scales else 1.0
+            sampler = OctaveSampler(image, smallest, bgr=self._bgr)
+        if exposure == "auto":
+            return AutoExposed(sampler) if self._brightness.lacks_light else sampler
+        return sampler if isinstance(exposure, str) else Brightened(sampler, exposure)
 
     def _found(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Found:
         """The stages one after the other."""

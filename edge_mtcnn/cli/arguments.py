@@ -130,8 +130,8 @@ def add_detector_arguments(
         "--exposure",
         type=_exposure,
         metavar="auto|off|GAIN",
-        help="brighten dark images for the search: by what each needs, not at all, or always by a"
-        f" factor of 1..{MAX_GAIN:g} {stated('exposure')}",
+        help="brighten dark places for the search: by what each needs, not at all, or everything by"
+        f" a factor of 1..{MAX_GAIN:g} {stated('exposure')}",
     )
     if angles:
         group.add_argument(
