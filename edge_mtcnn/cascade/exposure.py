@@ -26,6 +26,8 @@ MEAN = 85
 DARK, DARK_SHARE = 50, 0.05
 """Local brightness below which faces are lost, and the share of an image that must be so dark.
 Otherwise all of it stays as it is, which costs nothing."""
+NOISY = 4.5
+"""Mean gain from which on noise hides faces: pixels are then averaged two by two."""
 _SAMPLES = 32
 """Samples along the longer side of the image."""
 _AROUND = np.ones((3, 3), dtype=np.uint8)
@@ -38,23 +40,23 @@ class Brightness:
 
     Args:
         image: (H, W, 3) uint8, in any order of the channels.
+
+    Attributes:
+        lacks_light: whether a part of the image is dark.
+        gain: mean gain of the places, 1..``MAX_GAIN``; 1 for an image in the light.
     """
 
     def __init__(self, image: ImageArray) -> None:
         step = max(1, max(image.shape[:2]) // _SAMPLES)
         top, left = (min(step // 2, side - 1) for side in image.shape[:2])
-        self._places = cv2.dilate(_brightest_channel(image[top::step, left::step]), _AROUND)
+        places = cv2.dilate(_brightest_channel(image[top::step, left::step]), _AROUND)
+        self.lacks_light = np.count_nonzero(places < DARK) > DARK_SHARE * places.size
+        self.gain = float(_GAINS[places].mean()) if self.lacks_light else 1.0
 
     @property
-    def lacks_light(self) -> bool:
-        """Whether a part of the image is dark."""
-        dark = np.count_nonzero(self._places < DARK)
-        return bool(dark > DARK_SHARE * self._places.size)
-
-    @property
-    def gain(self) -> float:
-        """Mean gain of the places, 1..``MAX_GAIN``; 1 for an image in the light."""
-        return float(_GAINS[self._places].mean()) if self.lacks_light else 1.0
+    def finest_octave(self) -> int:
+        """The first octave of the image to sample, see ``OctaveSampler``: 1 in the dark."""
+        return int(self.gain > NOISY)
 
 
 class Brightened:
