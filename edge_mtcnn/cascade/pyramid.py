@@ -131,6 +131,10 @@ class AreaSampler:
         return np.zeros(len(boxes), dtype=int)
 
 
+PART_LIMIT = 3
+"""How many times a part must fit into an image to be halved instead of the whole."""
+
+
 class OctaveSampler:
     """Bilinear sampling of an image that is halved repeatedly by 2x2 averages.
 
@@ -153,6 +157,7 @@ class OctaveSampler:
     ) -> None:
         self._bgr = bgr
         self._lock = threading.Lock()
+        self._smallest_scale = smallest_scale
         sides = [(image.shape[1], image.shape[0])]
         while 2.0 ** -len(sides) > smallest_scale and min(sides[-1]) > 1:
             sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
@@ -189,6 +194,12 @@ class OctaveSampler:
         sides = boxes[:, 2:] - boxes[:, :2] + 1
         octaves = self._octaves_of(sides[:, 0], size)
         used = set(octaves.tolist())
+        if max(used) >= len(self._octaves):
+            left, top, right, bottom = self._region(boxes, 2 ** max(used))
+            part = self._image[top:bottom, left:right]
+            if PART_LIMIT * part.size < self._image.size:
+                sampler = OctaveSampler(part, self._smallest_scale, bgr=self._bgr)
+                return sampler.windows(boxes - (left, top, left, top), size)
         self._octave(max(used))
         scales = self._octave_scales[octaves, None]
         # Source pixel edges of the windows' pixel centres -> pixel centres of the octaves -> those
@@ -210,6 +221,18 @@ class OctaveSampler:
         """See ``Sampler.groups``: the octave that the window is sampled from."""
         return self._octaves_of(boxes[:, 2] - boxes[:, 0] + 1, size)
 
+    def _region(self, boxes: FloatArray, multiple: int) -> tuple[int, int, int, int]:
+        """Where the pixels of some windows are, ``x1, y1, x2, y2``, in whole pixels of an octave.
+
+        The octaves of this part of the image are parts of the octaves of the image.
+        """
+        first = np.floor(boxes[:, :2].min(axis=0) / multiple - 1.5) * multiple
+        last = np.ceil(boxes[:, 2:].max(axis=0) / multiple + 1.5) * multiple
+        width, height = self._sides[0]
+        left, top = np.maximum(first, 0).astype(int)
+        right, bottom = np.minimum(last, (width, height)).astype(int)
+        return left, top, right, bottom
+
     def _octaves_of(self, sides: FloatArray, size: int) -> IntArray:
         """The smallest octave in which a window is at least as large as it is sampled."""
         octaves: IntArray = (size * self._factors).searchsorted(sides, side="right")
@@ -226,9 +249,14 @@ class OctaveSampler:
         index = len(self._octaves)
         if index == 1:
             width, height = (self._corners + self._sides)[1:].max(axis=0) + 1
-            self._sheet = np.zeros((height, width, 3), dtype=np.uint8)
-        (left, top), (width, height) = self._corners[index], self._sides[index]
-        octave = self._sheet[top : top + height, left : left + width]
+            self._sheet = np.empty((height, width, 3), dtype=np.uint8)
+        (left, top), (right, bottom) = (
+            self._corners[index],
+            self._corners[index] + self._sides[index],
+        )
+        framed = self._sheet[top - 1 : bottom + 1, left - 1 : right + 1]
+        framed[0] = framed[-1] = framed[:, 0] = framed[:, -1] = 0
+        octave = framed[1:-1, 1:-1]
         _halve(self._octaves[-1], octave)
         self._octaves.append(octave)
 

@@ -71,10 +71,9 @@ class ScoreModel:
 
     def landmarks(self, found: Found, readings: Sequence[Found]) -> FloatArray:
         """Mean landmarks of the further readings, corrected, (N, 5, 2), source pixels."""
-        average = np.mean([reading.landmarks for reading in readings], axis=0)
+        total: FloatArray = np.add.reduce([reading.landmarks for reading in readings])
         lacking = self.landmark_offsets * sizes(found.boxes)[:, None, None]
-        landmarks: FloatArray = average + lacking
-        return landmarks
+        return total / len(readings) + lacking
 
 
 def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:
@@ -84,16 +83,21 @@ def evidence(found: Found, readings: Sequence[Found]) -> FloatArray:
     the first reading, the average log odds of the further ones, and the log of the face's size,
     limited to 40..150 pixels.
     """
-    features = np.mean([found.features, *(r.features for r in readings)], axis=0, dtype=np.float64)
-    further = np.mean([reading.logits for reading in readings], axis=0, dtype=np.float64)
-    size = np.log(np.clip(sizes(found.boxes), *_SIZE_RANGE))
-    return np.column_stack([features, found.logits, further, size])
+    features = np.add.reduce([found.features, *(reading.features for reading in readings)])
+    further = np.add.reduce([reading.logits for reading in readings])
+    inputs = np.empty((len(found.boxes), EVIDENCE))
+    inputs[:, :256] = features / (1 + len(readings))
+    inputs[:, 256] = found.logits
+    inputs[:, 257] = further / len(readings)
+    inputs[:, 258] = np.log(np.clip(sizes(found.boxes), *_SIZE_RANGE))
+    return inputs
 
 
 def sizes(boxes: FloatArray) -> FloatArray:
     """Mean of width and height, at least one pixel, (N,)."""
-    sides: FloatArray = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1)
-    return np.maximum(sides, 1)
+    left, top, right, bottom = boxes.T
+    sides: FloatArray = np.maximum((right - left + bottom - top) / 2, 1)
+    return sides
 
 
 def share_of_large(sizes: FloatArray, between: tuple[float, float]) -> FloatArray:

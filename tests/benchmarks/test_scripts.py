@@ -21,7 +21,8 @@ from endurance import faults
 
 SCRIPTS = (
     "benchmarks.__main__", "benchmarks.accuracy", "benchmarks.common.plots", "benchmarks.compare",
-    "benchmarks.gpu", "benchmarks.hostile", "benchmarks.import_time", "benchmarks.latency",
+    "benchmarks.gpu", "benchmarks.hostile", "benchmarks.import_time",
+    "benchmarks.instructions", "benchmarks.latency",
     "benchmarks.limit.__main__", "benchmarks.limit.operators", "benchmarks.memory",
     "benchmarks.peers.__main__", "benchmarks.peers.agreement", "benchmarks.scaling",
     "benchmarks.tracking",

@@ -381,3 +381,60 @@ def test_the_image_is_never_written_into(kind: int) -> None:
     sampler.level(0.6)[:] = 0
     sampler.windows(np.array([[1.0, 1, 24, 24]]), 24)[:] = 0
     assert (image == before).all()
+
+
+def outside_and_inside(boxes: npt.NDArray[np.float64], size: int, height: int, width: int) -> Any:
+    """Pixels of the windows that lie well outside of an image, and well inside."""
+    centres = (np.arange(size) + 0.5) / size
+    sides = boxes[:, 2:] - boxes[:, :2] + 1
+    x = (boxes[:, :1] - 1 + sides[:, :1] * centres)[:, None, :]
+    y = (boxes[:, 1:2] - 1 + sides[:, 1:] * centres)[:, :, None]
+    step = 2 * sides.max(axis=1)[:, None, None] / size
+    outside = (x < -step) | (y < -step) | (x > width + step) | (y > height + step)
+    inside = (x > step) & (y > step) & (x < width - step) & (y < height - step)
+    return outside, inside
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["parts", "whole octaves"])
+def test_windows_of_all_octaves_are_black_outside_the_image(made: bool) -> None:
+    height, width = 301, 402
+    sampler = OctaveSampler(np.full((height, width, 3), 200, dtype=np.uint8), 0.04)
+    if made:
+        sampler.level(0.04)
+    boxes = np.array(
+        [
+            (-19.0, -30, 10, -1),
+            (-90, -80, 109, 119),
+            (380, 280, 451, 351),
+            (300, -100, 599, 199),
+            (-300, -300, 699, 699),
+            (150, 150, 179, 179),
+        ]
+    )
+    windows = sampler.windows(boxes, 24)
+    outside, inside = outside_and_inside(boxes, 24, height, width)
+    assert outside.sum() > 500
+    assert inside.sum() > 500
+    assert (windows[outside] == 0).all()
+    assert (windows[inside] == 200).all()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(100, 90, 250, 240), (-30, 200, 90, 320), (900, 600, 1100, 800), (501, 333, 599, 430)],
+)
+def test_windows_of_a_part_are_those_of_the_whole_image(
+    box: tuple[int, int, int, int], photo: ImageArray
+) -> None:
+    large = cv2.resize(photo, (1001, 703))
+    moved = np.add(box, (7, 3, 12, 8))
+    boxes = np.array([box, moved], dtype=float)
+    part, whole = OctaveSampler(large, 0.05), OctaveSampler(large, 0.05)
+    whole.level(0.05)
+    for size in (24, 48):
+        difference = np.abs(part.windows(boxes, size) - whole.windows(boxes, size))
+        # Coordinates are rounded to 1/32 of a pixel; at a tie they may fall to either side.
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < 0.002
+    # The whole image was not halved for them.
+    assert len(part._octaves) == 1

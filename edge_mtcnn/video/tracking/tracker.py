@@ -133,8 +133,8 @@ class FaceTracker:
         if detector.options.angles:
             raise OptionsError(
                 "angles are for photos, and cannot be used for a video; got a detector with angles"
-                f" {shown(detector.options.angles)}: use one with angles=(), and turn the frames of"
-                " a camera that is not mounted upright"
+                f" {shown(detector.options.angles)}: use one with angles=(), and"
+                " SourceOptions(rotate=...) for a camera that is not mounted upright"
             )
         self.options = check_options("options", options, TrackerOptions)
         self.counts = TrackerCounts()
