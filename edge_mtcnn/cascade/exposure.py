@@ -23,9 +23,11 @@ BRIGHT = 120
 """Local brightness that the levels of the pyramid are raised to."""
 MEAN = 85
 """Mean of the middle of a window that windows are raised to."""
-DARK, DARK_SHARE = 50, 0.05
-"""Local brightness below which faces are lost, and the share of an image that must be so dark.
-Otherwise all of it stays as it is, which costs nothing."""
+DIM = 80
+"""Local brightness below which faces are lost."""
+LACK = {50: 0.05, DIM: 0.5}
+"""Shares of an image that are darker than a level, of which one must be exceeded. Otherwise all of
+it stays as it is, which costs nothing."""
 NOISY = 4.5
 """Mean gain from which on noise hides faces: pixels are then averaged two by two."""
 _SAMPLES = 32
@@ -50,7 +52,9 @@ class Brightness:
         step = max(1, max(image.shape[:2]) // _SAMPLES)
         top, left = (min(step // 2, side - 1) for side in image.shape[:2])
         places = cv2.dilate(_brightest_channel(image[top::step, left::step]), _AROUND)
-        self.lacks_light = np.count_nonzero(places < DARK) > DARK_SHARE * places.size
+        self.lacks_light = any(
+            np.count_nonzero(places < level) > share * places.size for level, share in LACK.items()
+        )
         self.gain = float(_GAINS[places].mean()) if self.lacks_light else 1.0
 
     @property
@@ -104,7 +108,7 @@ class AutoExposed:
         half = (max(1, size[0] // 2), max(1, size[1] // 2))
         places = _brightest_channel(cv2.resize(level, half, interpolation=cv2.INTER_AREA))
         places = cv2.blur(cv2.dilate(places, _AROUND), (7, 7))
-        if places.min() >= DARK:
+        if places.min() >= DIM:
             return level
         gains = cv2.resize(cv2.LUT(places, _GAINS), size, interpolation=cv2.INTER_LINEAR)
         brightened: ImageArray = cv2.multiply(level, cv2.merge([gains] * 3), dtype=cv2.CV_8U)
