@@ -167,7 +167,7 @@ def live_text(snapshot: Snapshot) -> str:
             f"{'*' if person.selected else ''}{person.id} for {person.dwell_seconds:.0f} s"
             for person in snapshot.persons
         ]
-        parts.append(f"persons {', '.join(persons)}" if persons else "nobody")
+        parts.append(f"persons {', '.join(persons)}" if persons else snapshot.answer)
     if snapshot.rotation_state == "looking":
         parts.append("looking for faces to find the rotation")
     parts += [f"{snapshot.fps:.1f} fps", f"{snapshot.latency_ms:.1f} ms"]
@@ -189,7 +189,8 @@ class Recording(_Output):
 
     Frames are repeated or skipped so that the video plays at the speed of the source; a frame of a
     file has the same place in it as in the source. When the size of the frames changes, later
-    frames are scaled to fit into the first size.
+    frames are scaled to fit into the first size. With ``--rotate auto`` it begins when the rotation
+    is found; a file then stands still until that place.
 
     Args:
         target: file, ``.mp4``, ``.webm`` or ``.avi``; an existing file is replaced.
@@ -219,6 +220,7 @@ class Recording(_Output):
         self.note = _MPEG4_NOTE.format(name=printable(target)) if self._codec == "mpeg4" else None
         self.failure: str | None = None
         self._video: VideoFile | None = None
+        self._has_waited = False
         self._size = (0, 0)
         self._fps = _USUAL_FPS
         self._next = 0.0
@@ -237,6 +239,9 @@ class Recording(_Output):
     def _add(self, frame: Frame, snapshot: Snapshot) -> None:
         from edge_mtcnn.video.overlay import draw_snapshot
 
+        if self._video is None and snapshot.rotation_state == "looking":
+            self._has_waited = True
+            return
         video = self._video or self._open(frame, snapshot)
         count = 0
         if frame.position_seconds is None:  # a file is written with all its pauses
@@ -253,6 +258,11 @@ class Recording(_Output):
         """Complete the video and rename it; without a frame there is no video."""
         self._closed = True
         if self._video is None:
+            if self._has_waited:
+                raise OSError(
+                    f"the video {self._place} was not written: too few faces to find the rotation;"
+                    " name it, such as --rotate 90"
+                )
             return
         try:
             self._video.close()

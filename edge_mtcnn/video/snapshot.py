@@ -73,9 +73,12 @@ class Snapshot:
     @property
     def answer(self) -> Literal["someone", "nobody", "unknown"]:
         """Whether anyone is present; ``"nobody"`` only if the frames show it."""
-        if self.state != "watching":
+        if self.state == "watching" and self.persons:
+            return "someone"
+        # Who lies on the side in a camera that is not upright, is not found.
+        if self.state != "watching" or self.rotation_state == "looking":
             return "unknown"
-        return "someone" if self.persons else "nobody"
+        return "nobody"
 
     @property
     def selected(self) -> Person | None:

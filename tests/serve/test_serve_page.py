@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,53 @@ def test_the_page_follows_what_happens(browser: Any, running: Running, scene: Sc
             scene.image = face
         playwright.expect(answer).to_have_text("Someone is here")
         assert opened.errors == []
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_rotation_is_shown_and_found_again_by_keyboard(
+    browser: Any, default_detector: FaceDetector, scene: Scene, screen: str, tmp_path: Path
+) -> None:
+    width, height = SCREENS[screen]
+    upright = scene.image
+    assert upright is not None
+    camera = Scene(empty_bgr())
+    auto = replace(QUICK, source=replace(QUICK.source, rotate="auto"))
+    with (
+        serving(
+            default_detector,
+            source=camera,
+            watch_detector=default_detector,
+            watch=auto,
+            calibration=write_calibration(tmp_path / "door.json", 0.5),
+        ) as running,
+        Page(browser, running.url, viewport={"width": width, "height": height}) as opened,
+    ):
+        page = opened.page
+        reason = page.locator("#reason")
+        playwright.expect(reason).to_contain_text("Looking for faces, to find out how")
+        playwright.expect(page.locator("#answer")).to_have_text("Unknown")
+        camera.image = np.ascontiguousarray(upright[::-1, ::-1])
+        playwright.expect(page.locator("#rates")).to_contain_text("Turned by180°")
+        playwright.expect(page.locator("#events li").last).to_contain_text("turned by 180°")
+        playwright.expect(reason).to_have_text("")
+        camera.image = empty_bgr()
+        page.keyboard.press("r")
+        playwright.expect(reason).to_contain_text("Looking for faces")
+        camera.image = upright
+        playwright.expect(page.locator("#rates")).not_to_contain_text("Turned by")
+        page.locator("#turn").click()
+        playwright.expect(reason).to_contain_text("Looking for faces")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        box = page.locator("#turn").bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= LEAST_TOUCH
+        assert opened.errors == []
+
+
+def test_a_fixed_rotation_offers_no_button(browser: Any, running: Running) -> None:
+    with Page(browser, running.url) as opened:
+        playwright.expect(opened.page.locator("#answer")).to_have_text("Someone is here")
+        playwright.expect(opened.page.locator("#turn")).to_be_hidden()
 
 
 def test_all_is_done_by_keyboard(browser: Any, running: Running) -> None:

@@ -147,6 +147,14 @@ def test_without_faces_it_goes_on_looking_but_not_at_what_has_not_changed(
     assert len(looks) == 4, "one look in four orientations"
 
 
+def test_nobody_is_no_answer_while_people_may_lie_on_their_side(detector: FaceDetector) -> None:
+    answers = set()
+    watched([background()] * 10, detector, lambda _, snapshot: answers.add(snapshot.answer))
+    assert answers == {"unknown"}
+    watched([background()] * 10, detector, lambda _, s: answers.add(s.answer), rotate=90)
+    assert answers == {"unknown", "nobody"}
+
+
 def test_two_orientations_with_equal_faces_leave_it_undecided(detector: FaceDetector) -> None:
     upright = scene([(80, 40)])
     both = np.hstack([upright, cv2.rotate(upright, cv2.ROTATE_180)])

@@ -91,6 +91,7 @@ const EVENT_TEXTS = {
     (event.reason === "gone" ? "" : ` (${event.reason})`),
   PersonChanged: (event) =>
     event.person === null ? "No person is selected" : `Person ${event.person} is selected`,
+  RotationFound: (event) => `The picture is turned by ${event.rotation}°`,
   SourceLost: (event) => `Source lost: ${event.reason}`,
   SourceBack: (event) => `Source back after ${duration(event.lost_seconds)}`,
   ViewBlocked: (event) => `View blocked: ${event.reason}`,
@@ -146,6 +147,7 @@ function show(why) {
   setText($("health-text"), state ? HEALTH[level] : "Offline");
   showPersons(state ? state.persons : []);
   $("known").hidden = !(state && state.marking);
+  $("turn").hidden = !state || state.rotation.state === "fixed";
   showRates(state);
   showNotice();
   draw();
@@ -166,6 +168,9 @@ function showNotice() {
 function reasonOf(state) {
   const why = state.state === "blind" ? state.blind_reason : state.source.error;
   const reason = REASONS[state.state];
+  if (state.state === "watching" && state.rotation.state === "looking") {
+    return "Looking for faces, to find out how the picture must be turned";
+  }
   if (!reason) return "";
   return why && state.state !== "off" ? `${reason}: ${why}` : reason;
 }
@@ -217,6 +222,7 @@ function showRates(state) {
       rows.push(["Time per frame", `${numbers.latency_ms.toFixed(1)} ms`]);
       rows.push(["Dropped", numbers.dropped.toLocaleString("en")]);
       rows.push(["Reconnects", numbers.reconnects.toLocaleString("en")]);
+      if (state.rotation.degrees) rows.push(["Turned by", `${state.rotation.degrees}°`]);
     }
     if (device.memory_mb !== null) rows.push(["Memory", `${Math.round(device.memory_mb)} MB`]);
     if (device.temperature_celsius !== null) {
@@ -407,6 +413,16 @@ function toggleMirror() {
   draw();
 }
 
+async function findRotation() {
+  let result;
+  try {
+    result = await (await fetch("rotation", { method: "POST" })).json();
+  } catch {
+    result = { error: "The service does not answer." };
+  }
+  $("marked").textContent = result.error || "";
+}
+
 async function searchPhoto(file) {
   closePhoto();
   let result;
@@ -556,6 +572,7 @@ $("back").addEventListener("click", closePhoto);
 $("mark-form").addEventListener("submit", mark);
 $("mark-cancel").addEventListener("click", () => $("mark").close());
 $("known").addEventListener("click", showThings);
+$("turn").addEventListener("click", findRotation);
 $("things-close").addEventListener("click", () => $("things").close());
 $("login-form").addEventListener("submit", sendToken);
 $("login").addEventListener("cancel", (event) => event.preventDefault());
@@ -569,6 +586,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "m") toggleMirror();
   if (event.key === "p") $("file").click();
   if (event.key === "k" && !$("known").hidden) showThings();
+  if (event.key === "r" && !$("turn").hidden) findRotation();
   if (event.key === "Escape") closePhoto();
 });
 window.addEventListener("resize", () => {
