@@ -266,6 +266,14 @@ class DetectorOptions:
                 object.__setattr__(self, name, tuple(map(int, caps)))
         object.__setattr__(self, "angles", _checked_angles(self.angles))
 
+    @property
+    def largest_gain(self) -> float:
+        """The most that ``exposure`` multiplies a pixel by, 1..8."""
+        exposure = self.exposure
+        if isinstance(exposure, str):
+            return MAX_GAIN if exposure == "auto" else 1.0
+        return exposure
+
     @classmethod
     def from_preset(cls, name: str) -> DetectorOptions:
         """The options of a preset; change some with ``dataclasses.replace``.

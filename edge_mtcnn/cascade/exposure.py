@@ -23,9 +23,13 @@ BRIGHT = 120
 """Local brightness that the levels of the pyramid are raised to."""
 MEAN = 85
 """Mean of the middle of a window that windows are raised to."""
-DARK, DARK_SHARE = 50, 0.05
-"""Local brightness below which faces are lost, and the share of an image that must be so dark.
-Otherwise all of it stays as it is, which costs nothing."""
+DIM = 80
+"""Local brightness below which faces are lost."""
+LACK = {50: 0.05, DIM: 0.5}
+"""Shares of an image that are darker than a level, of which one must be exceeded. Otherwise all of
+it stays as it is, which costs nothing."""
+NOISY = 4.5
+"""Mean gain from which on noise hides faces: pixels are then averaged two by two."""
 _SAMPLES = 32
 """Samples along the longer side of the image."""
 _AROUND = np.ones((3, 3), dtype=np.uint8)
@@ -38,23 +42,25 @@ class Brightness:
 
     Args:
         image: (H, W, 3) uint8, in any order of the channels.
+
+    Attributes:
+        lacks_light: whether a part of the image is dark.
+        gain: mean gain of the places, 1..``MAX_GAIN``; 1 for an image in the light.
     """
 
     def __init__(self, image: ImageArray) -> None:
         step = max(1, max(image.shape[:2]) // _SAMPLES)
         top, left = (min(step // 2, side - 1) for side in image.shape[:2])
-        self._places = cv2.dilate(_brightest_channel(image[top::step, left::step]), _AROUND)
+        places = cv2.dilate(_brightest_channel(image[top::step, left::step]), _AROUND)
+        self.lacks_light = any(
+            np.count_nonzero(places < level) > share * places.size for level, share in LACK.items()
+        )
+        self.gain = float(_GAINS[places].mean()) if self.lacks_light else 1.0
 
     @property
-    def lacks_light(self) -> bool:
-        """Whether a part of the image is dark."""
-        dark = np.count_nonzero(self._places < DARK)
-        return bool(dark > DARK_SHARE * self._places.size)
-
-    @property
-    def gain(self) -> float:
-        """Mean gain of the places, 1..``MAX_GAIN``; 1 for an image in the light."""
-        return float(_GAINS[self._places].mean()) if self.lacks_light else 1.0
+    def finest_octave(self) -> int:
+        """The first octave of the image to sample, see ``OctaveSampler``: 1 in the dark."""
+        return int(self.gain > NOISY)
 
 
 class Brightened:
@@ -102,7 +108,7 @@ class AutoExposed:
         half = (max(1, size[0] // 2), max(1, size[1] // 2))
         places = _brightest_channel(cv2.resize(level, half, interpolation=cv2.INTER_AREA))
         places = cv2.blur(cv2.dilate(places, _AROUND), (7, 7))
-        if places.min() >= DARK:
+        if places.min() >= DIM:
             return level
         gains = cv2.resize(cv2.LUT(places, _GAINS), size, interpolation=cv2.INTER_LINEAR)
         brightened: ImageArray = cv2.multiply(level, cv2.merge([gains] * 3), dtype=cv2.CV_8U)

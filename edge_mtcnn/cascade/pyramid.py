@@ -144,9 +144,17 @@ class OctaveSampler:
     all of them.
 
     The sides of levels are even: where one would be odd, its last row or column is repeated.
+
+    Args:
+        image: (H, W, 3) uint8.
+        smallest_scale: scale of the smallest level.
+        bgr: the image is BGR instead of RGB.
+        finest: first octave that is sampled, if there are so many: 1 averages noise.
     """
 
-    def __init__(self, image: ImageArray, smallest_scale: float, *, bgr: bool = False) -> None:
+    def __init__(
+        self, image: ImageArray, smallest_scale: float, *, bgr: bool = False, finest: int = 0
+    ) -> None:
         self._bgr = bgr
         self._lock = threading.Lock()
         self._smallest_scale = smallest_scale
@@ -154,6 +162,7 @@ class OctaveSampler:
         while 2.0 ** -len(sides) > smallest_scale and min(sides[-1]) > 1:
             sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
         self._image = image
+        self._finest = min(finest, len(sides) - 1)
         self._octaves = [image]
         self._sides: IntArray = np.array(sides)  # width and height of each octave
         self._corners = _corners_on_sheet(self._sides)
@@ -164,7 +173,8 @@ class OctaveSampler:
 
     def level(self, scale: float) -> ImageArray:
         """See ``Sampler.level``; from the smallest octave that is not smaller than the level."""
-        octave = min(max(0, math.floor(-math.log2(scale) + 1e-9)), len(self._sides) - 1)
+        wanted = max(self._finest, math.floor(-math.log2(scale) + 1e-9))
+        octave = min(wanted, len(self._sides) - 1)
         height, width = (math.ceil(side * scale) for side in self._image.shape[:2])
         level = np.empty((height + height % 2, width + width % 2, 3), dtype=np.uint8)
         cv2.resize(
@@ -226,7 +236,7 @@ class OctaveSampler:
     def _octaves_of(self, sides: FloatArray, size: int) -> IntArray:
         """The smallest octave in which a window is at least as large as it is sampled."""
         octaves: IntArray = (size * self._factors).searchsorted(sides, side="right")
-        return octaves
+        return np.maximum(octaves, self._finest)
 
     def _octave(self, index: int) -> ImageArray:
         with self._lock:

@@ -275,7 +275,8 @@ class Search:
             sampler = AreaSampler(image, bgr=self._bgr)
         else:
             smallest = self._scales[-1] if self._scales else 1.0
-            sampler = OctaveSampler(image, smallest, bgr=self._bgr)
+            finest = self._brightness.finest_octave if exposure == "auto" else 0
+            sampler = OctaveSampler(image, smallest, bgr=self._bgr, finest=finest)
         if exposure == "auto":
             return AutoExposed(sampler) if self._brightness.lacks_light else sampler
         return sampler if isinstance(exposure, str) else Brightened(sampler, exposure)

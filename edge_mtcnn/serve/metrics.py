@@ -143,6 +143,7 @@ def _watcher_metrics(snapshot: Snapshot) -> Iterable[Metric]:
         ("faces", "Faces tracked in the newest frame.", confirmed),
         ("persons", "Persons who are here, as last known.", len(snapshot.persons)),
         ("frames_per_second", "Recent frame rate.", snapshot.fps),
+        ("gain", "Mean factor by which recent frames were brightened, 1 to 8.", snapshot.gain),
     )
     for name, text, value in gauges:
         yield GaugeMetricFamily(f"edge_mtcnn_{name}", text, value=value)

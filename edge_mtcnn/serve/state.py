@@ -97,6 +97,7 @@ def state_entry(
         "rates": {
             "fps": round(snapshot.fps, 2),
             "latency_ms": round(snapshot.latency_ms, 2),
+            "gain": round(snapshot.gain, 2),
             "frames": snapshot.frames,
             "dropped": snapshot.dropped,
             "reconnects": snapshot.reconnects,

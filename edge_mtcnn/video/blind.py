@@ -9,15 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 
-from edge_mtcnn.options import check_number
+from edge_mtcnn.options import MAX_GAIN, check_number
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["BlindCheck", "BlindOptions", "BlindReason"]
 
 BlindReason = Literal["dark", "covered", "frozen"]
 
+_DIM = 120
+"""Grey level of the brightest places up to which a frame is dim; the gain raises it to this."""
+_BLUR = (5, 5)
+"""Pixels of the thumbnail over which noise is averaged."""
+_SMALL_LIGHTS = 98
+"""Percentile of the thumbnail's pixels; brighter ones are small lights."""
 _SAMPLE_STEP = 8
 """Compare every 8th row and column with the previous frame."""
 
@@ -27,9 +34,10 @@ class BlindOptions:
     """When a camera counts as blind.
 
     Attributes:
-        dark_level: maximum mean of a dark frame, grey levels 0..255.
+        dark_level: maximum mean of a frame that is called dark, not covered, grey levels 0..255.
         covered_spread: maximum standard deviation of a frame that shows nothing, grey levels
-            0..128; 0 turns the checks for dark and covered off.
+            0..128; of a dim frame without noise and small lights, and with the gain of the
+            detector. 0 turns the checks for dark and covered off.
         hold_seconds: time for which frames must be dark or covered, seconds, 0..60.
         frozen_seconds: time after which identical frames of a live source count as frozen, seconds,
             0.2..1e9. The frames of a working camera differ by noise; a compressed stream of a still
@@ -49,10 +57,16 @@ class BlindOptions:
 
 
 class BlindCheck:
-    """Checks the frames of one source, one after another."""
+    """Checks the frames of one source, one after another.
 
-    def __init__(self, options: BlindOptions | None = None) -> None:
+    Args:
+        options: when they show nothing.
+        gain: the most that the detector multiplies dark pixels by, 1..8.
+    """
+
+    def __init__(self, options: BlindOptions | None = None, gain: float = MAX_GAIN) -> None:
         self._options = options or BlindOptions()
+        self._gain = gain
         self._empty_since: float | None = None
         self._sample: ImageArray | None = None
         self._same_since = 0.0
@@ -80,17 +94,24 @@ class BlindCheck:
         if live and self._frozen(image, time):
             return "frozen"
         options = self._options
-        mean, spread = float(small.mean()), float(small.std())
-        # A dark frame may vary a little more, because of noise and small lights.
-        dark = mean <= options.dark_level and spread <= 2 * options.covered_spread
-        if not options.covered_spread or not (dark or spread <= options.covered_spread):
+        if not options.covered_spread or self._spread(small) > options.covered_spread:
             self._empty_since = None
             return None
         if self._empty_since is None:
             self._empty_since = time
         if time - self._empty_since < options.hold_seconds:
             return None
-        return "dark" if dark else "covered"
+        return "dark" if small.mean() <= options.dark_level else "covered"
+
+    def _spread(self, small: ImageArray) -> float:
+        """Standard deviation of a thumbnail as the detector sees it, grey levels."""
+        spread = float(small.std())
+        if spread > 2 * self._options.covered_spread:
+            return spread
+        smooth = cv2.blur(small.astype(np.float32), _BLUR)
+        bright = max(float(np.percentile(smooth, _SMALL_LIGHTS)), 1)
+        gain = min(_DIM / bright, self._gain)
+        return gain * float(np.minimum(smooth, bright).std()) if gain > 1 else spread
 
     def _frozen(self, image: ImageArray, time: float) -> bool:
         sample = image[::_SAMPLE_STEP, ::_SAMPLE_STEP]

@@ -124,7 +124,7 @@ class WatchLoop(threading.Thread):
         self._detector = detector
         self._finder: RotationFinder | None = None
         self._tracker = FaceTracker(detector, options.tracker)
-        self._blind = BlindCheck(options.blind)
+        self._blind = BlindCheck(options.blind, detector.options.largest_gain)
         self.presence = Presence(options.presence, first_person)
         self._lost_since: float | None = None
         self._blocked_since: float | None = None
@@ -308,6 +308,7 @@ class WatchLoop(threading.Thread):
             reconnects=self._source.reconnects,
             untracked=self._tracker.counts.untracked,
             known_false=self._tracker.counts.known_false,
+            gain=self._tracker.gain,
             **changes,  # type: ignore[arg-type]
         )
         self._publish(self._snapshot, frame)

@@ -42,6 +42,7 @@ class Snapshot:
             too fast, and of returns of the source.
         untracked: faces of all frames that were not followed, see ``TrackerOptions.max_tracks``.
         known_false: known false faces of all frames that were left out, see ``Calibration``.
+        gain: mean gain of the recent frames, see ``DetectorOptions.exposure``; 1 in the light.
         fps: frames searched per second, recently.
         latency_ms: time for the newest frame, milliseconds.
     """
@@ -65,6 +66,7 @@ class Snapshot:
     reconnects: int = 0
     untracked: int = 0
     known_false: int = 0
+    gain: float = 1.0
     fps: float = 0.0
     latency_ms: float = 0.0
 

@@ -89,7 +89,7 @@ MEMBERS = {
 }
 ATTRIBUTES = {
     "EventReader": {"missed"},
-    "FaceTracker": {"counts", "options"},
+    "FaceTracker": {"counts", "gain", "options"},
     "FaceWatcher": set(),
     "Source": {"mounting", "name"},
 }
@@ -162,6 +162,7 @@ FIELDS = {
         "reconnects",
         "untracked",
         "known_false",
+        "gain",
         "fps",
         "latency_ms",
     ],

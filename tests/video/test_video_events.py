@@ -197,6 +197,24 @@ def test_a_black_picture_is_dark_after_a_moment_even_with_noise() -> None:
     assert reasons(noisy(np.full((240, 320, 3), 5, np.uint8), 3, 8)) == [None] * 5 + ["dark"] * 3
 
 
+def test_a_dark_scene_is_not_blindness_as_long_as_a_gain_shows_it() -> None:
+    day = scene([(80, 40)])
+    for light, last in ((0.1, None), (0.05, None), (0.005, "dark")):
+        dim = (day * light).astype(np.uint8)
+        assert reasons(noisy(dim, 2, 8))[-1] == last
+    # A detector without exposure sees as little in the dark as there is.
+    check = BlindCheck(gain=1.0)
+    dim = thumbnail((day * 0.04).astype(np.uint8))
+    seen = [check.check(dim, dim, time, live=False) for time in (0.0, 1.0)]
+    assert seen == [None, "dark"]
+
+
+def test_small_lights_in_a_black_picture_leave_it_dark() -> None:
+    night = np.zeros((240, 320, 3), np.uint8)
+    night[100:104, 100:104] = 255
+    assert reasons(noisy(night, 2, 8))[-1] == "dark"
+
+
 def test_a_covered_lens_shows_one_colour() -> None:
     cover = np.full((240, 320, 3), (60, 80, 140), np.uint8)
     assert reasons(noisy(cover, 3, 8))[-1] == "covered"

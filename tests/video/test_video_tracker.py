@@ -12,6 +12,7 @@ import pytest
 from videos import background, panned, scene
 
 from edge_mtcnn import DetectorOptions, FaceDetector, Faces, OptionsError
+from edge_mtcnn.types import ImageArray
 from edge_mtcnn.video import FaceTracker, TrackerOptions
 from edge_mtcnn.video.tracking import tracks as tracks_module
 from edge_mtcnn.video.tracking.budget import Budget
@@ -424,6 +425,40 @@ def test_motion_is_change_since_the_mark_even_when_slow() -> None:
             break
     assert step < 10
     assert gate.changed(thumbnail(background(120, 160)))  # another size is another scene
+
+
+def test_motion_in_the_dark_is_seen_and_noise_is_not() -> None:
+    random, gate = np.random.default_rng(0), MotionGate()
+
+    def dark(picture: ImageArray) -> ImageArray:
+        noisy = picture * 0.08 + random.normal(0, 3, picture.shape)
+        return thumbnail(noisy.clip(0, 255).round().astype(np.uint8))
+
+    picture = background()
+    moved = picture.copy()
+    moved[60:180, 100:160] //= 3
+    gate.mark(dark(picture))
+    assert not any(gate.changed(dark(picture), 8.0) for _ in range(50))
+    assert gate.changed(dark(moved), 8.0)
+    assert not gate.changed(dark(moved), 1.0)  # as it would be without the gain
+
+
+@pytest.mark.parametrize("name", ["night", "a lamp that blinks"])
+def test_one_track_follows_a_face_through_the_dark(name: str, detector: FaceDetector) -> None:
+    random, tracker = np.random.default_rng(0), FaceTracker(detector)
+    gains, scores = [], []
+    for number, picture in enumerate(panned(40)):
+        lit = name != "night" and number // 5 % 2 == 0
+        dark = picture * (1.0 if lit else 0.1) + random.normal(0, 1, picture.shape)
+        tracks = tracker.update(dark.clip(0, 255).round().astype(np.uint8), number / 20)
+        gains.append(tracker.gain)
+        if number >= 5:
+            assert [track.id for track in tracks if track.confirmed] == [1]
+            assert tracks[0].seen
+            scores.append(tracks[0].face.score)
+    assert min(scores) > 0.9
+    assert np.abs(np.diff(gains)).max() < 0.7  # the gain is reported without flicker
+    assert gains[-1] > (5 if name == "night" else 2)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (480, 640, 3), (480, 640, 4), (1080, 1920)])

@@ -13,6 +13,8 @@ from edge_mtcnn.types import ImageArray
 
 __all__ = ["MotionGate", "thumbnail"]
 
+_LEAST_DIFFERENCE = 4
+"""Grey levels by which a pixel must differ in any light: noise in the dark stays below."""
 _SAMPLES = 160
 """Samples along the longer side of the frame; two by two are averaged."""
 
@@ -39,7 +41,7 @@ class MotionGate:
     noticed too.
 
     Args:
-        threshold: grey levels by which a pixel of the thumbnail must differ.
+        threshold: grey levels by which a pixel of the thumbnail must differ, in the light.
         area: share of the thumbnail that must differ, 0..1.
     """
 
@@ -52,9 +54,18 @@ class MotionGate:
         """Compare the following thumbnails with this one."""
         self._mark = small
 
-    def changed(self, small: ImageArray) -> bool:
-        """Whether the thumbnail differs from the mark; true if there is no mark of this size."""
-        if self._mark is None or self._mark.shape != small.shape:
+    def changed(self, small: ImageArray, gain: float = 1.0) -> bool:
+        """Whether the thumbnail differs from the mark; true if there is no mark of this size.
+
+        Args:
+            small: the thumbnail, not brightened, so that a change of the gain is no movement.
+            gain: mean gain of the frame. In the dark smaller differences count, without noise.
+        """
+        mark = self._mark
+        if mark is None or mark.shape != small.shape:
             return True
-        differs = cv2.absdiff(small, self._mark) > self._threshold
+        if gain > 1:
+            small, mark = (cv2.blur(pixels, (3, 3)).astype(np.uint8) for pixels in (small, mark))
+        threshold = max(self._threshold / gain, min(_LEAST_DIFFERENCE, self._threshold))
+        differs = cv2.absdiff(small, mark) > threshold
         return bool(np.count_nonzero(differs) > self._area * differs.size)

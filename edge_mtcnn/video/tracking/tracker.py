@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FaceTracker", "TrackerCounts", "TrackerOptions"]
 
+_GAIN_SHARE = 0.1
+"""Weight of the newest frame in the reported gain."""
 _ASKED_WHEN_MISSED = (1, 2, 3, 5, 8, 12, 20)
 """Numbers of misses in a row after which a track asks for a search, less and less often."""
 
@@ -119,6 +121,9 @@ class FaceTracker:
             a low score in some frames.
         options: how they are followed.
 
+    Attributes:
+        gain: mean gain of the recent frames, see ``DetectorOptions.exposure``; 1 in the light.
+
     Raises:
         OptionsError: the detector has ``angles``, or an argument is of the wrong type.
     """
@@ -142,6 +147,7 @@ class FaceTracker:
         )
         self._every_find = detector.options.every_find()
         self._gate = MotionGate()
+        self.gain = 1.0
         threads = int(detector.info()["threads"])
         self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
         self._last: float | None = None
@@ -200,6 +206,7 @@ class FaceTracker:
         if faces is None:
             self.counts.skipped += 1
             return self._book.tracks(now)
+        self.gain += _GAIN_SHARE * (search.gain - self.gain)
         tracks = self._book.update(faces, now, scored=self._scored == now)
         self.counts.untracked = self._book.untracked
         return tracks
@@ -264,7 +271,7 @@ class FaceTracker:
         # A new track may not be alone; an empty scene may have changed.
         if len(boxes):
             return self._book.born_since(self._full_time)
-        return self._gate.changed(frame.small())
+        return self._gate.changed(frame.small(), frame.search.gain)
 
     def _known(self, frame: _Frame, boxes: FloatArray) -> Faces | None:
         """Find all known faces by O-Net alone; ``None`` if that misses one or is not enough."""
