@@ -203,10 +203,12 @@ class OctaveSampler:
         self._octave(max(used))
         scales = self._octave_scales[octaves, None]
         # Source pixel edges of the windows' pixel centres -> pixel centres of the octaves -> those
-        # of the sheet. Whatever lies further out than the margin is as black as the margin.
+        # of the sheet. Whatever lies further out than the margin is as black as the margin. Rounded
+        # here as ``cv2.remap`` does, the result does not depend on where an octave lies.
         first = (boxes[:, :2] - 1) * scales - 0.5
         steps = (sides * scales)[:, :, None] * _pixel_centres(size)
-        grid = np.maximum(first[:, :, None] + steps, -1)
+        grid = np.rint((first[:, :, None] + steps) * REMAP_STEPS) / REMAP_STEPS
+        grid = np.maximum(grid, -1)
         grid = np.minimum(grid, self._ends[octaves]) + self._starts[octaves]
         if len(used) == 1 or 0 not in used:
             pixels = _remapped(self._image if 0 in used else self._sheet, grid)
@@ -261,6 +263,8 @@ class OctaveSampler:
         self._octaves.append(octave)
 
 
+REMAP_STEPS = 32
+"""Places between two pixels that ``cv2.remap`` tells apart."""
 REMAP_LIMIT = 32_767
 """``cv2.remap`` refuses images with a side of this length, pixels."""
 
