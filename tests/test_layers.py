@@ -36,6 +36,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("__main__", "_pyinstaller"),
 )
 INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
+    "options": (("checks",), ("detection", "runtime"), ("files",)),
     "images": (
         ("av1", "codec_errors", "others", "sources"),
         ("heif",),
