@@ -6,9 +6,8 @@ The cascade itself is ``cascade.search``; what runs its networks is ``runtime``.
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from types import TracebackType
@@ -25,7 +24,7 @@ from edge_mtcnn.cascade.onet import ONET
 from edge_mtcnn.cascade.rnet import RNET
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.cascade.search import SAME_FIND, Search
-from edge_mtcnn.errors import DetectionTimeout, EdgeMTCNNError, ImageError, OptionsError, shown
+from edge_mtcnn.errors import EdgeMTCNNError, ImageError, OptionsError, shown
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.inputs import check_batch, load_image
 from edge_mtcnn.known_false import KnownFalse, check_loss, encoded, entries_from
@@ -35,10 +34,10 @@ from edge_mtcnn.options import (
     check_bool,
     check_choice,
     check_int,
-    check_number,
     check_type,
     load_options,
 )
+from edge_mtcnn.runtime.deadline import Deadline
 from edge_mtcnn.runtime.models import Manifest, load_manifest
 from edge_mtcnn.runtime.sessions import (
     SessionNetworks,
@@ -258,7 +257,7 @@ class FaceDetector:
         networks = self._open()
         run: Map = self._workers.map
         if timeout is not None:
-            run = _Deadline(timeout).checking(run)
+            run = Deadline(timeout).checking(run)
         pixels, order = load_image(image, color)
         # The search swaps the colours of what it samples, so a BGR image is not copied.
         bgr = order == "bgr" and pixels.shape[2:] == (3,)
@@ -525,33 +524,3 @@ _OWN_ATTRIBUTES = frozenset(
     )
 )
 """What ``FaceDetector`` keeps itself; a subclass may have more, which a pickle carries."""
-
-
-class _Deadline:
-    """The time limit of one detection."""
-
-    def __init__(self, seconds: float) -> None:
-        check_number("timeout", seconds, 0.001, 86_400)
-        self._seconds = seconds
-        self._end = time.perf_counter() + seconds
-
-    def check(self) -> None:
-        """Raise ``DetectionTimeout`` if the time is over."""
-        if time.perf_counter() > self._end:
-            raise DetectionTimeout(
-                f"the detection was stopped after {self._seconds:g} s, its timeout. A smaller"
-                " image, a larger min_face_size or lower caps (max_candidates) take less time"
-            )
-
-    def checking(self, run: Map) -> Map:
-        """The same map, but it checks the time before each job."""
-
-        def checked_run(function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
-            def checked(item: Any) -> Any:
-                self.check()
-                return function(item)
-
-            self.check()
-            return run(checked, items)
-
-        return checked_run

@@ -9,10 +9,8 @@ called when the first pixel is needed.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +21,17 @@ from edge_mtcnn.cascade.exposure import AutoExposed, Brightened, Brightness
 from edge_mtcnn.cascade.known import KnownFaces, vectors
 from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
-from edge_mtcnn.cascade.pnet import Cells, best_cells, propose
+from edge_mtcnn.cascade.pnet import propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
 from edge_mtcnn.cascade.rnet import refine
 from edge_mtcnn.cascade.scoring import ScoreModel
+from edge_mtcnn.cascade.trace import Trace
 from edge_mtcnn.cascade.turn import Turn, merged
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options import QUARTER_TURNS, DetectorOptions, check_int
-from edge_mtcnn.types import NETWORKS, Faces, Float32Array, FloatArray, ImageArray, Timings
+from edge_mtcnn.types import NETWORKS, Faces, Float32Array, FloatArray, ImageArray
 
 __all__ = ["SAME_FIND", "Search"]
-
-_Boxes = TypeVar("_Boxes", Candidates, Found)
 
 
 class Search:
@@ -120,7 +117,7 @@ class Search:
         Raises:
             ImageError: the image is too large or too narrow to be turned by one of the angles.
         """
-        trace = _Trace(self._options)
+        trace = Trace(self._options)
         looks = [self._look(_places(boxes, *self._size), range(self.level_count), trace)]
         angles = self._options.angles
         if angles == "fallback":
@@ -156,10 +153,10 @@ class Search:
             raise OptionsError(f"levels must be a sequence of indices; got {shown(levels)}")
         for level in levels:
             check_int("each of levels", level, 0, None)
-        trace = _Trace(self._options)
+        trace = Trace(self._options)
         return self._reported(self._look(places, levels, trace))
 
-    def _look(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Faces:
+    def _look(self, places: FloatArray, levels: Sequence[int], trace: Trace) -> Faces:
         """All stages and the score, on the image as this search turns it; known false faces too."""
         found = self._found(places, levels, trace)
         if self._score is None:
@@ -190,7 +187,7 @@ class Search:
             The faces found, best first; ``Face.score`` is O-Net's confidence.
         """
         places = _places(boxes, *self._size)
-        trace = _Trace(self._options)
+        trace = Trace(self._options)
         found = self._finish(_NO_CANDIDATES.after(places), trace)
         return self._faces(found, found.scores, found.landmarks, trace)
 
@@ -201,13 +198,13 @@ class Search:
             Square boxes and R-Net's scores, best first. O-Net would drop many of those that show
             no face, and would refine the boxes.
         """
-        found = self._refined(_NOWHERE, range(self.level_count), _Trace(self._options))
+        found = self._refined(_NOWHERE, range(self.level_count), Trace(self._options))
         # R-Net's own NMS compares boxes before regression, which moves several to the same face.
         return found.take(nms(found.boxes, found.scores, self._rules["rnet"][1]))
 
     def readings(self) -> tuple[Found, list[Found]]:
         """All that O-Net finds, and its further readings, as the score model is fitted to them."""
-        trace = _Trace(self._options)
+        trace = Trace(self._options)
         found = self._found(_NOWHERE, range(self.level_count), trace)
         return found, self._read_again(found, trace)
 
@@ -221,7 +218,7 @@ class Search:
         Returns:
             ``None`` when nothing is found there that overlaps the box.
         """
-        trace = _Trace(self._options)
+        trace = Trace(self._options)
         place = np.asarray(box, dtype=np.float64).reshape(1, 4)
         if angle:
             turn = Turn(angle, self._size)
@@ -281,11 +278,11 @@ class Search:
             return AutoExposed(sampler) if self._brightness.lacks_light else sampler
         return sampler if isinstance(exposure, str) else Brightened(sampler, exposure)
 
-    def _found(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Found:
+    def _found(self, places: FloatArray, levels: Sequence[int], trace: Trace) -> Found:
         """The stages one after the other."""
         return self._finish(self._refined(places, levels, trace), trace)
 
-    def _refined(self, places: FloatArray, levels: Sequence[int], trace: _Trace) -> Candidates:
+    def _refined(self, places: FloatArray, levels: Sequence[int], trace: Trace) -> Candidates:
         """The stages before O-Net."""
         pixels = self._pixels_of(levels)
         trace.levels += tuple((pixel.shape[0], pixel.shape[1]) for pixel in pixels)
@@ -324,7 +321,7 @@ class Search:
         self._levels.update(zip(missing, made, strict=True))
         return [self._levels[level] for level in levels]
 
-    def _finish(self, finalists: Candidates, trace: _Trace) -> Found:
+    def _finish(self, finalists: Candidates, trace: Trace) -> Found:
         """O-Net on each finalist, with its features where the mirror check follows."""
         networks, checked = self._networks, self._score is not None
         found = finish(
@@ -340,7 +337,7 @@ class Search:
         trace.lap("onet_ms")
         return found
 
-    def _read_again(self, found: Found, trace: _Trace) -> list[Found]:
+    def _read_again(self, found: Found, trace: Trace) -> list[Found]:
         """The mirror check."""
         readings = look_again(found, self._sampler, self._networks.onet_features, self._run)
         trace.lap("mirror_ms")
@@ -351,7 +348,7 @@ class Search:
         found: Found,
         scores: FloatArray,
         landmarks: FloatArray,
-        trace: _Trace,
+        trace: Trace,
         known_false: npt.NDArray[np.object_] | None = None,
     ) -> Faces:
         """What is reported: the faces from the lowest confidence on, best first."""
@@ -395,62 +392,3 @@ def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
     plausible = (sides > 0) & (sides <= 2 * max(height, width))
     seen: FloatArray = np.trunc(square(places[(visible & plausible).all(axis=1)]))
     return seen
-
-
-class _Trace:
-    """What one search does: time by stage, windows, and where a cap was reached."""
-
-    levels: tuple[tuple[int, int], ...] = ()
-    rnet_windows = 0
-    onet_windows = 0
-    known_false = 0
-
-    def __init__(self, options: DetectorOptions) -> None:
-        caps: Iterable[int | None] = options.max_candidates or (None, None, None)
-        self._caps = dict(zip(NETWORKS, caps, strict=True))
-        self._cells = options.max_cells
-        self._capped: list[str] = []
-        self._start = self._last = time.perf_counter()
-        self._laps = dict.fromkeys(
-            ("pyramid_ms", "pnet_ms", "rnet_ms", "onet_ms", "mirror_ms"), 0.0
-        )
-
-    def lap(self, name: str) -> None:
-        """A stage has ended."""
-        now = time.perf_counter()
-        self._laps[name] += (now - self._last) * 1e3
-        self._last = now
-
-    def best(self, network: str, candidates: _Boxes) -> _Boxes:
-        """The candidates that go on from a network."""
-        cap = self._caps[network]
-        if cap is None or len(candidates.boxes) <= cap:
-            return candidates
-        self._has_capped(network)
-        return candidates.take(slice(cap))
-
-    def best_cells(self, cells: Cells) -> Cells:
-        """The cells of P-Net that go into NMS."""
-        if self._cells is None:
-            return cells
-        best = best_cells(cells, *self._cells)
-        if best is not cells:
-            self._has_capped("cells")
-        return best
-
-    def _has_capped(self, cap: str) -> None:
-        if cap not in self._capped:
-            self._capped.append(cap)
-
-    def timings(self, gain: float) -> Timings:
-        """All of it."""
-        return Timings(
-            **self._laps,
-            total_ms=(time.perf_counter() - self._start) * 1e3,
-            levels=self.levels,
-            rnet_windows=self.rnet_windows,
-            onet_windows=self.onet_windows,
-            capped=tuple(self._capped),
-            known_false=self.known_false,
-            gain=gain,
-        )
