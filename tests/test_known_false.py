@@ -452,3 +452,8 @@ class TestCommand:
         assert "0 remembered, 1 kept from before" in capsys.readouterr().err
         assert load_calibration(output).known_false == (thing,)
         assert "1 in all, are kept and cost about 1 in 16,667 real faces" in report.read_text()
+
+        # The same mistake is not remembered twice.
+        assert main([*command, "--remember"]) == 0
+        assert "0 remembered, 1 kept from before" in capsys.readouterr().err
+        assert load_calibration(output).known_false == (thing,)

@@ -218,7 +218,7 @@ def _with_known_false(
     things = remembered(
         result.mistakes[: args.remember or 0],
         detector,
-        taken=[entry.name for entry in kept],
+        kept=kept,
         at_place=args.place,
         added=args.date or "",
         notify=write_message,

@@ -66,27 +66,27 @@ def remembered(
     mistakes: Iterable[Evidence],
     detector: FaceDetector,
     *,
-    taken: Iterable[str] = (),
+    kept: Iterable[KnownFalse] = (),
     at_place: bool = False,
     added: str = "",
     notify: Callable[[str], None] | None = None,
 ) -> list[tuple[KnownFalse, Evidence]]:
-    """Remember mistakes of a calibration.
+    """Remember mistakes of a calibration that are not remembered yet.
 
     Args:
         mistakes: non-faces that were detected.
         detector: the detector that was calibrated.
-        taken: names that are in use.
+        kept: what the calibration file knows already.
         at_place: tie the things to their place in the frame.
         added: the date, as text.
         notify: called with a sentence about an image that cannot be read any more.
     """
-    names = set(taken)
+    known = list(kept)
     things = []
     for mistake in mistakes:
         if mistake.box is None:
             continue
-        name = free_name(Path(mistake.image.name).stem, names)
+        name = free_name(Path(mistake.image.name).stem, {entry.name for entry in known})
         try:
             thing = detector.remember(
                 mistake.image.mounting.applied(read_image(mistake.image.path)),
@@ -100,6 +100,8 @@ def remembered(
             if notify is not None:
                 notify(f"{mistake.image.name} is not remembered: {error}")
             continue
-        names.add(name)
+        if any(thing.vector == entry.vector for entry in known):  # the same find of the same image
+            continue
+        known.append(thing)
         things.append((thing, mistake))
     return things
