@@ -68,7 +68,10 @@ def camera_findings(cameras: Sequence[Camera]) -> list[Finding]:
 def self_test_findings(test: SelfTest) -> list[Finding]:
     """What is wrong according to the self-test."""
     if test.passed:
-        return []
+        if (provider := test.told.get("not_started")) is None:
+            return []
+        what = f"ONNX Runtime has a provider that does not start: {provider}"
+        return [Finding("problem", what, str(test.told["not_started_advice"]))]
     if test.error is None:
         count = len(test.told.get("faces", ()))
         return [

@@ -7,11 +7,18 @@ each thread has sessions of its own.
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import ctypes
+import io
 import itertools
 import os
 import platform
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -24,14 +31,29 @@ from edge_mtcnn.types import Float32Array
 __all__ = [
     "SessionNetwork",
     "SessionNetworks",
+    "advice_for",
     "available_providers",
     "open_networks",
     "preferred_form",
     "runtime_version",
+    "why_not",
 ]
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
+_LIBRARIES = {
+    _CUDA: "libonnxruntime_providers_cuda.so",
+    "TensorrtExecutionProvider": "libonnxruntime_providers_tensorrt.so",
+}
+"""Library of each provider that ONNX Runtime loads when it is first asked for."""
+_PROBE = base64.b64decode(
+    "CAc6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0="
+)
+"""A model of one Identity operator."""
+_CUDA_LIBRARIES = (
+    "pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries of CUDA and cuDNN; the driver"
+    " comes from NVIDIA"
+)
 
 _PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
     # Levels differ in shape from image to image, and an exhaustive search per shape takes seconds.
@@ -115,6 +137,45 @@ def available_providers() -> tuple[str, ...]:
     return tuple(_onnxruntime().get_available_providers())
 
 
+@lru_cache(maxsize=8)
+def why_not(provider: str) -> str | None:
+    """Why an execution provider does not start on this machine; ``None`` if it starts.
+
+    Args:
+        provider: one of ``available_providers``.
+    """
+    onnxruntime = _onnxruntime()
+    if provider == _CPU:
+        return None
+    if provider == _CUDA and hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            onnxruntime.preload_dlls()
+    options = onnxruntime.SessionOptions()
+    # The reason is logged, not raised; it is found out below.
+    options.log_severity_level = 4
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        session = onnxruntime.InferenceSession(_PROBE, options, providers=[provider])
+    except Exception as error:  # noqa: BLE001 -- ONNX Runtime has no common base
+        return str(error).strip().splitlines()[-1]
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+    if session.get_providers()[0] == provider:
+        return None
+    library = Path(str(onnxruntime.__file__)).parent / "capi" / _LIBRARIES.get(provider, "")
+    if library.is_file():
+        try:
+            ctypes.CDLL(str(library))
+        except OSError as error:
+            return str(error)
+    return "there is no such device, or no driver for it"
+
+
+def advice_for(provider: str) -> str:
+    """What to do about a provider that does not start."""
+    return _CUDA_LIBRARIES if provider in _LIBRARIES else "check the driver and its libraries"
+
+
 def preferred_form(forms: tuple[str, ...], device: str | tuple[str, ...]) -> str:
     """The form of the networks that suits the processor or device.
 
@@ -144,6 +205,12 @@ def open_networks(
         ModelFileError: ONNX Runtime cannot read a model.
     """
     providers = _providers(device)
+    if device == "auto" and _CUDA in available_providers() and _CUDA not in providers:
+        warnings.warn(
+            f"{_CUDA} did not start ({why_not(_CUDA)}), so the networks run on the processor."
+            f" {_CUDA_LIBRARIES}; device='cpu' ends this warning",
+            stacklevel=4,
+        )
     count = threads if providers == [_CPU] else 1
     # The largest comes first: the memory that its loading leaves behind serves the next.
     onet, rnet, pnet = (
@@ -158,13 +225,19 @@ def open_networks(
 def _providers(device: str | tuple[str, ...]) -> list[str]:
     available = available_providers()
     if device == "auto":
-        return [name for name in (_CUDA, _CPU) if name in available]
+        return [name for name in (_CUDA, _CPU) if name in available and why_not(name) is None]
     wanted = {"cpu": (_CPU,), "cuda": (_CUDA, _CPU)}[device] if isinstance(device, str) else device
     if wanted[0] not in available:
         raise ProviderError(
             f"{wanted[0]} is not in the installed ONNX Runtime {runtime_version()}; available:"
             f" {', '.join(available)}. Install the extra that brings it (edge-mtcnn[gpu] for CUDA)"
             " or use device='auto'"
+        )
+    reason = why_not(wanted[0])
+    if reason is not None:
+        raise ProviderError(
+            f"{wanted[0]} did not start: {reason}. Available: {', '.join(available)}."
+            f" {advice_for(wanted[0])}; or use device='auto'"
         )
     return [name for name in wanted if name in available]
 

@@ -195,6 +195,16 @@ def test_the_self_test_finds_the_face_of_the_sample_and_reports_its_time() -> No
     assert "CPUExecutionProvider" in test.told["providers"]
 
 
+def test_a_provider_that_does_not_start_is_a_problem_though_the_processor_works() -> None:
+    told = run_self_test(sample_photo(), RuntimeOptions(threads=1)).told
+    missing = "CUDAExecutionProvider: libcublasLt.so.13: cannot open shared object file"
+    told = {**told, "not_started": missing, "not_started_advice": "pip install it"}
+    (finding,) = self_test_findings(SelfTest(told=told))
+    assert finding.level == "problem"
+    assert missing in finding.what
+    assert finding.advice == "pip install it"
+
+
 def test_the_self_test_is_not_passed_by_a_photo_without_that_face(project_root: Path) -> None:
     test = run_self_test(project_root / "samples" / "chelsea.jpg", RuntimeOptions())
     assert test.error is None

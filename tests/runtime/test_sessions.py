@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 
 from edge_mtcnn import FaceDetector, ProviderError, RuntimeOptions
+from edge_mtcnn.runtime import sessions
 from edge_mtcnn.runtime.models import load_manifest
 from edge_mtcnn.runtime.sessions import (
     available_providers,
@@ -120,6 +121,47 @@ def test_cuda_on_a_build_without_it_is_an_error_that_lists_what_there_is(device:
         assert provider in message
     assert "edge-mtcnn[gpu]" in message
     assert "auto" in message
+
+
+@pytest.fixture
+def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A build with CUDA on a machine without its libraries; what is missing."""
+    missing = "libcublasLt.so.13: cannot open shared object file"
+    monkeypatch.setattr(sessions, "available_providers", lambda: ("CUDAExecutionProvider", CPU))
+    monkeypatch.setattr(sessions, "why_not", lambda name: None if name == CPU else missing)
+    return missing
+
+
+def test_auto_runs_on_the_processor_as_fast_as_without_cuda_and_says_why(
+    broken_cuda: str, photo: ImageArray
+) -> None:
+    with pytest.warns(UserWarning, match=broken_cuda) as told:
+        detector = FaceDetector(runtime=RuntimeOptions(device="auto", threads=2))
+    with detector:
+        assert detector.info()["providers"] == [CPU]
+        assert detector.info()["form"] == preferred_form(("plain", "blocked"), "cpu")
+        assert len(detector.detect(photo)) == 1
+    assert len(told) == 1
+    assert "onnxruntime-gpu[cuda,cudnn]" in str(told[0].message)
+
+
+def test_a_named_device_that_does_not_start_is_an_error_with_the_reason(broken_cuda: str) -> None:
+    with pytest.raises(ProviderError, match=broken_cuda) as caught:
+        FaceDetector(runtime=RuntimeOptions(device="cuda"))
+    assert "onnxruntime-gpu[cuda,cudnn]" in str(caught.value)
+    assert CPU in str(caught.value)
+
+
+@pytest.mark.parametrize("provider", available_providers())
+def test_a_provider_starts_or_has_a_reason_in_one_line(
+    provider: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sessions.why_not.cache_clear()
+    reason = sessions.why_not(provider)
+    assert reason is None or (reason and "\n" not in reason)
+    if provider == CPU:
+        assert reason is None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_unknown_provider_is_an_error_that_lists_what_there_is() -> None:
