@@ -198,7 +198,9 @@ class OctaveSampler:
             left, top, right, bottom = self._region(boxes, 2 ** max(used))
             part = self._image[top:bottom, left:right]
             if PART_LIMIT * part.size < self._image.size:
-                sampler = OctaveSampler(part, self._smallest_scale, bgr=self._bgr)
+                sampler = OctaveSampler(
+                    part, self._smallest_scale, bgr=self._bgr, finest=self._finest
+                )
                 return sampler.windows(boxes - (left, top, left, top), size)
         self._octave(max(used))
         scales = self._octave_scales[octaves, None]
@@ -252,10 +254,8 @@ class OctaveSampler:
         if index == 1:
             width, height = (self._corners + self._sides)[1:].max(axis=0) + 1
             self._sheet = np.empty((height, width, 3), dtype=np.uint8)
-        (left, top), (right, bottom) = (
-            self._corners[index],
-            self._corners[index] + self._sides[index],
-        )
+        corner, sides = self._corners[index], self._sides[index]
+        (left, top), (right, bottom) = corner, corner + sides
         framed = self._sheet[top - 1 : bottom + 1, left - 1 : right + 1]
         framed[0] = framed[-1] = framed[:, 0] = framed[:, -1] = 0
         octave = framed[1:-1, 1:-1]

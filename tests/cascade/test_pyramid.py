@@ -423,13 +423,14 @@ def test_windows_of_all_octaves_are_black_outside_the_image(made: bool) -> None:
     "box",
     [(100, 90, 250, 240), (-30, 200, 90, 320), (900, 600, 1100, 800), (501, 333, 599, 430)],
 )
+@pytest.mark.parametrize("finest", [0, 1, 2])
 def test_windows_of_a_part_are_those_of_the_whole_image(
-    box: tuple[int, int, int, int], photo: ImageArray
+    finest: int, box: tuple[int, int, int, int], photo: ImageArray
 ) -> None:
     large = cv2.resize(photo, (1001, 703))
     moved = np.add(box, (7, 3, 12, 8))
     boxes = np.array([box, moved], dtype=float)
-    part, whole = OctaveSampler(large, 0.05), OctaveSampler(large, 0.05)
+    part, whole = (OctaveSampler(large, 0.05, finest=finest) for _ in range(2))
     whole.level(0.05)
     for size in (24, 48):
         np.testing.assert_array_equal(part.windows(boxes, size), whole.windows(boxes, size))
