@@ -379,7 +379,7 @@ class FaceDetector:
     def _angle_at(self, image: ImageArray, box: FloatArray, options: DetectorOptions) -> float:
         """The ``Face.angle`` of the best find at a box (4,); 0 when nothing is found there."""
         faces = self.detect(image, options=options, include_known_false=True)
-        overlaps = overlap_of(faces.boxes, np.repeat(box[None], len(faces), axis=0))
+        overlaps = overlap_of(faces.boxes, box)
         best = faces[overlaps >= SAME_FIND].best()
         return 0.0 if best is None else best.angle
 

@@ -63,19 +63,18 @@ def square(boxes: FloatArray) -> FloatArray:
 
 
 def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> FloatArray:
-    """Overlap of each box of ``a`` with the box in the same row of ``b``.
+    """Overlap of each box of ``a`` with the box at the same place of ``b``.
 
     Args:
-        a: (N, 4) boxes.
-        b: (N, 4) boxes.
+        a: (..., 4) boxes.
+        b: (..., 4) boxes; the shapes before the 4 are broadcast.
         overlap: intersection over ``"union"`` (IoU) or over the smaller area (``"min"``).
 
     Returns:
-        (N,) 0..1.
+        (...) 0..1.
     """
-    # Contiguous columns: the steps below pass over each of them several times.
-    left, top, right, bottom = np.ascontiguousarray(a.T)
-    left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)
+    left, top, right, bottom = _columns(a)
+    left_b, top_b, right_b, bottom_b = _columns(b)
     width = np.minimum(right, right_b) - np.maximum(left, left_b) + 1
     height = np.minimum(bottom, bottom_b) - np.maximum(top, top_b) + 1
     intersection = np.maximum(width, 0) * np.maximum(height, 0)
@@ -84,6 +83,11 @@ def overlap_of(a: FloatArray, b: FloatArray, overlap: Overlap = "union") -> Floa
     whole = np.minimum(area, area_b) if overlap == "min" else area + area_b - intersection
     shares: FloatArray = intersection / whole
     return shares
+
+
+def _columns(boxes: FloatArray) -> FloatArray:
+    """The four numbers of (..., 4) boxes, (4, ...), contiguous: several steps pass over each."""
+    return np.ascontiguousarray(boxes.transpose(-1, *range(boxes.ndim - 1)))
 
 
 def nms(
@@ -113,11 +117,11 @@ def nms(
         (K,) indices of the kept boxes, best first.
     """
     order: IntArray = np.argsort(scores, kind="stable")[::-1]
-    if threshold >= 1 or len(order) < 2:  # no overlap is above it
+    if threshold >= 1 or len(order) < 2:  # no two boxes overlap by more
         return order
     boxes = boxes[order]
     if len(order) <= MATRIX_LIMIT:
-        over = _overlap_matrix(boxes, overlap) > threshold
+        over = overlap_of(boxes[:, None], boxes, overlap) > threshold
         if groups is not None:
             over &= np.equal.outer(groups[order], groups[order])
         return order[_kept_in_matrix(over)]
@@ -142,18 +146,6 @@ def nms(
             undecided[other[_over(boxes, one, other, threshold, overlap)]] = False
     rows: IntArray = order[np.concatenate(kept)]
     return rows
-
-
-def _overlap_matrix(boxes: FloatArray, overlap: Overlap) -> FloatArray:
-    """The overlap of each box with each, (N, N), as ``overlap_of`` computes it."""
-    left, top, right, bottom = np.ascontiguousarray(boxes.T)
-    width = np.minimum.outer(right, right) - np.maximum.outer(left, left) + 1
-    height = np.minimum.outer(bottom, bottom) - np.maximum.outer(top, top) + 1
-    intersection = np.maximum(width, 0) * np.maximum(height, 0)
-    area = (right - left + 1) * (bottom - top + 1)
-    smaller, both = np.minimum.outer(area, area), np.add.outer(area, area)
-    shares: FloatArray = intersection / (smaller if overlap == "min" else both - intersection)
-    return shares
 
 
 def _kept_in_matrix(over: npt.NDArray[np.bool_]) -> list[int]:

@@ -51,18 +51,17 @@ class Tile(NamedTuple):
 
     @property
     def packs(self) -> bool:
-        """Whether it can have neighbours.
+        """Whether it may have neighbours: it is small, and its sides are even.
 
         The last cell of an odd side lacks a row of pixels, and would see that of the neighbour.
         """
-        return self.height % 2 == 0 and self.width % 2 == 0
+        even = self.height % 2 == 0 and self.width % 2 == 0
+        return even and 2 * self.height * self.width < MOST_PIXELS
 
     def part_of(self, levels: Sequence[ImageArray]) -> ImageArray:
         """Its pixels."""
-        rows, columns = (
-            slice(self.top, self.top + self.height),
-            slice(self.left, self.left + self.width),
-        )
+        rows = slice(self.top, self.top + self.height)
+        columns = slice(self.left, self.left + self.width)
         return levels[self.level][rows, columns]
 
 
@@ -131,9 +130,8 @@ def layout(shapes: tuple[tuple[int, int], ...]) -> tuple[Canvas, ...]:
     """
     tiles = [tile for level, shape in enumerate(shapes) for tile in _tiles(level, *shape)]
     tiles.sort(key=lambda tile: tile.height * tile.width, reverse=True)
-    small = [tile.packs and 2 * tile.height * tile.width < MOST_PIXELS for tile in tiles]
-    alone = [[tile] for tile, packs in zip(tiles, small, strict=True) if not packs]
-    packed = _packed([tile for tile, packs in zip(tiles, small, strict=True) if packs])
+    alone = [[tile] for tile in tiles if not tile.packs]
+    packed = _packed([tile for tile in tiles if tile.packs])
     return tuple(Canvas.of(tiles) for tiles in alone + packed)
 
 

@@ -226,7 +226,7 @@ class Search:
         # Without the box first: as a window of its own it displaces others, and with them the find.
         for places in (_NOWHERE, _places(place, *self._size)):
             found = self._found(places, range(self.level_count), trace)
-            overlaps = overlap_of(found.boxes, np.repeat(place, len(found.boxes), axis=0))
+            overlaps = overlap_of(found.boxes, place)
             if overlaps.max(initial=0) >= SAME_FIND:
                 break
         else:
