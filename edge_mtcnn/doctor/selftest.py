@@ -86,9 +86,6 @@ def _error_text(code: int, output: str) -> str:
     return f"the process was ended by {name}" + (f": {last}" if last else "")
 
 
-_CUDA = "CUDAExecutionProvider"
-
-
 def print_self_test(photo: str, options: Mapping[str, Any]) -> None:
     """Detect in ``photo`` and print each step; for the new process only."""
     try:
@@ -97,10 +94,9 @@ def print_self_test(photo: str, options: Mapping[str, Any]) -> None:
         _print(opencv=cv2.__version__)
         from edge_mtcnn.runtime import sessions
 
-        providers = sessions.available_providers()
-        _print(onnxruntime=sessions.runtime_version(), providers=providers)
-        if _CUDA in providers and (reason := sessions.why_not(_CUDA)) is not None:
-            _print(not_started=f"{_CUDA}: {reason}", not_started_advice=sessions.advice_for(_CUDA))
+        _print(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())
+        if (unused := sessions.unused_device()) is not None:
+            _print(not_started=unused[0], not_started_advice=unused[1])
         from edge_mtcnn.detector import FaceDetector
         from edge_mtcnn.images.decoding import read_image
 

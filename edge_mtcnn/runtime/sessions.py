@@ -31,11 +31,11 @@ from edge_mtcnn.types import Float32Array
 __all__ = [
     "SessionNetwork",
     "SessionNetworks",
-    "advice_for",
     "available_providers",
     "open_networks",
     "preferred_form",
     "runtime_version",
+    "unused_device",
     "why_not",
 ]
 
@@ -171,9 +171,15 @@ def why_not(provider: str) -> str | None:
     return "there is no such device, or no driver for it"
 
 
-def advice_for(provider: str) -> str:
-    """What to do about a provider that does not start."""
-    return _CUDA_LIBRARIES if provider in _LIBRARIES else "check the driver and its libraries"
+def unused_device() -> tuple[str, str] | None:
+    """What keeps ``device="auto"`` on the processor though this ONNX Runtime was made for CUDA.
+
+    Returns:
+        The provider and why it does not start, and what to do; ``None`` if there is nothing to do.
+    """
+    if _CUDA not in available_providers() or (reason := why_not(_CUDA)) is None:
+        return None
+    return f"{_CUDA}: {reason}", _CUDA_LIBRARIES
 
 
 def preferred_form(forms: tuple[str, ...], device: str | tuple[str, ...]) -> str:
@@ -205,10 +211,11 @@ def open_networks(
         ModelFileError: ONNX Runtime cannot read a model.
     """
     providers = _providers(device)
-    if device == "auto" and _CUDA in available_providers() and _CUDA not in providers:
+    if device == "auto" and (unused := unused_device()) is not None:
+        what, advice = unused
         warnings.warn(
-            f"{_CUDA} did not start ({why_not(_CUDA)}), so the networks run on the processor."
-            f" {_CUDA_LIBRARIES}; device='cpu' ends this warning",
+            f"a provider did not start, so the networks run on the processor: {what}. {advice};"
+            " device='cpu' ends this warning",
             stacklevel=4,
         )
     count = threads if providers == [_CPU] else 1
@@ -235,9 +242,10 @@ def _providers(device: str | tuple[str, ...]) -> list[str]:
         )
     reason = why_not(wanted[0])
     if reason is not None:
+        advice = _CUDA_LIBRARIES if wanted[0] in _LIBRARIES else "Check its driver and libraries"
         raise ProviderError(
             f"{wanted[0]} did not start: {reason}. Available: {', '.join(available)}."
-            f" {advice_for(wanted[0])}; or use device='auto'"
+            f" {advice}; or use device='auto'"
         )
     return [name for name in wanted if name in available]
 
