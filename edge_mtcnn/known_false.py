@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,9 +28,11 @@ __all__ = [
     "check_loss",
     "encoded",
     "entries_from",
+    "excess_of",
     "expected_loss",
     "free_name",
     "loss_text",
+    "oldest_of",
 ]
 
 VECTOR_LENGTH = 512
@@ -176,7 +178,8 @@ def check_loss(entries: Iterable[KnownFalse]) -> None:
         OptionsError: they would cost more; with advice.
     """
     entries = list(entries)
-    if expected_loss(entries) <= LARGEST_LOSS:
+    excess = excess_of(entries)
+    if excess is None:
         return
     without = sum(entry.place is None for entry in entries)
     tie = (
@@ -186,10 +189,24 @@ def check_loss(entries: Iterable[KnownFalse]) -> None:
         else ""
     )
     raise OptionsError(
-        f"{len(entries)} known false faces would cost {loss_text(entries)}, and at most 1 in"
-        f" {1 / LARGEST_LOSS:.0f} is allowed; {tie}drop the oldest with 'edge-mtcnn calibrate"
-        f" --drop-false NAME', first {shown(min(entries, key=lambda e: e.added).name)}"
+        f"{excess}; {tie}drop the oldest with 'edge-mtcnn calibrate --drop-false NAME', first"
+        f" {shown(oldest_of(entries))}"
     )
+
+
+def excess_of(entries: Sequence[KnownFalse]) -> str | None:
+    """What the entries cost, if that is more than ``LARGEST_LOSS`` of the real faces."""
+    if expected_loss(entries) <= LARGEST_LOSS:
+        return None
+    return (
+        f"{len(entries)} known false faces would cost {loss_text(entries)}, and at most 1 in"
+        f" {1 / LARGEST_LOSS:.0f} is allowed"
+    )
+
+
+def oldest_of(entries: Sequence[KnownFalse]) -> str:
+    """The name of the entry that was added first."""
+    return min(entries, key=lambda entry: entry.added).name
 
 
 def _checked_place(place: object) -> tuple[float, float, float, float]:

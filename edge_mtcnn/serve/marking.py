@@ -23,11 +23,11 @@ from edge_mtcnn.calibration import load_calibration, save_known_false
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.known_false import (
-    LARGEST_LOSS,
     KnownFalse,
+    excess_of,
     expected_loss,
     free_name,
-    loss_text,
+    oldest_of,
 )
 from edge_mtcnn.serve.query import query_of
 from edge_mtcnn.serve.security import check_may_change
@@ -170,13 +170,11 @@ class MarkingRoute:
 
     def _change(self, file: Path, entries: Sequence[KnownFalse]) -> None:
         """Write the file and then, if that worked, change the detectors."""
-        if expected_loss(entries) > LARGEST_LOSS:
-            oldest = min(entries, key=lambda entry: entry.added).name
+        if (excess := excess_of(entries)) is not None:
             raise HTTPException(
                 409,
-                f"{len(entries)} known false faces would cost {loss_text(entries)}, and at most 1"
-                f" in {1 / LARGEST_LOSS:.0f} is allowed: tie this one to its place, or remove"
-                f" others first, such as the oldest, {shown(oldest)}",
+                f"{excess}: tie this one to its place, or remove others first, such as the oldest,"
+                f" {shown(oldest_of(entries))}",
             )
         try:
             save_known_false(file, entries)
