@@ -23,10 +23,9 @@ from edge_mtcnn.options import (
     PRESETS,
     DetectorOptions,
     angles_as_text,
-    check_number,
-    check_path,
     load_options,
 )
+from edge_mtcnn.options.checks import check_number, check_path
 
 __all__ = [
     "SCHEMA",

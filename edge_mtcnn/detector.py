@@ -28,15 +28,8 @@ from edge_mtcnn.errors import EdgeMTCNNError, ImageError, OptionsError, shown
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.inputs import check_batch, load_image
 from edge_mtcnn.known_false import KnownFalse, check_loss, encoded, entries_from
-from edge_mtcnn.options import (
-    DetectorOptions,
-    RuntimeOptions,
-    check_bool,
-    check_choice,
-    check_int,
-    check_type,
-    load_options,
-)
+from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
+from edge_mtcnn.options.checks import check_bool, check_choice, check_int, check_type
 from edge_mtcnn.runtime.deadline import Deadline
 from edge_mtcnn.runtime.models import Manifest, load_manifest
 from edge_mtcnn.runtime.sessions import (

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_choice
+from edge_mtcnn.options.checks import check_choice
 from edge_mtcnn.types import Float32Array
 
 __all__ = [

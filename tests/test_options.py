@@ -16,13 +16,7 @@ import pytest
 
 from edge_mtcnn import DetectorOptions, FaceDetector, OptionsError, RuntimeOptions
 from edge_mtcnn.errors import shown
-from edge_mtcnn.options import (
-    PRESETS,
-    angles_as_text,
-    angles_from_text,
-    load_options,
-    save_options,
-)
+from edge_mtcnn.options import PRESETS, angles_as_text, angles_from_text, load_options, save_options
 
 needs_toml = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="reading TOML needs Python 3.11 or newer"

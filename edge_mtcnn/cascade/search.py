@@ -28,7 +28,8 @@ from edge_mtcnn.cascade.scoring import ScoreModel
 from edge_mtcnn.cascade.trace import Trace
 from edge_mtcnn.cascade.turn import Turn, merged
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import QUARTER_TURNS, DetectorOptions, check_int
+from edge_mtcnn.options import QUARTER_TURNS, DetectorOptions
+from edge_mtcnn.options.checks import check_int
 from edge_mtcnn.types import NETWORKS, Faces, Float32Array, FloatArray, ImageArray
 
 __all__ = ["SAME_FIND", "Search"]

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edge_mtcnn.cli.arguments import DEFAULT_PRESET, add_command
 from edge_mtcnn.cli.outputs import output_file
 from edge_mtcnn.cli.terminal import UsageError, printable, write_line, write_message
-from edge_mtcnn.options import (
-    PRESETS,
-    DetectorOptions,
-    RuntimeOptions,
-    load_options,
-    toml_value,
-)
+from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions, load_options, toml_value
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands

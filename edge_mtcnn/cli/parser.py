@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edge_mtcnn.options import nearest
+from edge_mtcnn.options.checks import nearest
 
 __all__ = ["Parser"]
 

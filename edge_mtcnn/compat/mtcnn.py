@@ -18,15 +18,8 @@ import numpy.typing as npt
 from edge_mtcnn.compat.results import JUSTIFICATIONS, ImageFaces, in_stack, table
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import ImageError, OptionsError, shown
-from edge_mtcnn.options import (
-    PRESETS,
-    DetectorOptions,
-    RuntimeOptions,
-    check_bool,
-    check_choice,
-    check_int,
-    check_number,
-)
+from edge_mtcnn.options import PRESETS, DetectorOptions, RuntimeOptions
+from edge_mtcnn.options.checks import check_bool, check_choice, check_int, check_number
 from edge_mtcnn.types import mtcnn_entry
 
 __all__ = ["MTCNN"]

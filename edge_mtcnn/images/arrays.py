@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtcnn.errors import ImageError
-from edge_mtcnn.options import check_choice
+from edge_mtcnn.options.checks import check_choice
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["as_rgb", "checked_array"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_mtcnn.errors import OptionsError
 from edge_mtcnn.images.inputs import rgb_image
-from edge_mtcnn.options import check_int, check_number, check_type
+from edge_mtcnn.options.checks import check_int, check_number, check_type
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
 __all__ = ["align_faces", "aligned_faces", "crop_faces", "cropped_faces"]

@@ -21,7 +21,7 @@ from edge_mtcnn.images import codec_errors, heif
 from edge_mtcnn.images.arrays import as_rgb
 from edge_mtcnn.images.headers import ImageHeader, read_header
 from edge_mtcnn.images.sources import read_source
-from edge_mtcnn.options import check_int, check_type
+from edge_mtcnn.options.checks import check_int, check_type
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["MAX_PIXELS", "MAX_SCANS", "decode", "decode_image", "read_image"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.images.inputs import rgb_image
-from edge_mtcnn.options import check_bool, check_int, check_type
+from edge_mtcnn.options.checks import check_bool, check_int, check_type
 from edge_mtcnn.types import Face, Faces, ImageArray, score_text
 
 __all__ = ["Color", "draw_faces", "text_size", "write_text"]

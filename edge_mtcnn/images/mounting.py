@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.images.arrays import checked_array
-from edge_mtcnn.options import check_choice
+from edge_mtcnn.options.checks import check_choice
 from edge_mtcnn.types import FloatArray, ImageArray
 
 __all__ = ["FLIPS", "ROTATIONS", "Flip", "Mounting", "Rotation"]

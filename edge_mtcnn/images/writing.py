@@ -11,7 +11,7 @@ import cv2
 from edge_mtcnn.errors import ImageError, OptionsError, brief, shown
 from edge_mtcnn.files import write_whole
 from edge_mtcnn.images.inputs import rgb_image
-from edge_mtcnn.options import check_int
+from edge_mtcnn.options.checks import check_int
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["encode_image", "write_image"]

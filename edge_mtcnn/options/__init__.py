@@ -1,28 +1,11 @@
 """What to look for (``DetectorOptions``) and how to run the networks (``RuntimeOptions``).
 
 Options are frozen, keyword-only, checked when they are made, and saved as JSON or TOML. Each
-default is written once, here. The option classes of the features use the same checks.
+default is written once, here. The option classes of the features use the same ``checks``.
 """
 
 from __future__ import annotations
 
-from edge_mtcnn.options.checks import (
-    NO_VALUE,
-    check_bool,
-    check_choice,
-    check_function,
-    check_int,
-    check_number,
-    check_options,
-    check_path,
-    check_share,
-    check_timeout,
-    check_tuple,
-    check_type,
-    is_number,
-    nearest,
-    replaced,
-)
 from edge_mtcnn.options.detection import (
     DEFAULT_CONFIDENCE,
     MAX_GAIN,
@@ -45,7 +28,6 @@ __all__ = [
     "MAX_GAIN",
     "MIN_FACE_SIZE",
     "MOST_ANGLES",
-    "NO_VALUE",
     "PRESETS",
     "PRESET_CONFIDENCES",
     "QUARTER_TURNS",
@@ -55,23 +37,9 @@ __all__ = [
     "RuntimeOptions",
     "angles_as_text",
     "angles_from_text",
-    "check_bool",
-    "check_choice",
     "check_exposure",
-    "check_function",
-    "check_int",
-    "check_number",
-    "check_options",
-    "check_path",
-    "check_share",
-    "check_timeout",
-    "check_tuple",
-    "check_type",
-    "is_number",
     "load_options",
     "load_section",
-    "nearest",
-    "replaced",
     "save_options",
     "toml_value",
 ]

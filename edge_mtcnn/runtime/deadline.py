@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from edge_mtcnn.errors import DetectionTimeout
-from edge_mtcnn.options import check_number
+from edge_mtcnn.options.checks import check_number
 
 __all__ = ["Deadline"]
 

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from edge_mtcnn.calibration import load_calibration
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_options, check_path, check_type
+from edge_mtcnn.options.checks import check_options, check_path, check_type
 from edge_mtcnn.serve import security, state
 from edge_mtcnn.serve.detection import DetectionRoute
 from edge_mtcnn.serve.events import EventLog, server_sent_events

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_bool, check_int, check_number, load_section
+from edge_mtcnn.options import load_section
+from edge_mtcnn.options.checks import check_bool, check_int, check_number
 
 __all__ = ["ServeOptions", "is_loopback", "load_serve_options"]
 

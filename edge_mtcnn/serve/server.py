@@ -7,7 +7,7 @@ import socket
 
 import uvicorn
 
-from edge_mtcnn.options import check_int, check_type
+from edge_mtcnn.options.checks import check_int, check_type
 from edge_mtcnn.serve.app import Service
 from edge_mtcnn.serve.connections import protocol_for
 from edge_mtcnn.serve.notify import notify, watchdog_seconds

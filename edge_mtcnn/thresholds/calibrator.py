@@ -19,7 +19,7 @@ import numpy as np
 from edge_mtcnn.calibration import SCHEMA, SCHEMA_VERSION, Calibration
 from edge_mtcnn.files import write_whole
 from edge_mtcnn.known_false import KnownFalse
-from edge_mtcnn.options import check_share, check_type
+from edge_mtcnn.options.checks import check_share, check_type
 from edge_mtcnn.thresholds.choice import Choice, Target, choose
 from edge_mtcnn.thresholds.detections import (
     Listener,

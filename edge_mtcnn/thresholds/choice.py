@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_bool, check_choice, check_share, check_type, is_number
+from edge_mtcnn.options.checks import check_bool, check_choice, check_share, check_type, is_number
 from edge_mtcnn.thresholds.intervals import Rate, check_level, clopper_pearson, images_to_promise
 from edge_mtcnn.thresholds.scores import ScoreSet
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edge_mtcnn.errors import ImageError, OptionsError, shown
 from edge_mtcnn.images.mounting import Mounting
 from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
-from edge_mtcnn.options import check_function, check_path, check_type
+from edge_mtcnn.options.checks import check_function, check_path, check_type
 from edge_mtcnn.thresholds.journal import Journal
 from edge_mtcnn.thresholds.labels.images import LabelledImage
 from edge_mtcnn.types import Faces

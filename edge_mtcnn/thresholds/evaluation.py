@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_number, check_share
+from edge_mtcnn.options.checks import check_number, check_share
 from edge_mtcnn.thresholds.detections import (
     Listener,
     Measured,

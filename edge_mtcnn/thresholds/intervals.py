@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_int, is_number
+from edge_mtcnn.options.checks import check_int, is_number
 
 __all__ = ["Rate", "clopper_pearson", "images_to_promise"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.options import check_share
+from edge_mtcnn.options.checks import check_share
 from edge_mtcnn.thresholds.matching import BoolArray, match
 from edge_mtcnn.types import FloatArray
 

@@ -12,7 +12,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from edge_mtcnn.options import MAX_GAIN, check_number
+from edge_mtcnn.options import MAX_GAIN
+from edge_mtcnn.options.checks import check_number
 from edge_mtcnn.types import ImageArray
 
 __all__ = ["BlindCheck", "BlindOptions", "BlindReason"]

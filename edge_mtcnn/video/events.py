@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from edge_mtcnn.options import check_timeout
+from edge_mtcnn.options.checks import check_timeout
 from edge_mtcnn.video.blind import BlindReason
 
 __all__ = [

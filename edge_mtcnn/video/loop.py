@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import SourceError
-from edge_mtcnn.options import check_type, load_section
+from edge_mtcnn.options import load_section
+from edge_mtcnn.options.checks import check_type
 from edge_mtcnn.video.blind import BlindCheck, BlindOptions, BlindReason
 from edge_mtcnn.video.events import (
     Event,

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_mtcnn.images.arrays import checked_array
 from edge_mtcnn.images.drawing import Color, text_size, write_text
-from edge_mtcnn.options import check_type
+from edge_mtcnn.options.checks import check_type
 from edge_mtcnn.types import ImageArray
 from edge_mtcnn.video.presence import Person
 from edge_mtcnn.video.snapshot import Snapshot

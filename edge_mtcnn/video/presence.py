@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_mtcnn.errors import OptionsError, shown
-from edge_mtcnn.options import check_choice, check_number
+from edge_mtcnn.options.checks import check_choice, check_number
 from edge_mtcnn.types import Face
 from edge_mtcnn.video.events import Event, FaceAppeared, FaceLeft, LeaveReason, PersonChanged
 from edge_mtcnn.video.tracking.tracks import Track

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError, OptionsError, SourceError
-from edge_mtcnn.options import (
-    DetectorOptions,
+from edge_mtcnn.options import DetectorOptions
+from edge_mtcnn.options.checks import (
     check_bool,
     check_function,
     check_int,

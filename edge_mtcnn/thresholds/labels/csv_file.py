@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_mtcnn.errors import shown
-from edge_mtcnn.options import check_path
+from edge_mtcnn.options.checks import check_path
 from edge_mtcnn.thresholds.labels.images import (
     AnnotationError,
     LabelledImage,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from edge_mtcnn.files import find_images
-from edge_mtcnn.options import check_path
+from edge_mtcnn.options.checks import check_path
 from edge_mtcnn.thresholds.labels.images import (
     AnnotationError,
     LabelledImage,

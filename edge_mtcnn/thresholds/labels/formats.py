@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge_mtcnn.errors import shown
-from edge_mtcnn.options import check_path, check_type
+from edge_mtcnn.options.checks import check_path, check_type
 from edge_mtcnn.thresholds.labels.coco import read_coco
 from edge_mtcnn.thresholds.labels.images import AnnotationError, LabelledImage
 from edge_mtcnn.thresholds.labels.wider import read_wider

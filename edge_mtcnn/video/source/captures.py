@@ -15,7 +15,7 @@ import cv2
 
 from edge_mtcnn.errors import OptionsError, SourceError, brief, shown
 from edge_mtcnn.images.mounting import Flip, Mounting, Rotation
-from edge_mtcnn.options import check_bool, check_choice, check_int, check_number
+from edge_mtcnn.options.checks import check_bool, check_choice, check_int, check_number
 from edge_mtcnn.types import ImageArray
 
 __all__ = [

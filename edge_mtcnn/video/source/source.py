@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_mtcnn.errors import OptionsError, SourceError
-from edge_mtcnn.options import check_options, check_timeout, check_type
+from edge_mtcnn.options.checks import check_options, check_timeout, check_type
 from edge_mtcnn.video.source.captures import SourceOptions, SourceSpec, Spec, mounting_of
 from edge_mtcnn.video.source.reader import Frame, Inbox, SourceState
 

@@ -18,7 +18,7 @@ import numpy as np
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.images.arrays import checked_array
-from edge_mtcnn.options import check_int, check_number, check_options, check_type
+from edge_mtcnn.options.checks import check_int, check_number, check_options, check_type
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 from edge_mtcnn.video.tracking.budget import Budget
 from edge_mtcnn.video.tracking.motion import MotionGate, thumbnail
