@@ -75,7 +75,7 @@ class Snapshot:
         """Whether anyone is present; ``"nobody"`` only if the frames show it."""
         if self.state == "watching" and self.persons:
             return "someone"
-        # Who lies on the side in a camera that is not upright, is not found.
+        # A camera that is not mounted upright shows people on their side, who are not found.
         if self.state != "watching" or self.rotation_state == "looking":
             return "unknown"
         return "nobody"
