@@ -10,7 +10,7 @@ called when the first pixel is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ class Search:
         self._score = score
         self._known = known
         self._include_known = include_known
-        self.left_out = Faces.empty(size)
+        self.left_out = _no_faces(size)
         self._timings = timings
         self._scales = pyramid_scales(
             *size, options.min_face_size, options.scale_factor, options.max_face_size
@@ -393,3 +393,9 @@ def _places(boxes: npt.ArrayLike, height: int, width: int) -> FloatArray:
     plausible = (sides > 0) & (sides <= 2 * max(height, width))
     seen: FloatArray = np.trunc(square(places[(visible & plausible).all(axis=1)]))
     return seen
+
+
+@lru_cache(maxsize=8)
+def _no_faces(size: tuple[int, int]) -> Faces:
+    """No face in an image of this size; a video needs it for every frame."""
+    return Faces.empty(size)

@@ -194,7 +194,16 @@ FIELDS = {
         "hits",
         "mean_score",
     ],
-    "TrackerCounts": ["frames", "full", "rotating", "near", "skipped", "untracked", "known_false"],
+    "TrackerCounts": [
+        "frames",
+        "full",
+        "rotating",
+        "near",
+        "flow",
+        "skipped",
+        "untracked",
+        "known_false",
+    ],
     "TrackerOptions": [
         "discovery_seconds",
         "full_every",

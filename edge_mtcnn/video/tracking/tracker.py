@@ -1,7 +1,8 @@
 """``FaceTracker`` follows faces through a video for a fraction of the cost of full detections.
 
-Known faces are searched for where they are expected, by O-Net alone. If that misses one, and a few
-times per second to score them again, R-Net and the mirror check are used too. New faces are found
+Known faces are followed by optical flow for a few frames, and then searched for where they are
+expected, by O-Net alone. If that misses one, and a few times per second to score them again, R-Net
+and the mirror check are used too. New faces are found
 by searching a part of the image pyramid in each frame, in turn, and by full searches when the scene
 changes.
 """
@@ -21,6 +22,7 @@ from edge_mtcnn.images.arrays import checked_array
 from edge_mtcnn.options.checks import check_int, check_number, check_options, check_type
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 from edge_mtcnn.video.tracking.budget import Budget
+from edge_mtcnn.video.tracking.flow import FaceFlow
 from edge_mtcnn.video.tracking.motion import MotionGate, thumbnail
 from edge_mtcnn.video.tracking.tracks import Track, TrackBook
 
@@ -92,6 +94,7 @@ class TrackerCounts:
         full: frames with a full search.
         rotating: frames with a search of a part of the pyramid.
         near: frames in which known faces were searched for where they were expected.
+        flow: frames in which optical flow followed known faces, without a search.
         skipped: frames that were not searched.
         untracked: faces that were not followed, because there were ``max_tracks`` tracks.
         known_false: known false faces that were left out, of all frames.
@@ -101,6 +104,7 @@ class TrackerCounts:
     full: int = 0
     rotating: int = 0
     near: int = 0
+    flow: int = 0
     skipped: int = 0
     untracked: int = 0
     known_false: int = 0
@@ -147,6 +151,7 @@ class FaceTracker:
         )
         self._every_find = detector.options.every_find()
         self._gate = MotionGate()
+        self._flow = FaceFlow()
         self.gain = 1.0
         threads = int(detector.info()["threads"])
         self._budget = Budget(self.options.budget_ms, self.options.budget_share, threads)
@@ -198,7 +203,7 @@ class FaceTracker:
         self._budget.frame(step)
 
         # Made where it is needed: most frames with a known face do without.
-        frame = _Frame(search, now, lambda: thumbnail(image) if small is None else small)
+        frame = _Frame(image, search, now, lambda: thumbnail(image) if small is None else small)
         faces = self._look(frame, step)
         self._budget.spent((clock.perf_counter() - started) * 1e3)
         self.counts.known_false += len(search.left_out)
@@ -206,7 +211,6 @@ class FaceTracker:
         if faces is None:
             self.counts.skipped += 1
             return self._book.tracks(now)
-        self.gain += _GAIN_SHARE * (search.gain - self.gain)
         tracks = self._book.update(faces, now, scored=self._scored == now)
         self.counts.untracked = self._book.untracked
         return tracks
@@ -214,6 +218,7 @@ class FaceTracker:
     def _begin(self, size: tuple[int, int], levels: int) -> None:
         """Start again, with frames of this size and number of pyramid levels."""
         self._size = size
+        self._nothing = Faces.empty(size)
         self._parts = _parts(levels)
         self._last = None
         self._turn = 0  # next part of the rotation, and how many are due
@@ -221,13 +226,15 @@ class FaceTracker:
         self._since_full = self.options.full_every
         self._full_time = self._scored = -np.inf
         self._gate = MotionGate()
+        self._flow = FaceFlow()
         self._budget.forget()
 
     def _look(self, frame: _Frame, step: float) -> Faces | None:
         """Find the faces of this frame; ``None`` if nothing was searched.
 
-        The cheapest search that suffices is made: O-Net alone at the known faces, then also R-Net
-        and a part of the pyramid, then the whole pyramid. All share the prepared frame.
+        The cheapest way that suffices is taken: optical flow, then O-Net alone at the known faces,
+        then also R-Net and a part of the pyramid, then the whole pyramid. All share the prepared
+        frame.
         """
         boxes = self._book.windows(frame.time)
         self._since_full += 1
@@ -236,13 +243,15 @@ class FaceTracker:
             return self._full(frame, boxes)
 
         levels = self._rotated()
+        if not levels and len(boxes) and (moved := self._moved(frame)) is not None:
+            return moved
         # The two have separate costs: the budget may cover a part of the pyramid when it does not
         # cover a crowd of known faces.
         if len(boxes) and not self._budget.allows_near():
             boxes = boxes[:0]
         if not len(boxes) and not levels:
             # With tracks the frame is skipped, so that they do not count as missed.
-            return None if len(self._book) else Faces.empty(self._size)
+            return None if len(self._book) else self._searched(frame, self._nothing)
         self.counts.near += bool(len(boxes))
         self.counts.rotating += bool(levels)
         started = clock.perf_counter()
@@ -252,7 +261,7 @@ class FaceTracker:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
             return known
         self._scored = frame.time
-        faces = frame.search.near(boxes, levels)
+        faces = self._searched(frame, frame.search.near(boxes, levels))
         if not levels:
             self._budget.near_took((clock.perf_counter() - started) * 1e3)
         if not len(boxes):
@@ -273,17 +282,38 @@ class FaceTracker:
             return self._book.born_since(self._full_time)
         return self._gate.changed(frame.small(), frame.search.gain)
 
+    def _moved(self, frame: _Frame) -> Faces | None:
+        """Find all known faces by optical flow; ``None`` if it may miss one or is not enough."""
+        if self._must_score(frame):
+            return None
+        faces = self._flow.follow(frame.image, frame.time)
+        if faces is None or not self._book.all_in(faces, frame.time):
+            return None
+        self.counts.flow += 1
+        return faces
+
+    def _must_score(self, frame: _Frame) -> bool:
+        """Whether R-Net and the mirror check have to look at the known faces again."""
+        late = frame.time - self._scored >= self.options.score_gap
+        return late or not self._book.settled
+
+    def _searched(self, frame: _Frame, faces: Faces) -> Faces:
+        """Note what was found in a frame, and return it."""
+        self._flow.start(frame.image, faces, frame.time)
+        self.gain += _GAIN_SHARE * (frame.search.gain - self.gain)
+        return faces
+
     def _known(self, frame: _Frame, boxes: FloatArray) -> Faces | None:
         """Find all known faces by O-Net alone; ``None`` if that misses one or is not enough."""
-        if not self._book.settled or frame.time - self._scored >= self.options.score_gap:
+        if self._must_score(frame):
             return None
-        faces = frame.search.quick(boxes)
+        faces = self._searched(frame, frame.search.quick(boxes))
         return faces if self._book.all_in(faces, frame.time) else None
 
     def _full(self, frame: _Frame, boxes: FloatArray) -> Faces:
         """Search all levels and the expected places."""
         started = clock.perf_counter()
-        faces = frame.search.everywhere(boxes)
+        faces = self._searched(frame, frame.search.everywhere(boxes))
         self._budget.full_took((clock.perf_counter() - started) * 1e3)
         self.counts.full += 1
         self._since_full, self._full_time, self._scored = 0, frame.time, frame.time
@@ -319,11 +349,13 @@ class _Frame(NamedTuple):
     """The frame that is searched.
 
     Attributes:
+        image: its pixels.
         search: the prepared search of the frame.
         time: time of the frame, seconds.
         small: function that makes its thumbnail.
     """
 
+    image: ImageArray
     search: Search
     time: float
     small: Callable[[], ImageArray]
