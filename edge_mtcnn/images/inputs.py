@@ -65,8 +65,13 @@ def rgb_image(image: Any) -> ImageArray:
     return as_rgb(pixels)
 
 
-def check_batch(images: Any) -> None:
-    """Refuse one image in the place of several, whose rows or bytes would pass for images."""
+def check_batch(images: Any, method: str) -> None:
+    """Refuse one image in the place of several, whose rows or bytes would pass for images.
+
+    Args:
+        images: what should be several.
+        method: name of the method that takes them, for the message.
+    """
     got = None
     if is_source(images):
         got = f"one {type(images).__name__}: use detect, or [image] for a list of one"
@@ -80,7 +85,7 @@ def check_batch(images: Any) -> None:
     elif not (hasattr(images, "__iter__") or hasattr(images, "__getitem__")):
         got = f"{type(images).__name__}: use detect for one image"
     if got is not None:
-        raise ImageError(f"detect_batch takes a sequence of images; got {got}")
+        raise ImageError(f"{method} takes a sequence of images; got {got}")
 
 
 def _array_of(image: Any) -> tuple[npt.NDArray[Any], str]:

@@ -12,7 +12,9 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +85,50 @@ class Workers:
         call.work()
         return call.results()
 
+    def stream(
+        self, function: Callable[[T], R], items: Iterable[T], ahead: int
+    ) -> Generator[R, None, None]:
+        """Compute ``function(item)`` for each item, while the caller uses the results before it.
+
+        The threads are those of this stream alone. They end with it, also when it is closed early:
+        items that were not started are dropped, and it waits for those that are running.
+
+        Args:
+            function: computes one result. If it raises, the exception is raised in the place of
+                that result, and the stream ends.
+            items: read in the thread that asks for the results. If reading raises an exception, the
+                results of the items before it are given first, and then it is raised.
+            ahead: most items that are read beyond the one whose result is given next, at least 1.
+
+        Yields:
+            The results, in the order of the items.
+        """
+        remaining: Iterator[T] | None = iter(items)
+        failure: Exception | None = None
+        pending: deque[Future[R]] = deque()
+        pool = ThreadPoolExecutor(self.threads, "edge-mtcnn-stream", initializer=_mark_as_job)
+        try:
+            while True:
+                # One more item for each result; further ones only while its result is not there, so
+                # that slow items do not delay results that are.
+                read = False
+                while remaining and len(pending) <= ahead and not (read and pending[0].done()):
+                    try:
+                        pending.append(pool.submit(function, next(remaining)))
+                        read = True
+                    except StopIteration:  # noqa: PERF203 - a generator may raise at any item
+                        remaining = None
+                    except Exception as error:  # noqa: BLE001 -- raised after the results before it
+                        remaining, failure = None, error
+                if not pending:
+                    break
+                yield pending.popleft().result()
+        finally:
+            # One of its own threads may collect it as garbage, and cannot wait for itself.
+            pool.shutdown(wait=not getattr(_inside, "job", False), cancel_futures=True)
+        if failure is not None:
+            raise failure
+
     def close(self) -> None:
         """Stop the threads for good, after the jobs that are running."""
         with self._lock:
@@ -115,6 +161,11 @@ class Workers:
 
 
 _inside = threading.local()
+
+
+def _mark_as_job() -> None:
+    """Let all that this thread runs count as inside a job."""
+    _inside.job = True
 
 
 def _serve(calls: queue.SimpleQueue[_Call | None]) -> None:
