@@ -54,7 +54,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "runtime": (("deadline", "models", "workers"), ("sessions",)),
     "compat": (("results",), ("mtcnn",)),
-    "board": (("cameras", "identity", "memory", "new_process", "sensors"),),
+    "board": (("camera_stack", "cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
@@ -93,7 +93,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("app",),
         ("server",),
     ),
-    "doctor": (("packages", "selftest"), ("rules",)),
+    "doctor": (("packages", "selftest"), ("rules",), ("boards",)),
     "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("parser", "terminal"),

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(report: Report) -> Iterator[str]:
     yield from _section("packages", _package_rows(report))
-    yield from _section("machine", _machine_rows(report.machine))
+    yield from _section("machine", _machine_rows(report))
     yield from _section("cameras", _camera_rows(report))
     version = report.model_version or "unknown"
     yield from _section(
@@ -95,17 +95,25 @@ def _package_rows(report: Report) -> list[tuple[str, str]]:
     return rows
 
 
-def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
+def _machine_rows(report: Report) -> list[tuple[str, str]]:
+    machine = report.machine
+    jetson = filter(
+        None, (machine.jetpack and f"JetPack {machine.jetpack}", machine.jetson_release)
+    )
+    degrees = report.readings.temperatures.items()
     rows = [
         ("board", machine.board),
-        ("Jetson", machine.jetson_release),
+        ("Jetson", ", ".join(jetson)),
         ("system", f"{machine.system}, {machine.architecture}"),
+        ("distribution", machine.distribution),
         ("processor", machine.processor),
         ("features", " ".join(machine.features)),
         ("cores", f"{machine.cores}, of which {machine.threads} for this process"),
         ("memory", _memory(machine)),
+        ("temperature", ", ".join(f"{name} {value:.0f} °C" for name, value in degrees)),
+        *(("install" if line is report.install[0] else "", line) for line in report.install),
     ]
-    return [(label, value) for label, value in rows if value]
+    return [(label, printable(value)) for label, value in rows if value]
 
 
 def _camera_rows(report: Report) -> list[tuple[str, str]]:
