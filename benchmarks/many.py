@@ -1,8 +1,8 @@
 """Measure the rate and the memory of ``detect_many`` on files, beside ``detect_batch``.
 
 Each way searches the same photos in fresh processes, which run in turn. ``one by one`` is
-``detect`` on all threads, while another thread reads the next photo. The rate includes decoding,
-but not the start of the detector. RSS is the most that a process had.
+``detect``, which shares each photo among the threads. The rate includes decoding, but not the start
+of the detector. RSS is the most that a process had.
 
     python -m benchmarks.many --images 100 --rounds 3
 

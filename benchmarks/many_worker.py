@@ -9,14 +9,12 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common.arguments import detector_options, runtime_options
 from benchmarks.common.timing import peak_rss_mb, rss_mb
 from edge_mtcnn import FaceDetector, Faces, ImageError
-from edge_mtcnn.images.reading import read_ahead
 
 
 def search(
@@ -27,8 +25,7 @@ def search(
         return detector.detect_batch(paths)
     if way == "detect_many":
         return detector.detect_many(paths, ahead=ahead)
-    with closing(read_ahead(paths)) as reads:
-        return [detector.detect(read()) for read in reads]
+    return [detector.detect(path) for path in paths]
 
 
 def main(settings: dict[str, Any]) -> dict[str, Any]:

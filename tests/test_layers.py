@@ -42,8 +42,9 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("heif",),
         ("arrays", "headers"),
         ("decoding", "mounting"),
+        ("reading",),
         ("inputs",),
-        ("crops", "drawing", "reading", "writing"),
+        ("crops", "drawing", "writing"),
     ),
     "cascade": (
         ("boxes", "candidates", "canvases", "networks", "pyramid"),

@@ -32,6 +32,7 @@ from edge_mtcnn.cli.outputs import (
     unique_names,
 )
 from edge_mtcnn.cli.terminal import Progress, plural, printable, write_line, write_message
+from edge_mtcnn.errors import ImageError
 from edge_mtcnn.types import faces_entry, score_text
 
 if TYPE_CHECKING:
@@ -124,18 +125,23 @@ def _detect_all(
     pictures: _Pictures,
     report: _Report,
 ) -> None:
-    from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
+    from edge_mtcnn.images.reading import IMAGE_FAILURES, PhotoFile
 
-    with closing(read_ahead(inputs, mounting)) as reads:
-        for index, (path, read) in enumerate(zip(inputs, reads, strict=True)):
+    photos = [PhotoFile(path, mounting, keep=pictures.wanted) for path in inputs]
+    # No further ahead than this, as pictures that are kept are held until they are written.
+    ahead = detector.info()["threads"]
+    with closing(detector.detect_many(photos, ahead=ahead)) as results:
+        for index, (photo, found) in enumerate(zip(photos, results, strict=True)):
+            image = photo.take()
             try:
-                image = read()
-                faces = detector.detect(image)
-                pictures.write(index, image, faces)
-            except IMAGE_FAILURES as error:  # noqa: PERF203 - the others are still searched
-                report.failed(path, error)
+                if isinstance(found, ImageError):
+                    raise found
+                if image is not None:
+                    pictures.write(index, image, found)
+            except IMAGE_FAILURES as error:
+                report.failed(photo.path, error)
             else:
-                report.found(path, faces)
+                report.found(photo.path, found)
 
 
 class _Pictures:
@@ -157,6 +163,11 @@ class _Pictures:
         self._crops = args.crops and picture_folder("--crops", args.crops, inputs)
         self._names = unique_names(arguments, inputs) if self._marked else []
         self._stems = unique_names(arguments, inputs, stems=True) if self._crops else []
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is any to write."""
+        return bool(self._marked or self._single or self._crops)
 
     def write(self, index: int, image: ImageArray, faces: Faces) -> None:
         """Write the pictures of one input, each completely or not at all."""

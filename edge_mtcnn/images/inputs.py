@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edge_mtcnn.errors import ImageError, brief
 from edge_mtcnn.images.arrays import as_rgb, checked_array
 from edge_mtcnn.images.decoding import read_image
+from edge_mtcnn.images.reading import PhotoFile
 from edge_mtcnn.images.sources import is_source
 from edge_mtcnn.types import ImageArray
 
@@ -53,6 +54,8 @@ def load_image(image: Any, color: str = "rgb") -> tuple[ImageArray, str]:
     """
     if isinstance(image, np.ndarray):  # first, as this is every frame of a camera
         return checked_array(image), color
+    if isinstance(image, PhotoFile):
+        return image.read(), "rgb"
     if is_source(image):
         return read_image(image), "rgb"
     array, code = _array_of(image)

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,7 +92,8 @@ class Workers:
         """Compute ``function(item)`` for each item, while the caller uses the results before it.
 
         The threads are those of this stream alone. They end with it, also when it is closed early:
-        items that were not started are dropped, and it waits for those that are running.
+        items that were not started are dropped, and it waits for those that are running. A job that
+        is known to be alone, as that of a list with one item, may share its own jobs with ``map``.
 
         Args:
             function: computes one result. If it raises, the exception is raised in the place of
@@ -106,7 +108,12 @@ class Workers:
         remaining: Iterator[T] | None = iter(items)
         failure: Exception | None = None
         pending: deque[Future[R]] = deque()
-        pool = ThreadPoolExecutor(self.threads, "edge-mtcnn-stream", initializer=_mark_as_job)
+        pool = ThreadPoolExecutor(self.threads, "edge-mtcnn-stream")
+
+        def job(item: T, *, alone: bool) -> R:
+            _inside.job = not alone
+            return function(item)
+
         try:
             while True:
                 # One more item for each result; further ones only while its result is not there, so
@@ -114,7 +121,10 @@ class Workers:
                 read = False
                 while remaining and len(pending) <= ahead and not (read and pending[0].done()):
                     try:
-                        pending.append(pool.submit(function, next(remaining)))
+                        item = next(remaining)
+                        alone = not pending and length_hint(remaining, 1) == 0
+                        pending.append(pool.submit(job, item, alone=alone))
+                        del item
                         read = True
                     except StopIteration:  # noqa: PERF203 - a generator may raise at any item
                         remaining = None
@@ -125,7 +135,8 @@ class Workers:
                 yield pending.popleft().result()
         finally:
             # One of its own threads may collect it as garbage, and cannot wait for itself.
-            pool.shutdown(wait=not getattr(_inside, "job", False), cancel_futures=True)
+            own = threading.current_thread().name.startswith("edge-mtcnn-stream")
+            pool.shutdown(wait=not own, cancel_futures=True)
         if failure is not None:
             raise failure
 
@@ -161,11 +172,6 @@ class Workers:
 
 
 _inside = threading.local()
-
-
-def _mark_as_job() -> None:
-    """Let all that this thread runs count as inside a job."""
-    _inside.job = True
 
 
 def _serve(calls: queue.SimpleQueue[_Call | None]) -> None:

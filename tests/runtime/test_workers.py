@@ -184,6 +184,49 @@ def test_many_callers_at_once_each_get_their_own_results(pool: Workers) -> None:
     assert wrong == []
 
 
+def test_a_stream_keeps_the_order_and_takes_any_iterable(pool: Workers) -> None:
+    def late_first(number: int) -> int:
+        time.sleep(0.002 if number % 5 == 0 else 0)
+        return number * number
+
+    assert list(pool.stream(late_first, range(50), 7)) == [n * n for n in range(50)]
+    assert list(pool.stream(str, iter([3, 1]), 1)) == ["3", "1"]
+    assert list(pool.stream(str, [], 1)) == []
+
+
+def test_a_stream_runs_as_many_jobs_at_once_as_there_are_threads(four: Workers) -> None:
+    together = threading.Barrier(4)
+    assert list(four.stream(lambda _: together.wait(SECONDS) >= 0, range(8), 4)) == [True] * 8
+
+
+def test_a_map_inside_a_stream_runs_in_that_jobs_thread_unless_the_job_is_alone(
+    four: Workers,
+) -> None:
+    def inner(_: int) -> threading.Thread:
+        return threading.current_thread()
+
+    def outer(_: int) -> bool:
+        return set(four.map(inner, range(6))) == {threading.current_thread()}
+
+    assert list(four.stream(outer, range(5), 8)) == [True] * 5
+    together = threading.Barrier(4)
+    shared = four.stream(lambda _: four.map(lambda _: together.wait(SECONDS), range(4)), [1], 8)
+    assert len(next(shared)) == 4, "all threads share the jobs of a single item"
+
+
+def test_an_exception_of_a_stream_comes_in_its_place_and_ends_it(pool: Workers) -> None:
+    def fails(number: int) -> int:
+        if number == 3:
+            raise ZeroDivisionError("job 3")
+        return number
+
+    stream = pool.stream(fails, range(20), 5)
+    assert [next(stream) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError, match="job 3"):
+        next(stream)
+    assert list(stream) == []
+
+
 def test_close_ends_the_threads_and_may_be_repeated(four: Workers) -> None:
     before = own_threads()
     four.map(str, range(10))
