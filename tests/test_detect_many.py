@@ -53,8 +53,7 @@ class Counted:
             yield np.zeros((40, 40, 3), np.uint8)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("ahead", [None, 1, 50])
+@pytest.mark.parametrize(("threads", "ahead"), [(1, None), (2, 1), (5, 50)])
 def test_results_are_those_of_detect_in_order_of_any_kind_and_size(
     threads: int, ahead: int | None, path: Path, photo: ImageArray
 ) -> None:

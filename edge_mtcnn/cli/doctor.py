@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 14
 _NO_CAMERA = "plug one in, or try a video: edge-mtcnn watch VIDEO --loop"
+_NO_MODULE = "plug one in; if it is a camera module, rpicam-hello --list-cameras must list it first"
 _NO_LIST = "this system does not list cameras here; try edge-mtcnn watch 0"
 
 
@@ -130,7 +131,8 @@ def _camera_rows(report: Report) -> list[tuple[str, str]]:
             rows.append(("", printable(camera.problem)))
     if not rows:
         listed = sys.platform == "linux"
-        rows.append(("none found" if listed else "not listed", _NO_CAMERA if listed else _NO_LIST))
+        advice = _NO_MODULE if report.machine.is_raspberry_pi else _NO_CAMERA
+        rows.append(("none found" if listed else "not listed", advice if listed else _NO_LIST))
     if report.picamera2:
         rows.append(("picamera2", "installed: SOURCE picamera2 is a Raspberry Pi's camera module"))
     return rows

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from machines import BOARDS, Board, unpacked
 
+from edge_mtcnn import RuntimeOptions
 from edge_mtcnn.board.camera_stack import CameraStack, read_camera_stack
 from edge_mtcnn.board.cameras import Camera, read_cameras
 from edge_mtcnn.board.sensors import Readings, Throttling, read_device, read_throttling
 from edge_mtcnn.cli import main
+from edge_mtcnn.cli.arguments import sample_photo
 from edge_mtcnn.doctor import examine
 from edge_mtcnn.doctor.boards import camera_stack_findings, install_lines, power_findings
 from edge_mtcnn.doctor.packages import Package
@@ -286,9 +288,9 @@ def test_the_whole_report_of_a_board(
 ) -> None:
     pi = board("raspberry-pi-5")
     monkeypatch.setattr("edge_mtcnn.doctor.read_machine", lambda _: pi.machine())
-    real = examine
-    monkeypatch.setattr("edge_mtcnn.doctor.examine", lambda *given: real(*given, root=pi.root))
-    assert main(["doctor", "--threads", "1"]) == 0
+    examined = examine(sample_photo(), RuntimeOptions(threads=1), root=pi.root)
+    monkeypatch.setattr("edge_mtcnn.doctor.examine", lambda *_: examined)
+    assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     for line in (
         "  board           Raspberry Pi 5 Model B Rev 1.0",
@@ -302,7 +304,7 @@ def test_the_whole_report_of_a_board(
         "no problem found, 3 warnings",
     ):
         assert line in text.splitlines()
-    assert main(["doctor", "--threads", "1", "--json"]) == 0
+    assert main(["doctor", "--json"]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert report["install"][0].startswith("sudo apt install")
     assert report["readings"]["temperatures"] == {"cpu-thermal": 67.2}
