@@ -41,7 +41,7 @@ def install_lines(machine: Machine, cameras: Sequence[Camera] = ()) -> tuple[str
         return ()
     if machine.jetpack_major == 5:
         return (
-            "# JetPack 5 has Python 3.8; install 3.10 or newer beside it. No GPU wheel fits those",
+            "# JetPack 5 has Python 3.8, which is too old; install 3.10 or newer beside it",
             "python3.10 -m venv .venv",
             f"{_PIP} 'edge-mtcnn[cpu]'",
         )

@@ -119,7 +119,9 @@ class Workers:
                 # One more item for each result; further ones only while its result is not there, so
                 # that slow items do not delay results that are.
                 read = False
-                while remaining and len(pending) <= ahead and not (read and pending[0].done()):
+                while len(pending) <= ahead and not (read and pending[0].done()):
+                    if remaining is None:
+                        break
                     try:
                         item = next(remaining)
                         alone = not pending and length_hint(remaining, 1) == 0
