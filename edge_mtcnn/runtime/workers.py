@@ -128,7 +128,7 @@ class Workers:
                         pending.append(pool.submit(job, item, alone=alone))
                         del item
                         read = True
-                    except StopIteration:  # noqa: PERF203 - a generator may raise at any item
+                    except StopIteration:
                         remaining = None
                     except Exception as error:  # noqa: BLE001 -- raised after the results before it
                         remaining, failure = None, error
