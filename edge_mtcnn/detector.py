@@ -329,9 +329,9 @@ class FaceDetector:
             images: arrays, paths, bytes and files of any sizes, as for ``detect``. It may be a
                 generator, and is read in the thread of the caller. If it raises an exception, the
                 results of the images before it are yielded first.
-            ahead: most images that are taken from ``images`` beyond the one whose result is yielded
-                next, at least 1; ``None`` for two per thread. With less than one per thread some
-                threads have nothing to do.
+            ahead: most images that are held beyond the one whose result is yielded next, at least
+                1; ``None`` for two per thread. With less than one per thread some threads have
+                nothing to do. While one image takes long, up to 256 results wait for it.
             options: as for ``detect``.
             color: as for ``detect``.
             timings: as for ``detect``.

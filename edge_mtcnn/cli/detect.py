@@ -127,18 +127,15 @@ def _detect_all(
 ) -> None:
     from edge_mtcnn.images.reading import IMAGE_FAILURES, PhotoFile
 
-    photos = [PhotoFile(path, mounting, keep=pictures.wanted) for path in inputs]
-    # No further ahead than this, as pictures that are kept are held until they are written.
-    ahead = detector.info()["threads"]
-    with closing(detector.detect_many(photos, ahead=ahead)) as results:
+    photos = [PhotoFile(path, mounting) for path in inputs]
+    with closing(detector.detect_many(photos)) as results:
         for index, (photo, found) in enumerate(zip(photos, results, strict=True)):
-            image = photo.take()
             try:
                 if isinstance(found, ImageError):
                     raise found
-                if image is not None:
-                    pictures.write(index, image, found)
-            except IMAGE_FAILURES as error:
+                if pictures.wanted(found):  # read again, so that no picture waits in memory
+                    pictures.write(index, photo.read(), found)
+            except IMAGE_FAILURES as error:  # noqa: PERF203 - the others are still searched
                 report.failed(photo.path, error)
             else:
                 report.found(photo.path, found)
@@ -164,10 +161,9 @@ class _Pictures:
         self._names = unique_names(arguments, inputs) if self._marked else []
         self._stems = unique_names(arguments, inputs, stems=True) if self._crops else []
 
-    @property
-    def wanted(self) -> bool:
-        """Whether there is any to write."""
-        return bool(self._marked or self._single or self._crops)
+    def wanted(self, faces: Faces) -> bool:
+        """Whether there is any to write for an input with these faces."""
+        return bool(self._marked or self._single or (self._crops and len(faces)))
 
     def write(self, index: int, image: ImageArray, faces: Faces) -> None:
         """Write the pictures of one input, each completely or not at all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_mtcnn.errors import ImageError
@@ -16,7 +16,7 @@ IMAGE_FAILURES = (ImageError, OSError, MemoryError)
 """Errors that concern one image only: the other images can still be processed."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class PhotoFile:
     """A photo that is read when its turn comes; the detector takes it as an image.
 
@@ -27,13 +27,10 @@ class PhotoFile:
     Attributes:
         path: the file.
         mounting: how it is turned.
-        keep: whether the picture stays in memory until ``take``, to draw in it or to cut from it.
     """
 
     path: Path
     mounting: Mounting
-    keep: bool = False
-    _pixels: ImageArray | None = field(default=None, init=False, repr=False)
 
     def read(self) -> ImageArray:
         """Read and turn it, (H, W, 3) uint8 RGB.
@@ -41,12 +38,4 @@ class PhotoFile:
         Raises:
             ImageError: as ``read_image`` does.
         """
-        pixels = self.mounting.applied(read_image(self.path))
-        if self.keep:
-            self._pixels = pixels
-        return pixels
-
-    def take(self) -> ImageArray | None:
-        """The picture, if it was kept; it is kept no longer."""
-        pixels, self._pixels = self._pixels, None
-        return pixels
+        return self.mounting.applied(read_image(self.path))

@@ -14,7 +14,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,9 @@ __all__ = ["Workers", "available_threads"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_MOST_WAITING = 256
+"""Most results of a stream that wait for an earlier one, which takes long."""
 
 
 def available_threads() -> int:
@@ -100,7 +103,9 @@ class Workers:
                 that result, and the stream ends.
             items: read in the thread that asks for the results. If reading raises an exception, the
                 results of the items before it are given first, and then it is raised.
-            ahead: most items that are read beyond the one whose result is given next, at least 1.
+            ahead: most items that are not finished beyond the one whose result is given next, at
+                least 1. While that one takes long, further items are begun as others end, until
+                256 results wait for it.
 
         Yields:
             The results, in the order of the items.
@@ -116,22 +121,26 @@ class Workers:
 
         try:
             while True:
-                # One more item for each result; further ones only while its result is not there, so
-                # that slow items do not delay results that are.
                 read = False
-                while len(pending) <= ahead and not (read and pending[0].done()):
-                    if remaining is None:
+                while remaining is not None and len(pending) < _MOST_WAITING:
+                    unfinished = [future for future in pending if not future.done()]
+                    # A result that is there is given, after one more item was read in its place.
+                    if pending and pending[0].done() and (read or len(pending) > ahead):
                         break
+                    if len(unfinished) > ahead:
+                        wait(unfinished, return_when=FIRST_COMPLETED)
+                        continue
                     try:
                         item = next(remaining)
-                        alone = not pending and length_hint(remaining, 1) == 0
-                        pending.append(pool.submit(job, item, alone=alone))
-                        del item
-                        read = True
                     except StopIteration:
                         remaining = None
                     except Exception as error:  # noqa: BLE001 -- raised after the results before it
                         remaining, failure = None, error
+                    else:
+                        alone = not pending and length_hint(remaining, 1) == 0
+                        pending.append(pool.submit(job, item, alone=alone))
+                        del item
+                        read = True
                 if not pending:
                     break
                 yield pending.popleft().result()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edge_mtcnn import FaceDetector, ImageError, Mounting, read_image
@@ -30,19 +29,7 @@ def test_it_is_turned_before_it_is_searched(default_detector: FaceDetector) -> N
     assert found == default_detector.detect(turned)
 
 
-def test_the_picture_is_kept_only_on_request_and_only_until_it_is_taken() -> None:
-    path = SAMPLES / "coffee.jpg"
-    for keep in (False, True):
-        photo = PhotoFile(path, SIDEWAYS, keep=keep)
-        assert photo.take() is None
-        pixels = photo.read()
-        assert np.array_equal(pixels, SIDEWAYS.applied(read_image(path)))
-        assert photo.take() is (pixels if keep else None)
-        assert photo.take() is None
-
-
 def test_a_file_that_cannot_be_read_says_so(default_detector: FaceDetector) -> None:
-    photo = PhotoFile(Path("missing.jpg"), Mounting(), keep=True)
+    photo = PhotoFile(Path("missing.jpg"), Mounting())
     with pytest.raises(ImageError, match=r"missing\.jpg: no such file"):
         default_detector.detect(photo)
-    assert photo.take() is None
