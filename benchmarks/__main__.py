@@ -2,8 +2,8 @@
 
 It measures the latency on the project's samples beside a reference job, the memory over a few
 images, and import times. Other scripts answer one question each, in more time: latency, peers,
-limit, limit.operators, instructions, memory, hostile, import_time, scaling, accuracy and tracking.
-``compare`` judges two result files, ``common.plots`` draws them.
+limit, limit.operators, instructions, memory, many, hostile, import_time, scaling, accuracy and
+tracking. ``compare`` judges two result files, ``common.plots`` draws them.
 
     python -m benchmarks --output results.json
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from types import TracebackType
@@ -286,7 +286,7 @@ class FaceDetector:
         Returns:
             One ``Faces`` per image, in order, equal to what ``detect`` returns.
         """
-        check_batch(images)
+        check_batch(images, "detect_batch")
 
         def detect(numbered: tuple[int, Any]) -> Faces:
             index, image = numbered
@@ -302,6 +302,76 @@ class FaceDetector:
                 raise ImageError(f"images[{index}]: {error}") from None
 
         return self._workers.map(detect, enumerate(images))
+
+    def detect_many(
+        self,
+        images: Iterable[Any],
+        *,
+        ahead: int | None = None,
+        options: DetectorOptions | None = None,
+        color: Literal["rgb", "bgr"] = "rgb",
+        timings: bool = False,
+        include_known_false: bool = False,
+    ) -> Generator[Faces | ImageError, None, None]:
+        """Find the faces of any number of images, while the caller uses the results before.
+
+            for path, found in zip(paths, detector.detect_many(paths)):
+                if isinstance(found, ImageError):
+                    print(f"{path} was left out: {found}")
+                else:
+                    print(path, len(found))
+
+        Each thread decodes an image and searches it. Only a few images are in memory at once,
+        however many there are. Close the generator to stop early; a ``for`` loop that ends with
+        ``break`` does so when nothing refers to the generator any longer.
+
+        Args:
+            images: arrays, paths, bytes and files of any sizes, as for ``detect``. It may be a
+                generator, and is read in the thread of the caller. If it raises an exception, the
+                results of the images before it are yielded first.
+            ahead: most images that are held beyond the one whose result is yielded next, at least
+                1; ``None`` for two per thread. With less than one per thread some threads have
+                nothing to do. While one image takes long, up to 256 results wait for it.
+            options: as for ``detect``.
+            color: as for ``detect``.
+            timings: as for ``detect``.
+            include_known_false: as for ``detect``.
+
+        Yields:
+            For each image, in order, a ``Faces`` equal to what ``detect`` returns, or the
+            ``ImageError`` that says why it cannot be searched. The others are still searched.
+
+        Raises:
+            ImageError: ``images`` is one image, or no iterable.
+            OptionsError: an argument is wrong.
+            EdgeMTCNNError: the detector was closed, or the device failed.
+        """
+        self._open()
+        check_batch(images, "detect_many")
+        if ahead is None:
+            ahead = 2 * self._workers.threads
+        check_int("ahead", ahead, 1, None)
+        check_choice("color", color, ("rgb", "bgr"))
+        check_bool("timings", timings)
+        check_bool("include_known_false", include_known_false)
+        if options is not None:
+            check_type("options", options, DetectorOptions)
+
+        def detect(image: Any) -> Faces | ImageError:
+            try:
+                return self.detect(
+                    image,
+                    options=options,
+                    color=color,
+                    timings=timings,
+                    include_known_false=include_known_false,
+                )
+            except ImageError as error:
+                return ImageError(str(error))  # a new one, as the frames of this hold the image
+            except MemoryError:
+                return ImageError("not enough memory to search this image")
+
+        return self._workers.stream(detect, images, ahead)
 
     def remember(
         self,

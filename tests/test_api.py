@@ -86,6 +86,16 @@ SIGNATURES = {
         "timings",
         "include_known_false",
     ],
+    "FaceDetector.detect_many": [
+        "self",
+        "images",
+        "*",
+        "ahead",
+        "options",
+        "color",
+        "timings",
+        "include_known_false",
+    ],
     "FaceDetector.search": [
         "self",
         "image",

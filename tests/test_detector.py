@@ -534,6 +534,7 @@ def test_a_closed_detector_says_so(photo: ImageArray) -> None:
     for use in (
         lambda: detector.detect(photo),
         lambda: detector.detect_batch([photo, photo]),
+        lambda: detector.detect_many([photo, photo]),
         lambda: detector.search(photo),
         detector.warm_up,
         detector.info,

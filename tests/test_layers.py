@@ -42,8 +42,9 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("heif",),
         ("arrays", "headers"),
         ("decoding", "mounting"),
+        ("reading",),
         ("inputs",),
-        ("crops", "drawing", "reading", "writing"),
+        ("crops", "drawing", "writing"),
     ),
     "cascade": (
         ("boxes", "candidates", "canvases", "networks", "pyramid"),
@@ -54,7 +55,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "runtime": (("deadline", "models", "workers"), ("sessions",)),
     "compat": (("results",), ("mtcnn",)),
-    "board": (("cameras", "identity", "memory", "new_process", "sensors"),),
+    "board": (("camera_stack", "cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
     "thresholds": (
         ("intervals", "matching"),
@@ -93,7 +94,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("app",),
         ("server",),
     ),
-    "doctor": (("packages", "selftest"), ("rules",)),
+    "doctor": (("packages", "selftest"), ("rules",), ("boards",)),
     "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
         ("parser", "terminal"),

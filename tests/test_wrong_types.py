@@ -115,6 +115,18 @@ def calls(default_detector: FaceDetector, tmp_path_factory: Any) -> Iterator[dic
                     "include_known_false": FLAG,
                 },
             ),
+            "FaceDetector.detect_many": Call(
+                default_detector.detect_many,
+                {"images": [PICTURE]},
+                {
+                    "images": (5, None, SOMETHING, PICTURE),
+                    "ahead": (*INTEGER, 0, -1),
+                    "options": OBJECT,
+                    "color": CHOICE,
+                    "timings": FLAG,
+                    "include_known_false": FLAG,
+                },
+            ),
             "FaceDetector.remember": Call(
                 default_detector.remember,
                 {"image": PICTURE, "box": (0, 0, 30, 30), "name": "poster"},

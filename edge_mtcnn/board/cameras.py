@@ -108,8 +108,10 @@ def _camera(folder: Path, root: Path) -> Camera | None:
     device = f"/dev/{folder.name}"
     sensor = next((_SENSORS[key] for key in (driver, name) if key in _SENSORS), None)
     if sensor is not None:
-        # Such a driver has several devices for each sensor.
-        return Camera(device=device, name=name, source=sensor) if first else None
+        if not first:  # such a driver has several devices for each sensor
+            return None
+        problem, advice = _barred(root, device)
+        return Camera(device=device, name=name, source=sensor, problem=problem, advice=advice)
     number = str(_number(folder))
     try:
         modes = _within(_LONGEST_ANSWER, lambda: _modes(root / device[1:]))
@@ -133,6 +135,16 @@ def _camera(folder: Path, root: Path) -> Camera | None:
         problem=f"it is in use by {users}" if users else None,
         advice="end that program, or choose another camera" if users else "",
     )
+
+
+def _barred(root: Path, device: str) -> tuple[str | None, str]:
+    """Why this user cannot open a bare sensor, and what to do; it is not opened for that."""
+    file = root / device[1:]
+    if not file.exists():
+        return _trouble(root, device, FileNotFoundError())
+    if not os.access(file, os.R_OK | os.W_OK):
+        return _trouble(root, device, PermissionError())
+    return None, ""
 
 
 def _trouble(root: Path, device: str, error: OSError) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _FEATURES = (
     "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2",
 )
 # fmt: on
+_JETPACK_OF_L4T = {"32": 4, "34": 5, "35": 5, "36": 6, "38": 7, "39": 7}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,12 @@ class Machine:
         architecture: as the kernel names it, such as ``x86_64`` or ``aarch64``.
         python_bits: 32 or 64; a 32-bit Python also runs under a 64-bit Arm kernel.
         board: name of the board, such as ``Raspberry Pi 4 Model B Rev 1.4``.
+        compatible: names of board and processor in the device tree, such as
+            ``raspberrypi,4-model-b`` and ``brcm,bcm2711``.
+        distribution: the Linux distribution, such as ``Debian GNU/Linux 12 (bookworm)``.
         jetson_release: first line of the Jetson's L4T release file.
+        jetpack: version of the installed package nvidia-jetpack; ``None`` also on a Jetson without
+            it.
         processor: name of the processor.
         features: instruction sets of the processor that matter to convolutions.
         cores: logical processors of the machine.
@@ -56,6 +63,9 @@ class Machine:
     threads: int
     memory: int | None
     memory_available: int | None
+    compatible: tuple[str, ...] = ()
+    distribution: str | None = None
+    jetpack: str | None = None
 
     @property
     def is_arm(self) -> bool:
@@ -66,6 +76,27 @@ class Machine:
     def is_jetson(self) -> bool:
         """Whether the board is an NVIDIA Jetson."""
         return self.jetson_release is not None or "jetson" in (self.board or "").lower()
+
+    @property
+    def is_raspberry_pi(self) -> bool:
+        """Whether the board is a Raspberry Pi."""
+        return any(name.startswith("raspberrypi,") for name in self.compatible) or (
+            self.board or ""
+        ).startswith("Raspberry Pi")
+
+    @property
+    def l4t(self) -> str | None:
+        """Version of a Jetson's Linux, such as ``36.4.3``."""
+        found = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", self.jetson_release or "")
+        return f"{found[1]}.{found[2]}" if found else None
+
+    @property
+    def jetpack_major(self) -> int | None:
+        """Major version of a Jetson's JetPack, from its package or else from its Linux."""
+        text = self.jetpack or ""
+        if number := re.match(r"\d+", text):
+            return int(number[0])
+        return _JETPACK_OF_L4T.get((self.l4t or "").partition(".")[0])
 
     def summary(self) -> dict[str, Any]:
         """What decides about speed, as plain values: the ``machine`` of results of benchmarks."""
@@ -85,7 +116,7 @@ def read_machine(root: Path = Path("/")) -> Machine:
     """Read the facts of this machine.
 
     Args:
-        root: folder that contains ``proc``, ``sys`` and ``etc``.
+        root: folder that contains ``proc``, ``sys``, ``etc`` and ``var``.
     """
     info = _text(root / "proc/cpuinfo") or ""
     memory, available = _memory(root)
@@ -102,6 +133,9 @@ def read_machine(root: Path = Path("/")) -> Machine:
         threads=available_threads(),
         memory=memory,
         memory_available=available,
+        compatible=_compatible(root),
+        distribution=_distribution(root),
+        jetpack=_package_version(root, "nvidia-jetpack") if release else None,
     )
 
 
@@ -110,6 +144,26 @@ def _board(root: Path) -> str | None:
         name = (_text(root / file) or "").strip("\0 \n")
         if name:
             return name
+    return None
+
+
+def _compatible(root: Path) -> tuple[str, ...]:
+    names = (_text(root / "proc/device-tree/compatible") or "").split("\0")
+    return tuple(filter(None, (name.strip() for name in names)))
+
+
+def _distribution(root: Path) -> str | None:
+    for line in (_text(root / "etc/os-release") or "").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip("\"'") or None
+    return None
+
+
+def _package_version(root: Path, name: str) -> str | None:
+    """Version of a Debian package, if it is installed."""
+    for entry in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
+        if entry.startswith(f"Package: {name}\n") and "\nStatus: install ok installed\n" in entry:
+            return _field(entry, "Version")
     return None
 
 

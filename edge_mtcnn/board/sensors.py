@@ -1,18 +1,23 @@
 """Sensors of the device: temperature, clock and throttling.
 
-Read from files of Linux; what a system does not report is ``None`` or empty. Imports nothing of
+Read from files of Linux; what a system does not report is ``None`` or empty. Only
+``read_throttling`` starts a program, as a Raspberry Pi 5 has no file for that. Imports nothing of
 this package.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Readings", "read_device", "slowed_down"]
+__all__ = ["Readings", "Throttling", "read_device", "read_throttling", "slowed_down"]
 
 # Bits of the Raspberry Pi's get_throttled for the state now. The bits 16 places above report what
 # has occurred since the board started.
@@ -22,7 +27,7 @@ _PI_BITS = {
     2: "throttled",
     3: "soft temperature limit",
 }
-_PI_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+_PI_FILE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
 # Types of cooling devices that slow the processor or the GPU down; a fan does not.
 _SLOWING = ("processor", "cpu", "thermal-cpufreq", "devfreq", "gpu")
 
@@ -49,6 +54,19 @@ class Readings:
     def to_dict(self) -> dict[str, Any]:
         """All readings as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """What power and heat do to a Raspberry Pi, for people; empty for nothing.
+
+    Attributes:
+        now: what slows it down now.
+        since_start: what has slowed it down since it started, also now.
+    """
+
+    now: tuple[str, ...] = ()
+    since_start: tuple[str, ...] = ()
 
 
 def read_device(root: Path = Path("/")) -> Readings:
@@ -80,6 +98,22 @@ def slowed_down(before: Readings, after: Readings) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+def read_throttling(root: Path = Path("/")) -> Throttling | None:
+    """What slows a Raspberry Pi down, by its firmware; ``None`` where it does not tell.
+
+    A Raspberry Pi 5 has no file for this, so its command ``vcgencmd`` is asked.
+
+    Args:
+        root: folder that contains ``sys``.
+    """
+    flags = _pi_flags(root)
+    if flags is None:
+        flags = _firmware_flags()
+    if flags is None:
+        return None
+    return Throttling(_meanings(flags), _meanings(flags | flags >> 16))
+
+
 def _temperatures(root: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for zone in _folders(root / "sys/class/thermal", "thermal_zone*"):
@@ -100,14 +134,40 @@ def _clock(root: Path, name: str, *, mean: bool) -> float | None:
 
 
 def _pi_limits(root: Path) -> Iterator[str]:
-    flags = _text(root / _PI_FILE)
-    try:
-        value = int(flags, 16) if flags else 0
-    except ValueError:
+    flags = _pi_flags(root)
+    if flags is not None:
+        yield from _meanings(flags)
         return
-    for bit, meaning in _PI_BITS.items():
-        if value >> bit & 1:
-            yield meaning
+    for monitor in _folders(root / "sys/class/hwmon", "hwmon*"):
+        if _text(monitor / "name") == "rpi_volt" and _number(monitor / "in0_lcrit_alarm"):
+            yield _PI_BITS[0]
+
+
+def _pi_flags(root: Path) -> int | None:
+    """The bits of ``get_throttled`` where the kernel has a file for them."""
+    for file in _folders(root, _PI_FILE):
+        with suppress(ValueError):
+            return int(_text(file), 16)
+    return None
+
+
+def _firmware_flags() -> int | None:
+    """The same bits from the command of Raspberry Pi OS, which answers ``throttled=0x50000``."""
+    command = shutil.which("vcgencmd")
+    if command is None:
+        return None
+    try:
+        done = subprocess.run(
+            [command, "get_throttled"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"throttled=0x([0-9a-fA-F]+)", done.stdout)
+    return int(found[1], 16) if found else None
+
+
+def _meanings(flags: int) -> tuple[str, ...]:
+    return tuple(meaning for bit, meaning in _PI_BITS.items() if flags >> bit & 1)
 
 
 def _cooling(root: Path) -> Iterator[str]:

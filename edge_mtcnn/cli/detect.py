@@ -32,6 +32,7 @@ from edge_mtcnn.cli.outputs import (
     unique_names,
 )
 from edge_mtcnn.cli.terminal import Progress, plural, printable, write_line, write_message
+from edge_mtcnn.errors import ImageError
 from edge_mtcnn.types import faces_entry, score_text
 
 if TYPE_CHECKING:
@@ -124,18 +125,20 @@ def _detect_all(
     pictures: _Pictures,
     report: _Report,
 ) -> None:
-    from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
+    from edge_mtcnn.images.reading import IMAGE_FAILURES, PhotoFile
 
-    with closing(read_ahead(inputs, mounting)) as reads:
-        for index, (path, read) in enumerate(zip(inputs, reads, strict=True)):
+    photos = [PhotoFile(path, mounting) for path in inputs]
+    with closing(detector.detect_many(photos)) as results:
+        for index, (photo, found) in enumerate(zip(photos, results, strict=True)):
             try:
-                image = read()
-                faces = detector.detect(image)
-                pictures.write(index, image, faces)
+                if isinstance(found, ImageError):
+                    raise found
+                if pictures.wanted(found):  # read again, so that no picture waits in memory
+                    pictures.write(index, photo.read(), found)
             except IMAGE_FAILURES as error:  # noqa: PERF203 - the others are still searched
-                report.failed(path, error)
+                report.failed(photo.path, error)
             else:
-                report.found(path, faces)
+                report.found(photo.path, found)
 
 
 class _Pictures:
@@ -157,6 +160,10 @@ class _Pictures:
         self._crops = args.crops and picture_folder("--crops", args.crops, inputs)
         self._names = unique_names(arguments, inputs) if self._marked else []
         self._stems = unique_names(arguments, inputs, stems=True) if self._crops else []
+
+    def wanted(self, faces: Faces) -> bool:
+        """Whether there is any to write for an input with these faces."""
+        return bool(self._marked or self._single or (self._crops and len(faces)))
 
     def write(self, index: int, image: ImageArray, faces: Faces) -> None:
         """Write the pictures of one input, each completely or not at all."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 14
 _NO_CAMERA = "plug one in, or try a video: edge-mtcnn watch VIDEO --loop"
+_NO_MODULE = "plug one in; if it is a camera module, rpicam-hello --list-cameras must list it first"
 _NO_LIST = "this system does not list cameras here; try edge-mtcnn watch 0"
 
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(report: Report) -> Iterator[str]:
     yield from _section("packages", _package_rows(report))
-    yield from _section("machine", _machine_rows(report.machine))
+    yield from _section("machine", _machine_rows(report))
     yield from _section("cameras", _camera_rows(report))
     version = report.model_version or "unknown"
     yield from _section(
@@ -95,17 +96,25 @@ def _package_rows(report: Report) -> list[tuple[str, str]]:
     return rows
 
 
-def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
+def _machine_rows(report: Report) -> list[tuple[str, str]]:
+    machine = report.machine
+    jetson = filter(
+        None, (machine.jetpack and f"JetPack {machine.jetpack}", machine.jetson_release)
+    )
+    degrees = report.readings.temperatures.items()
     rows = [
         ("board", machine.board),
-        ("Jetson", machine.jetson_release),
+        ("Jetson", ", ".join(jetson)),
         ("system", f"{machine.system}, {machine.architecture}"),
+        ("distribution", machine.distribution),
         ("processor", machine.processor),
         ("features", " ".join(machine.features)),
         ("cores", f"{machine.cores}, of which {machine.threads} for this process"),
         ("memory", _memory(machine)),
+        ("temperature", ", ".join(f"{name} {value:.0f} °C" for name, value in degrees)),
+        *(("install" if line is report.install[0] else "", line) for line in report.install),
     ]
-    return [(label, value) for label, value in rows if value]
+    return [(label, printable(value)) for label, value in rows if value]
 
 
 def _camera_rows(report: Report) -> list[tuple[str, str]]:
@@ -122,7 +131,8 @@ def _camera_rows(report: Report) -> list[tuple[str, str]]:
             rows.append(("", printable(camera.problem)))
     if not rows:
         listed = sys.platform == "linux"
-        rows.append(("none found" if listed else "not listed", _NO_CAMERA if listed else _NO_LIST))
+        advice = _NO_MODULE if report.machine.is_raspberry_pi else _NO_CAMERA
+        rows.append(("none found" if listed else "not listed", advice if listed else _NO_LIST))
     if report.picamera2:
         rows.append(("picamera2", "installed: SOURCE picamera2 is a Raspberry Pi's camera module"))
     return rows

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_mtcnn._version import __version__
+from edge_mtcnn.board.camera_stack import read_camera_stack
 from edge_mtcnn.board.cameras import Camera, read_cameras
 from edge_mtcnn.board.identity import Machine, read_machine
+from edge_mtcnn.board.sensors import Readings, read_device, read_throttling
+from edge_mtcnn.doctor.boards import camera_stack_findings, install_lines, power_findings
 from edge_mtcnn.doctor.packages import Package, providers_of
 from edge_mtcnn.doctor.rules import Finding, camera_findings, findings, self_test_findings
 from edge_mtcnn.doctor.selftest import SelfTest, run_self_test
@@ -52,6 +54,8 @@ class Report:
         runtimes: installed distributions of ONNX Runtime.
         opencvs: installed distributions of OpenCV.
         machine: the machine it runs on.
+        install: the commands that install edge-mtcnn on this board; none for other machines.
+        readings: temperatures, clock and throttling of the machine.
         cameras: the cameras of the machine; only Linux lists them.
         picamera2: whether the package picamera2 is installed, which reads a Raspberry Pi's camera
             module.
@@ -66,6 +70,8 @@ class Report:
     runtimes: tuple[Package, ...]
     opencvs: tuple[Package, ...]
     machine: Machine
+    install: tuple[str, ...]
+    readings: Readings
     cameras: tuple[Camera, ...]
     picamera2: bool
     model_folder: str
@@ -84,7 +90,9 @@ class Report:
         return {"well": self.well, **asdict(self)}
 
 
-def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
+def examine(
+    photo: Path, runtime: RuntimeOptions | None = None, *, root: Path = Path("/")
+) -> Report:
     """Check everything.
 
         for finding in examine(photo).findings:
@@ -93,12 +101,19 @@ def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
     Args:
         photo: the sample photo of the package.
         runtime: how to run the self-test, with the models to check.
+        root: folder that contains ``proc``, ``sys``, ``etc``, ``dev``, ``usr`` and ``var``.
     """
     runtime = RuntimeOptions() if runtime is None else runtime
-    machine = read_machine()
+    machine = read_machine(root)
     runtimes, opencvs = providers_of("onnxruntime"), providers_of("cv2")
-    cameras = read_cameras()
-    found = [*findings(machine, runtimes, opencvs), *camera_findings(cameras)]
+    cameras, stack = read_cameras(root), read_camera_stack(root)
+    readings = read_device(root)
+    throttling = read_throttling(root) if machine.is_raspberry_pi else None
+    found = [
+        *findings(machine, runtimes, opencvs),
+        *power_findings(machine, readings, throttling),
+        *camera_findings(cameras),
+    ]
     folder = default_folder() if runtime.models is None else Path(runtime.models)
     model_version, models, model_findings = _check_models(folder)
     test = run_self_test(photo, runtime)
@@ -106,6 +121,7 @@ def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
     known = {"MissingRuntimeError": not runtimes, "ModelFileError": bool(model_findings)}
     if not known.get(test.told.get("error_type", ""), False):
         found += self_test_findings(test)
+    found += camera_stack_findings(cameras, stack, gstreamer=test.told.get("gstreamer"))
     return Report(
         versions={
             "edge-mtcnn": __version__,
@@ -117,8 +133,10 @@ def examine(photo: Path, runtime: RuntimeOptions | None = None) -> Report:
         runtimes=runtimes,
         opencvs=opencvs,
         machine=machine,
+        install=install_lines(machine, cameras),
+        readings=readings,
         cameras=cameras,
-        picamera2=find_spec("picamera2") is not None,
+        picamera2=stack.picamera2,
         model_folder=str(folder),
         model_version=model_version,
         models=models,

@@ -32,6 +32,10 @@ _SIGNS = (
     ("no answer", "stop other programs and try again with --threads 1"),
 )
 
+_SOCS_OF_32_BITS = frozenset(
+    {"brcm,bcm2835", "brcm,bcm2836"}
+)  # Raspberry Pi 1, Zero and the first 2
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -92,7 +96,16 @@ def _architecture(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "this Python is a 32-bit Arm program, for which there are no ONNX Runtime wheels",
-            "install a 64-bit system (on a Raspberry Pi 3 or newer: Raspberry Pi OS, 64-bit)",
+            "this board has no 64-bit processor; use a Raspberry Pi 3, Zero 2 W or newer"
+            if _SOCS_OF_32_BITS.intersection(machine.compatible)
+            else "install a 64-bit system (on a Raspberry Pi 3 or newer: Raspberry Pi OS, 64-bit);"
+            " a 64-bit kernel alone is not enough",
+        )
+    if machine.jetpack_major == 4:
+        yield Finding(
+            "problem",
+            "JetPack 4 is too old: its glibc 2.27 cannot load the wheels of ONNX Runtime",
+            "install JetPack 5 or newer; there is none for Jetson Nano, TX1 and TX2",
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import signal
 import statistics
 import subprocess
@@ -91,7 +92,8 @@ def print_self_test(photo: str, options: Mapping[str, Any]) -> None:
     try:
         import cv2
 
-        _print(opencv=cv2.__version__)
+        build = cv2.getBuildInformation()
+        _print(opencv=cv2.__version__, gstreamer=bool(re.search(r"GStreamer:\s+YES", build)))
         from edge_mtcnn.runtime import sessions
 
         _print(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edge_mtcnn.errors import ImageError, brief
 from edge_mtcnn.images.arrays import as_rgb, checked_array
 from edge_mtcnn.images.decoding import read_image
+from edge_mtcnn.images.reading import PhotoFile
 from edge_mtcnn.images.sources import is_source
 from edge_mtcnn.types import ImageArray
 
@@ -53,6 +54,8 @@ def load_image(image: Any, color: str = "rgb") -> tuple[ImageArray, str]:
     """
     if isinstance(image, np.ndarray):  # first, as this is every frame of a camera
         return checked_array(image), color
+    if isinstance(image, PhotoFile):
+        return image.read(), "rgb"
     if is_source(image):
         return read_image(image), "rgb"
     array, code = _array_of(image)
@@ -65,8 +68,13 @@ def rgb_image(image: Any) -> ImageArray:
     return as_rgb(pixels)
 
 
-def check_batch(images: Any) -> None:
-    """Refuse one image in the place of several, whose rows or bytes would pass for images."""
+def check_batch(images: Any, method: str) -> None:
+    """Refuse one image in the place of several, whose rows or bytes would pass for images.
+
+    Args:
+        images: what should be several.
+        method: name of the method that takes them, for the message.
+    """
     got = None
     if is_source(images):
         got = f"one {type(images).__name__}: use detect, or [image] for a list of one"
@@ -80,7 +88,7 @@ def check_batch(images: Any) -> None:
     elif not (hasattr(images, "__iter__") or hasattr(images, "__getitem__")):
         got = f"{type(images).__name__}: use detect for one image"
     if got is not None:
-        raise ImageError(f"detect_batch takes a sequence of images; got {got}")
+        raise ImageError(f"{method} takes a sequence of images; got {got}")
 
 
 def _array_of(image: Any) -> tuple[npt.NDArray[Any], str]:

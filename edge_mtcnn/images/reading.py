@@ -1,11 +1,8 @@
-"""Image files read one ahead, so that reading and detecting take place at the same time."""
+"""``PhotoFile``: an image file that is read, and turned, by the thread that searches it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_mtcnn.errors import ImageError
@@ -13,47 +10,32 @@ from edge_mtcnn.images.decoding import read_image
 from edge_mtcnn.images.mounting import Mounting
 from edge_mtcnn.types import ImageArray
 
-__all__ = ["IMAGE_FAILURES", "read_ahead"]
+__all__ = ["IMAGE_FAILURES", "PhotoFile"]
 
 IMAGE_FAILURES = (ImageError, OSError, MemoryError)
 """Errors that concern one image only: the other images can still be processed."""
-_READS_HELD = 2
-"""The image in use, and the next one. More would only take memory: one thread reads them all."""
 
 
-def read_ahead(
-    paths: Iterable[Path], mounting: Mounting | None = None
-) -> Generator[Callable[[], ImageArray]]:
-    """Read images in another thread while the caller works on the one before.
+@dataclass(frozen=True, slots=True)
+class PhotoFile:
+    """A photo that is read when its turn comes; the detector takes it as an image.
 
-    Close the generator to stop the thread, also after an error:
+        photos = [PhotoFile(path, mounting) for path in paths]
+        for photo, found in zip(photos, detector.detect_many(photos)):
+            ...
 
-        with contextlib.closing(read_ahead(paths)) as reads:
-            for path, read in zip(paths, reads):
-                image = read()
-
-    Args:
-        paths: the images.
-        mounting: how they are turned.
-
-    Yields:
-        For each path a function that returns its image, or raises what ``read_image`` raises. Call
-        it before the generator is advanced or closed.
+    Attributes:
+        path: the file.
+        mounting: how it is turned.
     """
-    turned = (mounting or Mounting()).applied
 
-    def read(path: Path) -> ImageArray:
-        return turned(read_image(path))
+    path: Path
+    mounting: Mounting
 
-    reader = ThreadPoolExecutor(1, thread_name_prefix="edge-mtcnn-reader")
-    try:
-        remaining = iter(paths)
-        reads: deque[Future[ImageArray]] = deque()
-        while True:
-            upcoming = islice(remaining, _READS_HELD - len(reads))
-            reads.extend(reader.submit(read, path) for path in upcoming)
-            if not reads:
-                return
-            yield reads.popleft().result
-    finally:
-        reader.shutdown(wait=False, cancel_futures=True)
+    def read(self) -> ImageArray:
+        """Read and turn it, (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageError: as ``read_image`` does.
+        """
+        return self.mounting.applied(read_image(self.path))

@@ -12,7 +12,10 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +23,9 @@ __all__ = ["Workers", "available_threads"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_MOST_WAITING = 256
+"""Most results of a stream that wait for an earlier one, which takes long."""
 
 
 def available_threads() -> int:
@@ -82,6 +88,68 @@ class Workers:
                     self._calls.put(call)
         call.work()
         return call.results()
+
+    def stream(
+        self, function: Callable[[T], R], items: Iterable[T], ahead: int
+    ) -> Generator[R, None, None]:
+        """Compute ``function(item)`` for each item, while the caller uses the results before it.
+
+        The threads are those of this stream alone. They end with it, also when it is closed early:
+        items that were not started are dropped, and it waits for those that are running. A job that
+        is known to be alone, as that of a list with one item, may share its own jobs with ``map``.
+
+        Args:
+            function: computes one result. If it raises, the exception is raised in the place of
+                that result, and the stream ends.
+            items: read in the thread that asks for the results. If reading raises an exception, the
+                results of the items before it are given first, and then it is raised.
+            ahead: most items that are not finished beyond the one whose result is given next, at
+                least 1. While that one takes long, further items are begun as others end, until
+                256 results wait for it.
+
+        Yields:
+            The results, in the order of the items.
+        """
+        remaining: Iterator[T] | None = iter(items)
+        failure: Exception | None = None
+        pending: deque[Future[R]] = deque()
+        pool = ThreadPoolExecutor(self.threads, "edge-mtcnn-stream")
+
+        def job(item: T, *, alone: bool) -> R:
+            _inside.job = not alone
+            return function(item)
+
+        try:
+            while True:
+                read = False
+                while remaining is not None and len(pending) < _MOST_WAITING:
+                    unfinished = [future for future in pending if not future.done()]
+                    # A result that is there is given, after one more item was read in its place.
+                    if pending and pending[0].done() and (read or len(pending) > ahead):
+                        break
+                    if len(unfinished) > ahead:
+                        wait(unfinished, return_when=FIRST_COMPLETED)
+                        continue
+                    try:
+                        item = next(remaining)
+                    except StopIteration:
+                        remaining = None
+                    except Exception as error:  # noqa: BLE001 -- raised after the results before it
+                        remaining, failure = None, error
+                    else:
+                        alone = not pending and length_hint(remaining, 1) == 0
+                        pending.append(pool.submit(job, item, alone=alone))
+                        del item
+                        read = True
+                if not pending:
+                    break
+                yield pending.popleft().result()
+        finally:
+            # One of its own threads may collect it as garbage, and cannot wait for itself.
+            own = threading.current_thread().name.startswith("edge-mtcnn-stream")
+            pool.shutdown(wait=not own, cancel_futures=True)
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
         """Stop the threads for good, after the jobs that are running."""

@@ -1,7 +1,7 @@
 """Runs the detector over many labelled images; failures are reported and skipped.
 
-The next image is read ahead, and a journal can keep the detections. Used by ``calibrator`` and
-``evaluation``. Imports ``journal``, ``labels``, the detector's types and ``images``.
+Several images are searched at once, and a journal can keep the detections. Used by ``calibrator``
+and ``evaluation``. Imports ``journal``, ``labels``, the detector's types and ``images``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_mtcnn.errors import ImageError, OptionsError, shown
 from edge_mtcnn.images.mounting import Mounting
-from edge_mtcnn.images.reading import IMAGE_FAILURES, read_ahead
+from edge_mtcnn.images.reading import IMAGE_FAILURES, PhotoFile
 from edge_mtcnn.options.checks import check_function, check_path, check_type
 from edge_mtcnn.thresholds.journal import Journal
 from edge_mtcnn.thresholds.labels.images import LabelledImage
@@ -143,13 +143,16 @@ def measure(
             if notes.notice or reused:
                 notify(notes.notice or f"{reused} of {len(images)} images are known from {journal}")
         unknown = [image for image, faces in zip(images, known, strict=True) if faces is None]
-        with closing(read_ahead((image.path for image in unknown), mounting)) as reads:
+        photos = [PhotoFile(image.path, mounting) for image in unknown]
+        with closing(detector.detect_many(photos, options=every_find)) as results:
             for image, faces in zip(images, known, strict=True):
                 failure = fresh = None
                 try:
                     if faces is None:
-                        faces = detector.detect(next(reads)(), options=every_find)
-                        fresh = faces
+                        found = next(results)
+                        if isinstance(found, ImageError):
+                            raise found
+                        faces = fresh = found
                     done.append(Measured(_labels_in_pixels(image, faces), faces))
                 except IMAGE_FAILURES as error:
                     failure = Failure(image.name, _reason(error))

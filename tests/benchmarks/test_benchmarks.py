@@ -13,7 +13,7 @@ import pytest
 from figures import result, run, saved
 
 import benchmarks.__main__ as suite
-from benchmarks import compare, hostile, import_time, latency, memory, scaling
+from benchmarks import compare, hostile, import_time, latency, many, memory, scaling
 from benchmarks.common import plots
 from benchmarks.common.images import SAMPLES, cut, find, image_files, read_rgb
 from benchmarks.common.program import BenchmarkError
@@ -227,6 +227,16 @@ def test_import_time_runs_in_fresh_processes(tmp_path: Path) -> None:
     parts = ("first use", "constructor")
     total = sum(found[f"import_time/{part} alone"]["value"] for part in parts)
     assert found["import_time/FaceDetector()"]["value"] == pytest.approx(total)
+
+
+def test_every_way_to_search_many_photos_finds_the_same_faces(tmp_path: Path) -> None:
+    found = run(many.main, tmp_path / "r.json", "--images", "4", "--rounds", "1")
+    assert set(found) == {f"many/{way}" for way in many.WAYS}
+    assert len({each["detail"]["faces"] for each in found.values()}) == 1
+    assert found["many/detect_batch"]["relative"] == 1
+    for each in found.values():
+        assert each["value"] > 0
+        assert 0 < each["detail"]["before_mb"] <= each["detail"]["peak_mb"]
 
 
 def test_memory_is_measured_in_a_process_of_its_own(

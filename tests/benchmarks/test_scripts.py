@@ -23,9 +23,9 @@ SCRIPTS = (
     "benchmarks.__main__", "benchmarks.accuracy", "benchmarks.common.plots", "benchmarks.compare",
     "benchmarks.gpu", "benchmarks.hostile", "benchmarks.import_time",
     "benchmarks.instructions", "benchmarks.latency",
-    "benchmarks.limit.__main__", "benchmarks.limit.operators", "benchmarks.memory",
-    "benchmarks.peers.__main__", "benchmarks.peers.agreement", "benchmarks.scaling",
-    "benchmarks.tracking",
+    "benchmarks.limit.__main__", "benchmarks.limit.operators", "benchmarks.many",
+    "benchmarks.memory", "benchmarks.peers.__main__", "benchmarks.peers.agreement",
+    "benchmarks.scaling", "benchmarks.tracking",
     "endurance.faults", "endurance.serve_load", "endurance.soak",
 )  # fmt: skip
 

@@ -284,7 +284,7 @@ def test_cameras_are_listed_with_sizes_and_what_is_wrong_with_them(
     modes = (Mode("MJPG", 1280, 720, 30.0), Mode("MJPG", 640, 480, None), Mode("YUYV", 640, 480, 5))
     good = Camera(device="/dev/video0", name="HD \x1b[31mWebcam", source="0", modes=modes)
     bad = Camera(device="/dev/video2", name="Doc", source="2", problem="no rights", advice="join")
-    monkeypatch.setattr("edge_mtcnn.doctor.read_cameras", lambda: (good, bad))
+    monkeypatch.setattr("edge_mtcnn.doctor.read_cameras", lambda _: (good, bad))
     assert main(["doctor"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     start = lines.index("cameras")

@@ -1,56 +1,35 @@
-"""Images read ahead of their use: in order, one ahead, and each error at its own image."""
+"""Photos that the thread that searches them reads and turns."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from edge_mtcnn import ImageError, read_image
-from edge_mtcnn.images import reading
-from edge_mtcnn.images.reading import read_ahead
-from edge_mtcnn.types import ImageArray
+from edge_mtcnn import FaceDetector, ImageError, Mounting, read_image
+from edge_mtcnn.images.reading import PhotoFile
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+SIDEWAYS = Mounting(rotate=90)
 
 
-def test_images_come_in_order_and_an_error_comes_in_the_place_of_its_image() -> None:
-    paths = [SAMPLES / "astronaut.jpg", Path("missing.jpg"), SAMPLES / "chelsea.jpg"]
-    found: list[ImageArray | str] = []
-    with closing(read_ahead(paths)) as reads:
-        for read in reads:
-            try:
-                found.append(read())
-            except ImageError as error:  # noqa: PERF203 - as callers do
-                found.append(str(error))
-    assert len(found) == 3
-    assert found[1] == "missing.jpg: no such file"
-    assert np.array_equal(found[0], read_image(paths[0]))
-    assert np.array_equal(found[2], read_image(paths[2]))
+def test_a_photo_file_is_an_image_to_the_detector(default_detector: FaceDetector) -> None:
+    path = SAMPLES / "astronaut.jpg"
+    expected = default_detector.detect(path)
+    assert len(expected) == 1
+    assert default_detector.detect(PhotoFile(path, Mounting())) == expected
+    assert default_detector.detect(PhotoFile(path, Mounting()), color="bgr") == expected
 
 
-def test_no_image_is_no_thread() -> None:
-    assert list(read_ahead([])) == []
+def test_it_is_turned_before_it_is_searched(default_detector: FaceDetector) -> None:
+    path = SAMPLES / "coffee.jpg"
+    turned = SIDEWAYS.applied(read_image(path))
+    found = default_detector.detect(PhotoFile(path, SIDEWAYS))
+    assert found.image_size == turned.shape[:2]
+    assert found == default_detector.detect(turned)
 
 
-def test_only_the_next_image_is_read_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
-    another = threading.Event()
-
-    def read(path: Path) -> None:
-        asked.append(path)
-        another.set()
-
-    monkeypatch.setattr(reading, "read_image", read)
-    paths = [Path(str(number)) for number in range(9)]
-    with closing(read_ahead(iter(paths))) as reads:
-        for number in range(1, 4):
-            next(reads)()
-            assert another.wait(10)
-            another.clear()
-            assert len(asked) <= number + 1
-    assert len(asked) <= 4
-    assert asked == paths[: len(asked)]
+def test_a_file_that_cannot_be_read_says_so(default_detector: FaceDetector) -> None:
+    photo = PhotoFile(Path("missing.jpg"), Mounting())
+    with pytest.raises(ImageError, match=r"missing\.jpg: no such file"):
+        default_detector.detect(photo)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_mtcnn.runtime import workers
 from edge_mtcnn.runtime.workers import Workers, _cgroup_cpus, available_threads
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,6 +183,102 @@ def test_many_callers_at_once_each_get_their_own_results(pool: Workers) -> None:
         thread.join(SECONDS)
     assert sorted(done) == [base * 100 for base in range(8)]
     assert wrong == []
+
+
+def test_a_stream_keeps_the_order_and_takes_any_iterable(pool: Workers) -> None:
+    def late_first(number: int) -> int:
+        time.sleep(0.002 if number % 5 == 0 else 0)
+        return number * number
+
+    assert list(pool.stream(late_first, range(50), 7)) == [n * n for n in range(50)]
+    assert list(pool.stream(str, iter([3, 1]), 1)) == ["3", "1"]
+    assert list(pool.stream(str, [], 1)) == []
+
+
+def test_a_stream_runs_as_many_jobs_at_once_as_there_are_threads(four: Workers) -> None:
+    together = threading.Barrier(4)
+    assert list(four.stream(lambda _: together.wait(SECONDS) >= 0, range(8), 4)) == [True] * 8
+
+
+def test_a_map_inside_a_stream_runs_in_that_jobs_thread_unless_the_job_is_alone(
+    four: Workers,
+) -> None:
+    def inner(_: int) -> threading.Thread:
+        return threading.current_thread()
+
+    def outer(_: int) -> bool:
+        return set(four.map(inner, range(6))) == {threading.current_thread()}
+
+    assert list(four.stream(outer, range(5), 8)) == [True] * 5
+    together = threading.Barrier(4)
+    shared = four.stream(lambda _: four.map(lambda _: together.wait(SECONDS), range(4)), [1], 8)
+    assert len(next(shared)) == 4, "all threads share the jobs of a single item"
+
+
+def test_items_go_on_while_the_first_takes_long_and_few_are_unfinished_at_once(
+    four: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_MOST_WAITING", 31)
+    others_ended = threading.Event()
+    ended: list[int] = []
+    unfinished: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            unfinished.append(number + 1 - len(ended))
+            yield number
+            if number >= 29:
+                others_ended.set()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert others_ended.wait(SECONDS)
+        ended.append(number)
+        return number
+
+    stream = four.stream(work, items(), 5)
+    assert next(stream) == 0, "31 were read before; else the first would never have ended"
+    assert list(stream) == list(range(1, 100))
+    assert max(unfinished) <= 5 + 1 + 4  # a thread notes its end before the future does
+
+
+def test_not_more_results_wait_for_a_slow_one_than_the_limit(
+    four: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_MOST_WAITING", 10)
+    taken: list[int] = []
+    first_may_end = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert first_may_end.wait(SECONDS)
+        return number
+
+    stream = four.stream(work, items(), 5)
+    timer = threading.Timer(0.5, first_may_end.set)
+    timer.start()
+    assert next(stream) == 0
+    assert len(taken) == 10
+    assert list(stream) == list(range(1, 50))
+    timer.join()
+
+
+def test_an_exception_of_a_stream_comes_in_its_place_and_ends_it(pool: Workers) -> None:
+    def fails(number: int) -> int:
+        if number == 3:
+            raise ZeroDivisionError("job 3")
+        return number
+
+    stream = pool.stream(fails, range(20), 5)
+    assert [next(stream) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError, match="job 3"):
+        next(stream)
+    assert list(stream) == []
 
 
 def test_close_ends_the_threads_and_may_be_repeated(four: Workers) -> None:
