@@ -29,7 +29,7 @@ from benchmarks.common.results import Result, add_output, document, save, table
 from benchmarks.common.timing import interleaved, milliseconds, spread
 from edge_mtcnn import DetectorOptions, FaceDetector, Faces, RuntimeOptions
 from edge_mtcnn.runtime.models import load_manifest
-from edge_mtcnn.runtime.sessions import available_providers
+from edge_mtcnn.runtime.providers import available_providers
 from edge_mtcnn.speed.timing import STAGES
 
 SIZES = {"540p": (960, 540), "720p": (1280, 720), "1080p": (1920, 1080)}

@@ -92,10 +92,10 @@ def print_self_test(photo: str, options: Mapping[str, Any]) -> None:
         import cv2
 
         _print(opencv=cv2.__version__)
-        from edge_mtcnn.runtime import sessions
+        from edge_mtcnn.runtime import providers
 
-        _print(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())
-        if (unused := sessions.unused_device()) is not None:
+        _print(onnxruntime=providers.runtime_version(), providers=providers.available_providers())
+        if (unused := providers.unused_device()) is not None:
             _print(not_started=unused[0], not_started_advice=unused[1])
         from edge_mtcnn.detector import FaceDetector
         from edge_mtcnn.images.decoding import read_image

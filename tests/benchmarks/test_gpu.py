@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.common.program import CANNOT_RUN
-from edge_mtcnn.runtime.sessions import available_providers
+from edge_mtcnn.runtime.providers import available_providers
 
 
 @pytest.mark.slow
