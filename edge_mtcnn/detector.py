@@ -385,7 +385,11 @@ class FaceDetector:
                 )
 
     def info(self) -> dict[str, Any]:
-        """Report what really runs: versions, execution providers, form of the networks, threads."""
+        """Report what really runs, as plain values.
+
+        Versions, execution providers, which of them each network runs on, form of the networks,
+        threads; and for devices the shapes that each network has seen, and TensorRT's engines.
+        """
         networks = self._open()
         return {
             "version": __version__,
@@ -394,6 +398,8 @@ class FaceDetector:
             "providers": list(networks.providers),
             "runs_on": networks.runs_on,
             "form": networks.form,
+            "shapes": networks.shapes,
+            "engines": networks.engines,
             "threads": self._workers.threads,
             "options": self._options.to_dict(),
         }

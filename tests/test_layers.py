@@ -107,7 +107,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("inputs", "labelled", "teaching", "watch_arguments", "watch_output"),
         (
             *("bench", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
-            *("serve", "service", "tune", "watch"),
+            *("serve", "service", "tune", "warm_up", "watch"),
         ),
     ),
 }

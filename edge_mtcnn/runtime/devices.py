@@ -82,6 +82,10 @@ class RunningNetworks(Protocol):
         """The execution provider of each network."""
 
     @property
+    def engines(self) -> dict[str, Any] | None:
+        """Folder, number and size of TensorRT's engines; ``None`` for other providers."""
+
+    @property
     def shapes(self) -> dict[str, list[tuple[int, ...]]]:
         """The shapes that each network on a device has seen."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,10 +47,19 @@ class FixedNetwork:
         session: the network's.
         cast: session of ``CAST`` on the same device.
         batches: sizes of batches, the smallest first.
+        for_shape: opens a session that takes one shape only, from the lengths of the dimensions
+            that have names; ``None`` where one session takes all shapes.
     """
 
-    def __init__(self, session: Any, cast: Any, batches: Sequence[int]) -> None:
+    def __init__(
+        self,
+        session: Any,
+        cast: Any,
+        batches: Sequence[int],
+        for_shape: Callable[[Mapping[str, int]], Any] | None = None,
+    ) -> None:
         self._session, self._cast = session, cast
+        self._for_shape = for_shape
         self._batches = batches
         self._outputs = [output.name for output in session.get_outputs()]
         self._lock = threading.Lock()
@@ -71,6 +81,24 @@ class FixedNetwork:
     def has_features(self) -> bool:
         """Whether the values of the hidden layer are a second output."""
         return len(self._outputs) > 1
+
+    @property
+    def runs_on(self) -> str:
+        """The provider that runs its operators, and how many if it is not all of them.
+
+        ONNX Runtime before 1.24 does not tell; then it is the provider that was asked for.
+        """
+        wanted = self.providers[0]
+        try:
+            groups = self._session.get_provider_graph_assignment_info()
+        except Exception:  # noqa: BLE001 -- not there, or not recorded
+            return wanted
+        counts = Counter[str]()
+        for group in groups:
+            counts[group.ep_name] += len(group.get_nodes())
+        if counts[wanted] == counts.total():
+            return wanted
+        return f"{wanted} ({counts[wanted]} of {counts.total()} operators)"
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -127,11 +155,15 @@ class FixedNetwork:
             cast.bind_ortvalue_output(self._cast.get_outputs()[0].name, floats)
             runs.append(_Run(self._cast, cast, None))
             runs[0].do()
-        network = self._session.io_binding()
-        network.bind_ortvalue_input(self._session.get_inputs()[0].name, floats)
+        session, taken = self._session, self._session.get_inputs()[0]
+        if self._for_shape is not None:
+            dimensions = zip(taken.shape, pixels.shape, strict=True)
+            session = self._for_shape({n: size for n, size in dimensions if isinstance(n, str)})
+        network = session.io_binding()
+        network.bind_ortvalue_input(taken.name, floats)
         for name in self._outputs:
             network.bind_output(name, *place)
-        self._session.run_with_iobinding(network, self._run_options(-1))
+        session.run_with_iobinding(network, self._run_options(-1))
         made = [
             OrtValue.ortvalue_from_shape_and_type(value.shape(), np.float32, *place)
             for value in network.get_outputs()
@@ -141,7 +173,7 @@ class FixedNetwork:
             network.bind_ortvalue_output(name, value)
         # A captured graph belongs to the addresses of one shape, so each shape has its number.
         options = self._run_options(len(self._bindings) + 1)
-        runs.append(_Run(self._session, network, options))
+        runs.append(_Run(session, network, options))
         return _Binding(given, tuple(runs), tuple(made), on_processor=memory == "cpu")
 
     def _run_options(self, graph: int) -> Any:

@@ -11,14 +11,19 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from edge_mtcnn.errors import ModelFileError, ProviderError
+from edge_mtcnn.runtime.engines import EngineFolder, engine_folder
 from edge_mtcnn.runtime.fixed import BATCHES, CANVAS_SIZES, CAST, FixedNetwork
 from edge_mtcnn.runtime.models import Model
 from edge_mtcnn.runtime.providers import (
+    CPU,
+    TENSORRT,
     Provider,
     available_providers,
     chosen_providers,
@@ -67,6 +72,11 @@ class SessionNetwork:
         """Whether the values of the hidden layer are a second output."""
         return len(self._outputs) > 1
 
+    @property
+    def runs_on(self) -> str:
+        """The execution provider."""
+        return self.providers[0]
+
     def _run(self, outputs: list[str], pixels: Float32Array) -> list[Float32Array]:
         try:
             run = self._mine.run
@@ -76,6 +86,10 @@ class SessionNetwork:
         return results
 
 
+_LOADED = ("onet", "rnet", "pnet")
+"""The largest comes first: the memory that its loading leaves behind serves the next."""
+
+
 class SessionNetworks(NamedTuple):
     """The three networks of the cascade, and the form they are in."""
 
@@ -83,6 +97,7 @@ class SessionNetworks(NamedTuple):
     rnet: SessionNetwork | FixedNetwork
     onet: SessionNetwork | FixedNetwork
     form: str = ""
+    engine_folder: EngineFolder | None = None
 
     @property
     def onet_features(self) -> Callable[[Float32Array], Float32Array]:
@@ -101,13 +116,22 @@ class SessionNetworks(NamedTuple):
 
     @property
     def runs_on(self) -> dict[str, str]:
-        """The execution provider of each network."""
-        return {name: getattr(self, name).providers[0] for name in NETWORKS}
+        """The execution provider of each network; see ``FixedNetwork.runs_on``."""
+        return {name: getattr(self, name).runs_on for name in NETWORKS}
 
     @property
     def providers(self) -> tuple[str, ...]:
         """The execution providers, the first first."""
         return self.pnet.providers
+
+    @property
+    def engines(self) -> dict[str, Any] | None:
+        """Folder, number and size of TensorRT's engines; ``None`` for other providers."""
+        if self.engine_folder is None:
+            return None
+        sizes = [file.stat().st_size for file in self.engine_folder.files]
+        folder = str(self.engine_folder.path)
+        return {"folder": folder, "files": len(sizes), "megabytes": sum(sizes) / 1e6}
 
     @property
     def shapes(self) -> dict[str, list[tuple[int, ...]]]:
@@ -131,25 +155,51 @@ def open_networks(
         ModelFileError: ONNX Runtime cannot read a model.
     """
     providers = chosen_providers(device)
-    # The largest comes first: the memory that its loading leaves behind serves the next.
-    names = ("onet", "rnet", "pnet")
     if providers[0].is_device or processor_as_device:
-        cast = _session(CAST, providers)
-        networks: dict[str, Any] = {
-            name: FixedNetwork(_open(models[name], providers), cast, BATCHES[name])
-            for name in names
-        }
-    else:
-        networks = {
-            name: SessionNetwork([_open(models[name], providers) for _ in range(threads)])
-            for name in names
-        }
+        return _on_device(models, providers)
+    networks: dict[str, Any] = {
+        name: SessionNetwork([_open(models[name], providers) for _ in range(threads)])
+        for name in _LOADED
+    }
     return SessionNetworks(**networks)
 
 
-def _open(model: Model, providers: Sequence[Provider]) -> Any:
-    """An ONNX Runtime session of a network."""
+def _on_device(models: Mapping[str, Model], providers: list[Provider]) -> SessionNetworks:
+    """The networks on a device."""
+    engines: EngineFolder | None = None
+    if providers[0].name == TENSORRT:
+        engines = engine_folder(models, providers[0])
+        engines.prepare()
+        providers = [engines.provider(providers[0]), *providers[1:]]
+
+    def for_shape(model: Model, dimensions: Mapping[str, int]) -> Any:
+        """An engine for one shape, which is faster than one for many and is never built again."""
+        session = _open(model, providers, dimensions)
+        if engines is not None:
+            engines.complete()
+        return session
+
+    without_engine = [p for p in providers if p.name != TENSORRT] or [Provider(CPU)]
+    cast = _session(CAST, without_engine)
+    networks: dict[str, Any] = {
+        name: FixedNetwork(
+            *(_open(models[name], providers), cast, BATCHES[name]),
+            for_shape=None if engines is None else partial(for_shape, models[name]),
+        )
+        for name in _LOADED
+    }
+    return SessionNetworks(**networks, engine_folder=engines)
+
+
+def _open(
+    model: Model,
+    providers: Sequence[Provider],
+    dimensions: Mapping[str, int] = MappingProxyType({}),
+) -> Any:
+    """An ONNX Runtime session of a network, for any shape or one in which dimensions are fixed."""
     options = _options()
+    for name, size in dimensions.items():
+        options.add_free_dimension_override_by_name(name, size)
     source = _source(model, options)
     try:
         return _session(source, providers, options)
@@ -167,6 +217,7 @@ def _options() -> Any:
     # A memory pattern is kept for every input shape ever seen, and levels bring ever new ones.
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # a provider that fails is reported below, as an error
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     # Arm boards with SME leaked memory in every convolution before ONNX Runtime 1.27.
     options.add_session_config_entry("mlas.disable_kleidiai", "1")
     return options
