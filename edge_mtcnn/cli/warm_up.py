@@ -55,7 +55,7 @@ def add_parser(commands: Commands) -> None:
         "--size",
         action="append",
         metavar="WIDTHxHEIGHT",
-        help=f"size of the images to prepare for; may be given several times (default: {_SIZE})",
+        help=f"size of the images to prepare for; may be given several times; without it, {_SIZE}",
     )
     parser.add_argument("--json", action="store_true", help="write one JSON object instead of text")
     add_config_argument(parser)
