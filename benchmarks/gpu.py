@@ -36,7 +36,6 @@ from edge_mtcnn.runtime.providers import available_providers
 SIZES = {"540p": (960, 540), "720p": (1280, 720), "1080p": (1920, 1080)}
 MIN_FACES = (20, 40)
 VIDEO = DATA / "video" / "facenet_pytorch_video.mp4"
-FRAMES = 8
 GRAPH = "cuda graph"
 VARIANTS: Mapping[str, Any] = {
     "processor": "cpu",
@@ -66,6 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--frames", nargs="+", choices=tuple(SIZES), default=tuple(SIZES), help="sizes (all)"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=8,
+        metavar="N",
+        help="frames that take turns, or of a batch (8)",
     )
     add_output(parser)
     options = parser.parse_args(arguments)
@@ -205,7 +211,7 @@ def parity(options: argparse.Namespace) -> list[Result]:
 def shapes(options: argparse.Namespace) -> list[Result]:
     """Shapes that ONNX Runtime gets for frames of random sizes, and what such a frame takes."""
     rng = np.random.default_rng(7)
-    (photo,) = frames((1920, 1080))[:1]
+    (photo,) = frames((1920, 1080))
     made = detector(options.device, options.threads)
     times = []
     for _ in range(options.sizes):
@@ -244,13 +250,13 @@ def matches(expected: Faces, found: Faces) -> tuple[int, float, float]:
     return same, far, apart
 
 
-def frames(size: tuple[int, int]) -> list[Pixels]:
+def frames(size: tuple[int, int], count: int = 1) -> list[Pixels]:
     """Frames of the crowd video, or the samples, RGB in one size."""
     if not VIDEO.is_file():
-        return [cv2.resize(read_rgb(file), size) for file in photo_pool()[:FRAMES]]
+        return [cv2.resize(read_rgb(file), size) for file in photo_pool()[:count]]
     capture = cv2.VideoCapture(str(VIDEO))
     found: list[Pixels] = []
-    while len(found) < FRAMES:
+    while len(found) < count:
         read, frame = capture.read()
         if not read:
             break
@@ -267,7 +273,7 @@ def frame_times(options: argparse.Namespace) -> list[Result]:
     results = []
     kinds = ["cpu", options.device, *([GRAPH] if options.device == "cuda" else [])]
     for name in options.frames:
-        images = frames(SIZES[name])
+        images = frames(SIZES[name], options.batch)
         for smallest in MIN_FACES:
             detectors = {
                 kind: detector(kind, options.threads, smallest) for kind in dict.fromkeys(kinds)

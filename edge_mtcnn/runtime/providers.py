@@ -13,7 +13,6 @@ import io
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -216,6 +215,8 @@ def keeps_channels_in_blocks() -> bool:
     It is asked, with a small model that it optimises in about 3 ms: that depends on the build and
     on the processor. Where no temporary file can be written, x86-64 is taken to do it.
     """
+    import tempfile  # not at import: it loads much
+
     onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

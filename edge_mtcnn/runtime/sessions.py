@@ -13,12 +13,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from edge_mtcnn.errors import ModelFileError, ProviderError
-from edge_mtcnn.runtime.engines import EngineFolder, engine_folder
 from edge_mtcnn.runtime.fixed import BATCHES, CANVAS_SIZES, CAST, FixedNetwork
 from edge_mtcnn.runtime.models import Model
 from edge_mtcnn.runtime.providers import (
@@ -32,6 +31,9 @@ from edge_mtcnn.runtime.providers import (
     runtime_version,
 )
 from edge_mtcnn.types import NETWORKS, Float32Array
+
+if TYPE_CHECKING:
+    from edge_mtcnn.runtime.engines import EngineFolder
 
 __all__ = ["SessionNetwork", "SessionNetworks", "open_networks"]
 
@@ -168,6 +170,8 @@ def _on_device(models: Mapping[str, Model], providers: list[Provider]) -> Sessio
     """The networks on a device."""
     engines: EngineFolder | None = None
     if providers[0].name == TENSORRT:
+        from edge_mtcnn.runtime.engines import engine_folder  # few need it
+
         engines = engine_folder(models, providers[0])
         engines.prepare()
         providers = [engines.provider(providers[0]), *providers[1:]]

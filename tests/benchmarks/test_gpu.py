@@ -19,6 +19,7 @@ MOST_SHAPES = 12
 def test_on_the_processor_as_a_device_every_face_is_the_same_in_few_shapes(tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
     few = ["--rounds", "1", "--photos", "2", "--sizes", "4", "--frames", "540p"]
+    few += ["--batch", "2", "--threads", "1"]
     assert gpu.main(["--device", "processor", *few, "--output", str(output)]) == 0
     results = {entry["name"]: entry for entry in json.loads(output.read_text())["results"]}
     for preset in ("reference", "default"):

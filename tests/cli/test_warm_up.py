@@ -9,6 +9,7 @@ import pytest
 from edge_mtcnn.cli import main
 from edge_mtcnn.runtime import sessions
 from edge_mtcnn.runtime.fixed import BATCHES
+from edge_mtcnn.runtime.providers import available_providers
 
 
 def test_it_says_what_was_prepared_and_that_a_processor_keeps_nothing(
@@ -47,3 +48,18 @@ def test_a_size_that_is_none_is_a_usage_error(
     assert output == ""
     assert "WIDTHxHEIGHT" in message
     assert size in message
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt", "WarpDriveExecutionProvider?speed=9"])
+@pytest.mark.parametrize("command", [["detect", "--json", "-"], ["bench"], ["warm-up"]])
+def test_a_device_that_is_not_here_ends_a_command_before_it_writes_anything(
+    device: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = {"cuda": "CUDA", "tensorrt": "Tensorrt"}.get(device, "WarpDrive") + "ExecutionProvider"
+    if name in available_providers():
+        pytest.skip("this ONNX Runtime has it, and it may start")
+    assert main([*command, "--device", device]) == 2
+    output, message = capsys.readouterr()
+    assert output == ""
+    assert f"error: {name} is not in the installed ONNX Runtime" in message
+    assert "CPUExecutionProvider" in message
