@@ -4,7 +4,8 @@
 
 Needs an NVIDIA card, ``onnxruntime-gpu`` and the libraries of CUDA and cuDNN; where PyTorch is
 installed its libraries are used. ``facenet-pytorch`` runs on the same frames if it is there.
-Without the data beside the project it uses the project's samples.
+Without the data beside the project it uses the project's samples. ``--device processor`` gives the
+processor the shapes and buffers of a device, to try the script where no device is.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ import importlib
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,17 +25,25 @@ import numpy as np
 
 from benchmarks.common.images import DATA, Pixels, photo_pool, read_rgb
 from benchmarks.common.program import BenchmarkError, script, script_parser
-from benchmarks.common.results import Result, add_output, document, save, table
+from benchmarks.common.results import Result, Target, add_output, document, save, table
 from benchmarks.common.timing import interleaved, milliseconds, spread
+from benchmarks.gpu_jobs import Cycle, Waiting, facenet_jobs, whole
+from benchmarks.gpu_networks import networks
 from edge_mtcnn import DetectorOptions, FaceDetector, Faces, RuntimeOptions
-from edge_mtcnn.runtime.models import load_manifest
-from edge_mtcnn.runtime.sessions import available_providers
-from edge_mtcnn.speed.timing import STAGES
+from edge_mtcnn.runtime import sessions
+from edge_mtcnn.runtime.providers import available_providers
 
 SIZES = {"540p": (960, 540), "720p": (1280, 720), "1080p": (1920, 1080)}
 MIN_FACES = (20, 40)
 VIDEO = DATA / "video" / "facenet_pytorch_video.mp4"
-FRAMES = 8
+GRAPH = "cuda graph"
+VARIANTS: Mapping[str, Any] = {
+    "processor": "cpu",
+    GRAPH: (("CUDAExecutionProvider", {"enable_cuda_graph": "1"}), "CPUExecutionProvider"),
+}
+"""``RuntimeOptions.device`` of what is no name of a device."""
+TIMES_THE_PEER = 10.0
+"""How many times the batched rate of ``facenet-pytorch`` a device should reach."""
 SAME_PIXELS, SAME_CONFIDENCE = 1.0, 2e-3
 """How far a face may be from that of the processor, pixels and probability."""
 
@@ -44,16 +52,33 @@ SAME_PIXELS, SAME_CONFIDENCE = 1.0, 2e-3
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and save; the exit code."""
     parser = script_parser("benchmarks.gpu", __doc__)
-    parser.add_argument("--device", default="cuda", help="device to measure (cuda)")
+    parser.add_argument(
+        "--device", default="cuda", help="device to measure: cuda, tensorrt or processor (cuda)"
+    )
     parser.add_argument("--threads", type=int, help="threads of the detectors (all)")
-    parser.add_argument("--rounds", type=int, default=20, help="detections of each kind (20)")
+    parser.add_argument("--rounds", type=int, default=12, help="detections of each kind (12)")
     parser.add_argument(
         "--photos", type=int, metavar="N", help="photos for the comparison of faces (all)"
+    )
+    parser.add_argument(
+        "--sizes", type=int, default=200, metavar="N", help="frames of random sizes (200)"
+    )
+    parser.add_argument(
+        "--frames", nargs="+", choices=tuple(SIZES), default=tuple(SIZES), help="sizes (all)"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=8,
+        metavar="N",
+        help="frames that take turns, or of a batch (8)",
     )
     add_output(parser)
     options = parser.parse_args(arguments)
     card = prepare()
-    results = [*start(options), *parity(options), *frame_times(options), *networks(options)]
+    results = [*start(options), *parity(options), *shapes(options), *frame_times(options)]
+    if options.device == "cuda":
+        results += networks(options.rounds)
     print(
         table(
             ((r.name, r.unit, round(r.value, 3), short(r.detail)) for r in results),
@@ -68,7 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
         "providers": list(available_providers()),
         "libraries": libraries(),
     }
-    save(document("gpu", results, settings=settings), options.output)
+    targets = list(speed_targets(results, options.device))
+    save(document("gpu", results, settings=settings, targets=targets), options.output)
     return 0
 
 
@@ -103,9 +129,16 @@ def detector(
     options = replace(DetectorOptions.from_preset(preset), confidence=0.0)
     if min_face_size is not None:
         options = replace(options, min_face_size=min_face_size)
-    return FaceDetector(
-        options, RuntimeOptions(device=device, threads=None if device == "cpu" else threads)
+    runtime = RuntimeOptions(
+        device=VARIANTS.get(device, device),
+        threads=None if device == "cpu" else threads,
+        form="plain" if device == "processor" else "auto",
     )
+    sessions.processor_as_device = device == "processor"
+    try:
+        return FaceDetector(options, runtime)
+    finally:
+        sessions.processor_as_device = False
 
 
 def start(options: argparse.Namespace) -> list[Result]:
@@ -175,6 +208,32 @@ def parity(options: argparse.Namespace) -> list[Result]:
     return results
 
 
+def shapes(options: argparse.Namespace) -> list[Result]:
+    """Shapes that ONNX Runtime gets for frames of random sizes, and what such a frame takes."""
+    rng = np.random.default_rng(7)
+    (photo,) = frames((1920, 1080))
+    made = detector(options.device, options.threads)
+    times = []
+    for _ in range(options.sizes):
+        height, width = rng.integers(120, 1080), rng.integers(160, 1920)
+        frame = np.ascontiguousarray(photo[:height, :width])
+        times += milliseconds(partial(made.detect, frame))
+    seen = made.info()["shapes"]
+    made.close()
+    return [
+        Result(
+            name=f"shapes/{options.sizes} sizes/{options.device}",
+            unit="",
+            value=sum(map(len, seen.values())),
+            detail={
+                **{name: len(each) for name, each in seen.items()},
+                "median_ms": statistics.median(times),
+                "longest_ms": max(times),
+            },
+        )
+    ]
+
+
 def matches(expected: Faces, found: Faces) -> tuple[int, float, float]:
     """Faces that are the same, and the largest difference of boxes and confidences of all pairs."""
     same, far, apart = 0, 0.0, 0.0
@@ -191,13 +250,13 @@ def matches(expected: Faces, found: Faces) -> tuple[int, float, float]:
     return same, far, apart
 
 
-def frames(size: tuple[int, int]) -> list[Pixels]:
+def frames(size: tuple[int, int], count: int = 1) -> list[Pixels]:
     """Frames of the crowd video, or the samples, RGB in one size."""
     if not VIDEO.is_file():
-        return [cv2.resize(read_rgb(file), size) for file in photo_pool()[:FRAMES]]
+        return [cv2.resize(read_rgb(file), size) for file in photo_pool()[:count]]
     capture = cv2.VideoCapture(str(VIDEO))
     found: list[Pixels] = []
-    while len(found) < FRAMES:
+    while len(found) < count:
         read, frame = capture.read()
         if not read:
             break
@@ -212,17 +271,20 @@ def frames(size: tuple[int, int]) -> list[Pixels]:
 def frame_times(options: argparse.Namespace) -> list[Result]:
     """Time per frame of the device, the processor and facenet-pytorch, in turn."""
     results = []
-    for name, size in SIZES.items():
-        images = frames(size)
+    kinds = ["cpu", options.device, *([GRAPH] if options.device == "cuda" else [])]
+    for name in options.frames:
+        images = frames(SIZES[name], options.batch)
         for smallest in MIN_FACES:
             detectors = {
-                device: detector(device, options.threads, smallest)
-                for device in ("cpu", options.device)
+                kind: detector(kind, options.threads, smallest) for kind in dict.fromkeys(kinds)
             }
-            jobs: dict[str, Callable[[], Any]] = {
-                device: Cycle(partial(made.detect, timings=True), images)
-                for device, made in detectors.items()
-            }
+            waits = {kind: Waiting(made) for kind, made in detectors.items() if kind != "cpu"}
+            jobs: dict[str, Callable[[], Any]] = {}
+            for kind, made in detectors.items():
+                jobs[kind] = Cycle(partial(made.detect, timings=True), images, waits.get(kind))
+                jobs[f"{kind} batch"] = partial(made.detect_batch, images)
+                if (many := getattr(made, "detect_many", None)) is not None:
+                    jobs[f"{kind} many batch"] = partial(whole, many, images)
             jobs |= facenet_jobs(smallest, images)
             times = interleaved(jobs, options.rounds, warm_up=len(images))
             for job, samples in times.items():
@@ -245,151 +307,19 @@ def frame_times(options: argparse.Namespace) -> list[Result]:
     return results
 
 
-class Cycle:
-    """A detection of the next of some images at each call, with the stages of all calls."""
-
-    def __init__(self, function: Callable[[Pixels], Any], images: Sequence[Pixels]) -> None:
-        self._function, self._images, self._calls = function, images, 0
-        self._found: list[Any] = []
-
-    def __call__(self) -> None:
-        """Detect in the next image."""
-        self._found.append(self._function(self._images[self._calls % len(self._images)]))
-        self._calls += 1
-
-    def described(self) -> dict[str, Any]:
-        """Median time of each stage, faces and windows of the last images."""
-        last = self._found[len(self._images) :]
-        if not last or not isinstance(last[0], Faces):
-            return {}
-        timings = [faces.timings for faces in last if faces.timings is not None]
-        return {
-            "faces": statistics.median(map(len, last)),
-            "stages_ms": {
-                stage: statistics.median(getattr(t, f"{stage}_ms") for t in timings)
-                for stage in STAGES
-            },
-            "rnet_windows": statistics.median(t.rnet_windows for t in timings),
-            "onet_windows": statistics.median(t.onet_windows for t in timings),
-            "levels": len(timings[0].levels),
-        }
-
-
-def facenet_jobs(smallest: int, images: Sequence[Pixels]) -> dict[str, Callable[[], Any]]:
-    """facenet-pytorch's MTCNN on the GPU, one frame and all frames at a time; {} without it."""
-    try:
-        torch, facenet = (importlib.import_module(n) for n in ("torch", "facenet_pytorch"))
-    except ImportError:
-        return {}
-    if not torch.cuda.is_available():
-        return {}
-    peer = facenet.MTCNN(keep_all=True, min_face_size=smallest, device="cuda")
-    arrays = list(images)
-    return {
-        "facenet-pytorch": Cycle(peer.detect, arrays),
-        "facenet-pytorch batch": lambda: peer.detect(arrays),
-    }
-
-
-def networks(options: argparse.Namespace) -> list[Result]:
-    """Each network alone at one shape: fed from memory, bound to the device, and as a graph.
-
-    Beside them the copy of a frame to the card, below which no detection can be.
-    """
-    import onnxruntime
-
-    if options.device != "cuda":
-        return []
-    models = load_manifest().models("plain")
-    shapes = {
-        "pnet/canvas 1280x1280": ("pnet", (1, 1, 1280, 3 * 1280)),
-        "pnet/canvas 640x640": ("pnet", (1, 1, 640, 3 * 640)),
-        "pnet/tile 138x522": ("pnet", (1, 1, 138, 3 * 522)),
-        "rnet/256": ("rnet", (256, 1, 24, 72)),
-        "rnet/1024": ("rnet", (1024, 1, 24, 72)),
-        "onet/64": ("onet", (64, 1, 48, 144)),
-        "onet/256": ("onet", (256, 1, 48, 144)),
-    }
-    results = []
-    rng = np.random.default_rng(1)
-    for name, (network, shape) in shapes.items():
-        pixels = rng.integers(0, 256, shape).astype(np.float32)
-        jobs, outputs = network_jobs(onnxruntime, models[network].path, pixels)
-        times = interleaved(jobs, options.rounds, warm_up=5)
-        exact = outputs["fed, cpu"]
-        for job, samples in times.items():
-            results.append(
-                Result(
-                    name=f"network/{name}/{job}",
-                    unit="ms",
-                    value=spread(samples).median,
-                    samples=tuple(round(sample, 4) for sample in samples),
-                    detail={
-                        "largest_difference_to_cpu": float(np.abs(outputs[job] - exact).max())
-                        if job in outputs
-                        else None
-                    },
-                )
+def speed_targets(results: Sequence[Result], device: str) -> Iterator[Target]:
+    """The best rate of the device over that of the peer's batches, for each kind of frame."""
+    values = {result.name: result.value for result in results}
+    for name, peer in values.items():
+        if name.endswith("/facenet-pytorch batch"):
+            kind = name.rpartition("/")[0]
+            own = min(v for n, v in values.items() if n.startswith(f"{kind}/{device}"))
+            yield Target(
+                name=f"{kind}: rate / facenet-pytorch's batched rate",
+                limit=TIMES_THE_PEER,
+                at_least=True,
+                value=peer / own,
             )
-    for label, size in (("720p", (720, 1280, 3)), ("1080p", (1080, 1920, 3))):
-        frame = rng.integers(0, 256, size).astype(np.uint8)
-        value = onnxruntime.OrtValue.ortvalue_from_numpy(frame, "cuda", 0)
-        samples = milliseconds(lambda p=frame, v=value: v.update_inplace(p), 50)  # type: ignore[misc]
-        results.append(
-            Result(name=f"copy to the card/{label}", unit="ms", value=spread(samples).median)
-        )
-    return results
-
-
-def network_jobs(
-    onnxruntime: Any, model: Path, pixels: np.ndarray[Any, Any]
-) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
-    """Ways to run one network at one shape, by name, and what each computes."""
-    cuda = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
-    kinds: Mapping[str, Mapping[str, str]] = {
-        "fed, cuda": cuda,
-        "fed, cuda, no TF32": {**cuda, "use_tf32": "0"},
-        "bound, cuda, no TF32": {**cuda, "use_tf32": "0"},
-        "graph, cuda, no TF32": {**cuda, "use_tf32": "0", "enable_cuda_graph": "1"},
-    }
-    cpu = session(onnxruntime, model, None)
-    source, target = cpu.get_inputs()[0].name, cpu.get_outputs()[0].name
-    jobs: dict[str, Callable[[], Any]] = {
-        "fed, cpu": lambda: cpu.run([target], {source: pixels}),
-    }
-    outputs = {"fed, cpu": cpu.run([target], {source: pixels})[0]}
-    for name, configured in kinds.items():
-        opened = session(onnxruntime, model, configured)
-        if name.startswith("fed"):
-            jobs[name] = lambda s=opened: s.run([target], {source: pixels})  # type: ignore[misc]
-            outputs[name] = opened.run([target], {source: pixels})[0]
-            continue
-        binding = opened.io_binding()
-        given = onnxruntime.OrtValue.ortvalue_from_numpy(pixels, "cuda", 0)
-        made = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-            outputs["fed, cpu"].shape, np.float32, "cuda", 0
-        )
-        binding.bind_ortvalue_input(source, given)
-        binding.bind_ortvalue_output(target, made)
-
-        def run(s: Any = opened, b: Any = binding) -> None:
-            s.run_with_iobinding(b)
-            b.synchronize_outputs()
-
-        run()
-        jobs[name] = run
-        outputs[name] = made.numpy()
-    return jobs, outputs
-
-
-def session(onnxruntime: Any, model: Path, cuda: Mapping[str, str] | None) -> Any:
-    """A session on the processor, or on CUDA with options."""
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if cuda is not None:
-        providers.insert(0, ("CUDAExecutionProvider", dict(cuda)))
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(model), settings, providers=providers)
 
 
 def short(detail: Mapping[str, Any]) -> str:

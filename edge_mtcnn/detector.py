@@ -31,13 +31,9 @@ from edge_mtcnn.known_false import KnownFalse, check_loss, encoded, entries_from
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions, load_options
 from edge_mtcnn.options.checks import check_bool, check_choice, check_int, check_type
 from edge_mtcnn.runtime.deadline import Deadline
+from edge_mtcnn.runtime.devices import RunningNetworks, start_networks
 from edge_mtcnn.runtime.models import Manifest, load_manifest
-from edge_mtcnn.runtime.sessions import (
-    SessionNetworks,
-    open_networks,
-    preferred_form,
-    runtime_version,
-)
+from edge_mtcnn.runtime.providers import runtime_version
 from edge_mtcnn.runtime.workers import Workers, available_threads
 from edge_mtcnn.types import Faces, FloatArray, ImageArray
 
@@ -116,11 +112,6 @@ class FaceDetector:
         if runtime.models is not None:  # so that copies find it from any working directory
             runtime = replace(runtime, models=os.path.abspath(runtime.models))  # noqa: PTH100
         self._options, self._runtime = options, runtime
-        self._form = (
-            preferred_form(manifest.forms, self._runtime.device)
-            if self._runtime.form == "auto"
-            else self._runtime.form
-        )
         self._model_version = manifest.version
         self._score_model = cache(lambda: load_score_model(*manifest.score_model()))
         if options.mirror:
@@ -128,8 +119,8 @@ class FaceDetector:
         self._real_faces = cache(lambda: load_real_faces(*manifest.real_faces()))
         self._know(known_false)
         threads = self._runtime.threads or available_threads()
-        self._networks: SessionNetworks | None = open_networks(
-            manifest.models(self._form), self._runtime.device, threads
+        self._networks: RunningNetworks | None = start_networks(
+            manifest, runtime.form, runtime.device, threads
         )
         self._workers = Workers(threads)
 
@@ -457,17 +448,28 @@ class FaceDetector:
         check_int("width", width, 1, 100_000)
         self.detect(np.zeros((height, width, 3), dtype=np.uint8))
         networks = self._open()
-        for network, spec in ((networks.rnet, RNET), (networks.onet, ONET)):
-            network(np.zeros((max(spec.batch), 1, spec.size, 3 * spec.size), dtype=np.float32))
+        for name, spec in (("rnet", RNET), ("onet", ONET)):
+            for count in networks.batches.get(name, (max(spec.batch),)):
+                getattr(networks, name)(
+                    np.zeros((count, 1, spec.size, 3 * spec.size), dtype=np.float32)
+                )
 
     def info(self) -> dict[str, Any]:
-        """Report what really runs: versions, execution providers, form of the networks, threads."""
+        """Report what really runs, as plain values.
+
+        Versions, execution providers, which of them each network runs on, form of the networks,
+        threads; and for devices the shapes that each network has seen, and TensorRT's engines.
+        """
+        networks = self._open()
         return {
             "version": __version__,
             "model_version": self._model_version,
             "onnxruntime": runtime_version(),
-            "providers": list(self._open().pnet.providers),
-            "form": self._form,
+            "providers": list(networks.providers),
+            "runs_on": networks.runs_on,
+            "form": networks.form,
+            "shapes": networks.shapes,
+            "engines": networks.engines,
             "threads": self._workers.threads,
             "options": self._options.to_dict(),
         }
@@ -531,7 +533,7 @@ class FaceDetector:
             )
         self._start(options, runtime, manifest, _usable(known_false, options, manifest.version))
 
-    def _open(self) -> SessionNetworks:
+    def _open(self) -> RunningNetworks:
         if self._networks is None:
             raise EdgeMTCNNError("this FaceDetector is closed; make a new one")
         return self._networks
@@ -582,7 +584,7 @@ def _usable(
 
 _OWN_ATTRIBUTES = frozenset(
     (
-        *("_options", "_runtime", "_form", "_model_version", "_score_model", "_networks"),
+        *("_options", "_runtime", "_model_version", "_score_model", "_networks"),
         *("_workers", "_known", "_known_false", "_real_faces"),
     )
 )

@@ -450,11 +450,11 @@ def test_a_gpu_is_cuda_and_never_silently_the_processor(
 ) -> None:
     wanted: list[object] = []
 
-    def refuse(models: Any, device: Any, threads: int) -> Any:
+    def refuse(manifest: Any, form: str, device: Any, threads: int) -> Any:
         wanted.append(device)
         raise ProviderError("CUDA does not start")
 
-    monkeypatch.setattr("edge_mtcnn.detector.open_networks", refuse)
+    monkeypatch.setattr("edge_mtcnn.detector.start_networks", refuse)
     with pytest.raises(ProviderError):
         MTCNN(device=device)
     assert wanted == ["cuda"]

@@ -48,12 +48,18 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "cascade": (
         ("boxes", "candidates", "canvases", "networks", "pyramid"),
+        ("fixed_canvases",),
         ("exposure", "pnet", "turn", "windows"),
         ("rnet", "onet"),
         ("known", "scoring", "trace"),
         ("search",),
     ),
-    "runtime": (("deadline", "models", "workers"), ("sessions",)),
+    "runtime": (
+        ("deadline", "models", "providers", "workers"),
+        ("engines", "fixed"),
+        ("sessions",),
+        ("devices",),
+    ),
     "compat": (("results",), ("mtcnn",)),
     "board": (("camera_stack", "cameras", "identity", "memory", "new_process", "sensors"),),
     "speed": (("timing",), ("report", "tuning")),
@@ -102,7 +108,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("inputs", "labelled", "teaching", "watch_arguments", "watch_output"),
         (
             *("bench", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
-            *("serve", "service", "tune", "watch"),
+            *("serve", "service", "tune", "warm_up", "watch"),
         ),
     ),
 }
@@ -272,11 +278,11 @@ def test_features_never_reach_into_the_cascade_or_the_runtime() -> None:
     assert not wrong, report(wrong)
 
 
-def test_only_sessions_loads_onnx_runtime() -> None:
+def test_only_providers_loads_onnx_runtime() -> None:
     wrong = [
         found
         for found in IMPORTS
-        if found.top == "onnxruntime" and found.path != SOURCE / "runtime" / "sessions.py"
+        if found.top == "onnxruntime" and found.path != SOURCE / "runtime" / "providers.py"
     ]
     assert not wrong, report(wrong)
 

@@ -112,7 +112,7 @@ def test_threads_and_form_that_were_not_chosen_are_chosen_where_it_is_opened(
     with FaceDetector() as original:
         text = pickle.dumps(original)
     monkeypatch.setattr("edge_mtcnn.detector.available_threads", lambda: 3)
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("edge_mtcnn.runtime.providers.keeps_channels_in_blocks", lambda: False)
     with pickle.loads(text) as twin:
         assert (twin.info()["threads"], twin.info()["form"]) == (3, "plain")
 

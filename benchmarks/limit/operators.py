@@ -30,7 +30,7 @@ from edge_mtcnn.cascade.canvases import CELL, STRIDE, TILE_COLUMNS, TILE_ROWS
 from edge_mtcnn.cascade.onet import ONET as ONET_SPEC
 from edge_mtcnn.cascade.rnet import RNET as RNET_SPEC
 from edge_mtcnn.runtime.models import load_manifest
-from edge_mtcnn.runtime.sessions import preferred_form
+from edge_mtcnn.runtime.providers import preferred_form
 
 TILE_HEIGHT, TILE_WIDTH = ((cells - 1) * STRIDE + CELL for cells in (TILE_ROWS, TILE_COLUMNS))
 INPUTS: dict[str, tuple[tuple[Layer, ...], tuple[int, int, int]]] = {

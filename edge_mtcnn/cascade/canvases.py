@@ -3,6 +3,8 @@
 P-Net does not pad its input, so a tile gives exactly the cells of its part of the level, whatever
 lies beside it on the canvas. Each run costs the same few steps in Python and ONNX Runtime however
 small it is, and the smaller levels of a pyramid are as small as thumbnails.
+
+These canvases fit the caches of processors; those for devices are in ``fixed_canvases``.
 """
 
 from __future__ import annotations
@@ -12,14 +14,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_mtcnn.types import Float32Array, ImageArray, IntArray
+from edge_mtcnn.types import ImageArray, IntArray
 
-__all__ = ["CELL", "STRIDE", "TILE_COLUMNS", "TILE_ROWS", "Canvas", "layout"]
+__all__ = [
+    "CELL",
+    "STRIDE",
+    "TILE_COLUMNS",
+    "TILE_ROWS",
+    "Canvas",
+    "Tile",
+    "cells_along",
+    "layout",
+    "tiles_of",
+]
 
 STRIDE = 2
 """Distance between two neighbouring cells of P-Net, pixels of the level."""
@@ -86,16 +98,18 @@ class Canvas:
     shifts: IntArray
 
     @classmethod
-    def of(cls, tiles: Sequence[Tile]) -> Canvas:
-        """The smallest canvas that holds the tiles at their places."""
-        height = max(tile.y + tile.height for tile in tiles)
-        width = max(tile.x + tile.width for tile in tiles)
+    def of(cls, tiles: Sequence[Tile], size: tuple[int, int] | None = None) -> Canvas:
+        """The smallest canvas that holds the tiles at their places, or one of a fixed size."""
+        height, width = size or (
+            max(tile.y + tile.height for tile in tiles),
+            max(tile.x + tile.width for tile in tiles),
+        )
         owners = None
-        if len(tiles) > 1:
-            owners = np.full((_cells(height), _cells(width)), -1, dtype=np.int8)
+        if size is not None or len(tiles) > 1:
+            owners = np.full((cells_along(height), cells_along(width)), -1, dtype=np.int8)
             for index, tile in enumerate(tiles):
-                rows = slice(tile.y // STRIDE, tile.y // STRIDE + _cells(tile.height))
-                columns = slice(tile.x // STRIDE, tile.x // STRIDE + _cells(tile.width))
+                rows = slice(tile.y // STRIDE, tile.y // STRIDE + cells_along(tile.height))
+                columns = slice(tile.x // STRIDE, tile.x // STRIDE + cells_along(tile.width))
                 owners[rows, columns] = index
         return cls(
             *(height, width, tuple(tiles), owners),
@@ -103,11 +117,11 @@ class Canvas:
             shifts=np.array([*((t.top - t.y, t.left - t.x) for t in tiles), (0, 0)]) // STRIDE,
         )
 
-    def pixels(self, levels: Sequence[ImageArray]) -> Float32Array:
-        """The tiles' pixels, (height, width, 3) float32 0..255, black in the gaps."""
+    def pixels(self, levels: Sequence[ImageArray], dtype: Any = np.float32) -> Any:
+        """The tiles' pixels, (height, width, 3) 0..255, black in the gaps."""
         if self.owners is None:
-            return self.tiles[0].part_of(levels).astype(np.float32)
-        pixels = np.zeros((self.height, self.width, 3), dtype=np.float32)
+            return self.tiles[0].part_of(levels).astype(dtype)
+        pixels = np.zeros((self.height, self.width, 3), dtype=dtype)
         for tile in self.tiles:
             place = pixels[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
             place[:] = tile.part_of(levels)
@@ -128,7 +142,7 @@ def layout(shapes: tuple[tuple[int, int], ...]) -> tuple[Canvas, ...]:
         Canvases that together show every cell of every level once, roughly the largest first, so
         that threads end at about the same time.
     """
-    tiles = [tile for level, shape in enumerate(shapes) for tile in _tiles(level, *shape)]
+    tiles = [tile for level, shape in enumerate(shapes) for tile in tiles_of(level, *shape)]
     tiles.sort(key=lambda tile: tile.height * tile.width, reverse=True)
     alone = [[tile] for tile in tiles if not tile.packs]
     packed = _packed([tile for tile in tiles if tile.packs])
@@ -185,23 +199,28 @@ class _Packing:
         ]
 
 
-def _tiles(level: int, height: int, width: int) -> Iterator[Tile]:
-    """Cut a level into nearly equal tiles, which overlap by what their cells share."""
-    for top, bottom in _parts(height, TILE_ROWS):
-        for left, right in _parts(width, TILE_COLUMNS):
+def tiles_of(
+    level: int, height: int, width: int, rows: int = TILE_ROWS, columns: int = TILE_COLUMNS
+) -> Iterator[Tile]:
+    """Cut a level into nearly equal tiles, which overlap by what their cells share.
+
+    A tile has at most so many rows and columns of cells.
+    """
+    for top, bottom in _parts(height, rows):
+        for left, right in _parts(width, columns):
             yield Tile(level, top, left, bottom - top, right - left)
 
 
 def _parts(side: int, most: int) -> Iterator[tuple[int, int]]:
     """First pixel and end of each part of a side of a level; a part has at most ``most`` cells."""
-    cells = _cells(side)
+    cells = cells_along(side)
     parts = math.ceil(cells / most)
     edges = [cells * part // parts for part in range(parts + 1)] if cells > 0 else []
     for first, end in pairwise(edges):
         yield first * STRIDE, min(first * STRIDE + _side(end - first), side)
 
 
-def _cells(side: int) -> int:
+def cells_along(side: int) -> int:
     """Cells along a side of so many pixels.
 
     The first convolution takes two pixels off, the pool halves and rounds up, and the other

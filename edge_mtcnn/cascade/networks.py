@@ -21,6 +21,14 @@ class Networks(Protocol):
     """The three networks of the cascade."""
 
     @property
+    def canvas_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths that P-Net is fast for, smallest first; () where it takes any.
+
+        Where there are some, the networks run on a device: it sees the whole pyramid on uint8
+        canvases of these sizes, and R-Net and O-Net see all windows at once.
+        """
+
+    @property
     def pnet(self) -> Network:
         """(1, 1, h, 3 w) float32 pixels to (1, 5, rows, columns)."""
 

@@ -44,7 +44,7 @@ def finish(
         threshold: probability that a face must exceed.
         overlap: intersection over the smaller area above which NMS drops a face.
         run: shares batches of windows among threads.
-        spec: of ``onet``: ``ONET`` or ``ONET_FEATURES``.
+        spec: of ``onet``: ``ONET`` or ``ONET_FEATURES``, perhaps for a device.
 
     Returns:
         The faces, best first.
@@ -64,7 +64,14 @@ def finish(
     )
 
 
-def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[Found]:
+def look_again(
+    found: Found,
+    sampler: Sampler,
+    onet: Network,
+    run: Map,
+    *,
+    spec: WindowSpec = ONET_FEATURES,
+) -> list[Found]:
     """The mirror check: O-Net reads each face twice more, once in the mirror.
 
     A face is still a face in the mirror and in a tighter window; what only resembles one often is
@@ -77,6 +84,7 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
         sampler: makes the pixels of the windows.
         onet: (n, 1, 48, 144) float32 pixels to (n, 271), with the features.
         run: shares batches of windows among threads.
+        spec: ``ONET_FEATURES``, perhaps for a device.
 
     Returns:
         Two readings of the same faces: logits, landmarks and features of the tight window, and
@@ -86,7 +94,7 @@ def look_again(found: Found, sampler: Sampler, onet: Network, run: Map) -> list[
     windows = np.concatenate([_scaled(boxes, TIGHT), _scaled(boxes, MIRROR_TIGHT)])
     in_mirror = np.arange(len(windows)) >= len(boxes)
     tilts = np.tile(_tilts(found.landmarks), 2)
-    output = window_outputs(windows, sampler, onet, ONET_FEATURES, run, in_mirror, tilts)
+    output = window_outputs(windows, sampler, onet, spec, run, in_mirror, tilts)
     seen = output[in_mirror, 5:15].reshape(-1, 5, 2)[:, _MIRRORED_LANDMARKS]
     seen[:, :, 0] = 1 - seen[:, :, 0]
     output[in_mirror, 5:15] = seen.reshape(-1, 10)

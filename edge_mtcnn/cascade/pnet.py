@@ -17,6 +17,7 @@ import numpy as np
 from edge_mtcnn.cascade.boxes import nms, regress, square
 from edge_mtcnn.cascade.candidates import Candidates
 from edge_mtcnn.cascade.canvases import CELL, STRIDE, Canvas, layout
+from edge_mtcnn.cascade.fixed_canvases import Sizes, fixed_layout
 from edge_mtcnn.cascade.networks import Map, Network, network_input, probability
 from edge_mtcnn.types import Float32Array, FloatArray, ImageArray, IntArray
 
@@ -36,6 +37,7 @@ def propose(
     capped: Callable[[Cells], Cells] = lambda cells: cells,
     *,
     level_overlap: float,
+    canvas_sizes: Sizes = (),
 ) -> Candidates:
     """Stage 1: P-Net over every level, NMS within and across levels, regression.
 
@@ -51,14 +53,17 @@ def propose(
         run: shares the tiles among threads.
         capped: selects the cells that are kept, see ``best_cells``; called whenever more are found.
         level_overlap: IoU above which NMS within a level drops a cell.
+        canvas_sizes: see ``Networks.canvas_sizes``.
 
     Returns:
         Candidates with square boxes of whole numbers, best first.
     """
-    canvases = layout(tuple(level.shape[:2] for level in levels))
+    shapes = tuple((level.shape[0], level.shape[1]) for level in levels)
+    canvases = fixed_layout(shapes, canvas_sizes) if canvas_sizes else layout(shapes)
+    dtype = np.uint8 if canvas_sizes else np.float32  # a device converts them itself
 
     def cells_of(canvas: Canvas) -> Cells:
-        pixels = canvas.pixels(levels)
+        pixels = canvas.pixels(levels, dtype)
         return _cells_above(threshold, pnet(network_input(pixels[None]))[0], canvas)
 
     if not canvases:

@@ -22,6 +22,8 @@ def refine(
     threshold: float,
     overlap: float,
     run: Map,
+    *,
+    spec: WindowSpec = RNET,
 ) -> Candidates:
     """Stage 2: R-Net on each candidate's window, NMS, regression.
 
@@ -32,13 +34,14 @@ def refine(
         threshold: probability that a candidate must exceed.
         overlap: IoU above which NMS drops a candidate.
         run: shares batches of windows among threads.
+        spec: ``RNET``, perhaps for a device.
 
     Returns:
         Candidates with square boxes of whole numbers, best first.
     """
     if not len(candidates.boxes):
         return candidates
-    output = window_outputs(candidates.boxes, sampler, rnet, RNET, run)
+    output = window_outputs(candidates.boxes, sampler, rnet, spec, run)
     scores = probability(output[:, 0])
     passed = np.flatnonzero(scores > threshold)
     boxes, scores, offsets = candidates.boxes[passed], scores[passed], output[passed, 1:5]

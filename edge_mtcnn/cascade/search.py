@@ -23,7 +23,7 @@ from edge_mtcnn.cascade.networks import Map, Networks
 from edge_mtcnn.cascade.onet import ONET, ONET_FEATURES, finish, look_again
 from edge_mtcnn.cascade.pnet import propose
 from edge_mtcnn.cascade.pyramid import AreaSampler, OctaveSampler, Sampler, pyramid_scales
-from edge_mtcnn.cascade.rnet import refine
+from edge_mtcnn.cascade.rnet import RNET, refine
 from edge_mtcnn.cascade.scoring import ScoreModel
 from edge_mtcnn.cascade.trace import Trace
 from edge_mtcnn.cascade.turn import Turn, merged
@@ -77,6 +77,12 @@ class Search:
         self._upright_size = turn.upright_size if turn else size
         self._options = options
         self._networks = networks
+        # Read once: a device that fails during the search leaves its place to the processor.
+        self._canvas_sizes = networks.canvas_sizes
+        together = bool(self._canvas_sizes)
+        self._rnet_spec, self._onet_spec, self._features_spec = (
+            spec._replace(together=together) for spec in (RNET, ONET, ONET_FEATURES)
+        )
         self._run = run
         self._bgr = bgr
         self._score = score
@@ -298,6 +304,7 @@ class Search:
             self._run,
             trace.best_cells,
             level_overlap=self._options.level_nms,
+            canvas_sizes=self._canvas_sizes,
         )
         # Expected places are certain: no cap drops them, and R-Net's NMS prefers them.
         windows = trace.best("pnet", proposed).after(places)
@@ -305,7 +312,12 @@ class Search:
         trace.lap("pnet_ms")
 
         refined = refine(
-            windows, self._sampler, self._networks.rnet, *self._rules["rnet"], self._run
+            windows,
+            self._sampler,
+            self._networks.rnet,
+            *self._rules["rnet"],
+            self._run,
+            spec=self._rnet_spec,
         )
         finalists = trace.best("rnet", refined)
         trace.lap("rnet_ms")
@@ -331,7 +343,7 @@ class Search:
             networks.onet_features if checked else networks.onet,
             *self._rules["onet"],
             self._run,
-            spec=ONET_FEATURES if checked else ONET,
+            spec=self._features_spec if checked else self._onet_spec,
         )
         trace.onet_windows += len(finalists.boxes)
         found = trace.best("onet", found)
@@ -340,7 +352,13 @@ class Search:
 
     def _read_again(self, found: Found, trace: Trace) -> list[Found]:
         """The mirror check."""
-        readings = look_again(found, self._sampler, self._networks.onet_features, self._run)
+        readings = look_again(
+            found,
+            self._sampler,
+            self._networks.onet_features,
+            self._run,
+            spec=self._features_spec,
+        )
         trace.lap("mirror_ms")
         return readings
 

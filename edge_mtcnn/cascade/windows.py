@@ -22,6 +22,8 @@ __all__ = ["WindowSpec", "window_outputs"]
 
 BATCH_MULTIPLE = 4
 """The number of batches is a multiple of this, so that two or four threads share them evenly."""
+TOGETHER = 64
+"""Batches that a device sees together at most, which limits the memory of their pixels."""
 
 
 class WindowSpec(NamedTuple):
@@ -32,11 +34,13 @@ class WindowSpec(NamedTuple):
         outputs: numbers that the network returns for a window.
         batch: minimum and maximum number of windows in a batch. Smaller batches cost more to
             dispatch than they save; what larger ones compute does not stay in the cache.
+        together: the batches are only sampled apart; the network, on a device, sees them together.
     """
 
     size: int
     outputs: int
     batch: tuple[int, int]
+    together: bool = False
 
 
 def window_outputs(
@@ -66,7 +70,7 @@ def window_outputs(
         (N, ``spec.outputs``) float32.
     """
 
-    def outputs_of(rows: Any) -> Float32Array:
+    def pixels_of(rows: Any) -> Float32Array:
         pixels = sampler.windows(boxes[rows], spec.size)
         if tilts is not None and (tilted := np.flatnonzero(tilts[rows])).size:
             pixels[tilted] = _turned(
@@ -75,7 +79,10 @@ def window_outputs(
         if in_mirror is not None:
             flipped = in_mirror[rows]
             pixels[flipped] = pixels[flipped, :, ::-1]
-        return network(network_input(pixels))
+        return network_input(pixels)
+
+    def outputs_of(rows: Any) -> Float32Array:
+        return network(pixels_of(rows))
 
     if not len(boxes):
         return np.zeros((0, spec.outputs), dtype=np.float32)
@@ -83,7 +90,12 @@ def window_outputs(
         return outputs_of(slice(None))
     order = np.argsort(sampler.groups(boxes, spec.size), kind="stable")
     batches = [order[start:stop] for start, stop in _batches(len(order), *spec.batch)]
-    output = np.concatenate(run(outputs_of, batches))
+    if spec.together:
+        chunks = [batches[start : start + TOGETHER] for start in range(0, len(batches), TOGETHER)]
+        parts = [network(np.concatenate(run(pixels_of, chunk))) for chunk in chunks]
+    else:
+        parts = run(outputs_of, batches)
+    output = np.concatenate(parts)
     in_order = np.empty_like(output)
     in_order[order] = output
     return in_order

@@ -37,6 +37,7 @@ COMMANDS = (
     "calibrate",
     "evaluate",
     "tune",
+    "warm-up",
     "doctor",
     "watch",
     "serve",
@@ -118,7 +119,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"edge-mtcnn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in COMMANDS:
-        import_module(f"{__name__}.{name}").add_parser(commands)
+        import_module(f"{__name__}.{name.replace('-', '_')}").add_parser(commands)
 
     def show_help(args: argparse.Namespace) -> int:
         (parser if args.command is None else commands.choices[args.command]).print_help()

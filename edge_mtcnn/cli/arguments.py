@@ -21,6 +21,7 @@ from edge_mtcnn.options import (
     load_options,
     load_section,
 )
+from edge_mtcnn.options.runtime import DEVICES
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -49,7 +50,6 @@ __all__ = [
 _Section = TypeVar("_Section")
 DEFAULT_PRESET = "default"
 _DETECTOR_OPTIONS = ("min_face_size", "max_face_size", "scale_factor", "confidence", "exposure")
-_DEVICES = ("cpu", "cuda", "auto")
 
 
 def add_command(
@@ -173,7 +173,8 @@ def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("runtime")
     group.add_argument(
         "--device",
-        help="cpu, cuda, auto, or comma-separated names of ONNX Runtime execution providers"
+        help=f"{', '.join(DEVICES)}, or comma-separated ONNX Runtime execution providers, with"
+        " options such as OpenVINOExecutionProvider?device_type=GPU"
         f" (default: {RuntimeOptions().device})",
     )
     group.add_argument(
@@ -225,7 +226,7 @@ def options_from(
         runtime_changes["threads"] = given["threads"]
     if "device" in given:
         device = given["device"]
-        runtime_changes["device"] = device if device in _DEVICES else tuple(device.split(","))
+        runtime_changes["device"] = device if device in DEVICES else tuple(device.split(","))
     return replace(detector, **detector_changes), replace(runtime, **runtime_changes)
 
 

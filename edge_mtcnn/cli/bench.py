@@ -17,7 +17,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
 )
 from edge_mtcnn.cli.inputs import add_path_arguments, read_images
-from edge_mtcnn.cli.terminal import plural, printable, write_line, write_message
+from edge_mtcnn.cli.terminal import plural, printable, running_on, write_line, write_message
 
 if TYPE_CHECKING:
     from edge_mtcnn.board.identity import Machine
@@ -84,7 +84,7 @@ def _lines(report: SpeedReport) -> Iterator[str]:
     info, memory = report.info, report.memory_mb
     yield (
         f"edge-mtcnn {info['version']}, models {info['model_version']}, ONNX Runtime"
-        f" {info['onnxruntime']}, {info['providers'][0]}, {plural(info['threads'], 'thread')},"
+        f" {info['onnxruntime']}, {running_on(info)}, {plural(info['threads'], 'thread')},"
         f" form {info['form']}"
     )
     yield _machine_line(report.machine)

@@ -15,7 +15,7 @@ from edge_mtcnn.cli.arguments import (
     options_from,
     sample_photo,
 )
-from edge_mtcnn.cli.terminal import plural, printable, write_line
+from edge_mtcnn.cli.terminal import plural, printable, running_on, write_line
 
 if TYPE_CHECKING:
     from edge_mtcnn.cli.arguments import Commands
@@ -162,5 +162,4 @@ def _test_rows(test: SelfTest) -> list[tuple[str, str]]:
 
 def _running(info: dict[str, Any]) -> str:
     """``FaceDetector.info`` for people."""
-    providers = ", ".join(info["providers"])
-    return f"{providers}; {plural(info['threads'], 'thread')}, form {info['form']}"
+    return f"{running_on(info)}; {plural(info['threads'], 'thread')}, form {info['form']}"

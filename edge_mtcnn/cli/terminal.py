@@ -6,10 +6,18 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-__all__ = ["Progress", "UsageError", "plural", "printable", "write_line", "write_message"]
+__all__ = [
+    "Progress",
+    "UsageError",
+    "plural",
+    "printable",
+    "running_on",
+    "write_line",
+    "write_message",
+]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -37,6 +45,15 @@ def printable(text: str | os.PathLike[str]) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in os.fspath(text)
     )
+
+
+def running_on(info: Mapping[str, Any]) -> str:
+    """The execution provider in ``FaceDetector.info``, or that of each network if they differ."""
+    networks: Mapping[str, str] = info["runs_on"]
+    providers = list(dict.fromkeys(networks.values()))
+    if len(providers) == 1:
+        return providers[0]
+    return ", ".join(f"{name} on {provider}" for name, provider in networks.items())
 
 
 def plural(number: int, noun: str) -> str:

@@ -71,8 +71,8 @@ def add_parser(commands: Commands) -> None:
     group.add_argument(
         "--device",
         default="auto",
-        help="cpu, cuda, comma-separated names of ONNX Runtime execution providers, or auto to try"
-        " cpu and cuda (default: %(default)s)",
+        help="cpu, cuda, tensorrt, comma-separated names of ONNX Runtime execution providers, or"
+        " auto to try cpu and cuda (default: %(default)s)",
     )
     group.add_argument(
         "--max-threads", type=int, metavar="N", help="most threads to try (default: all)"

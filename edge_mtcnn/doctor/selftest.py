@@ -94,10 +94,10 @@ def print_self_test(photo: str, options: Mapping[str, Any]) -> None:
 
         build = cv2.getBuildInformation()
         _print(opencv=cv2.__version__, gstreamer=bool(re.search(r"GStreamer:\s+YES", build)))
-        from edge_mtcnn.runtime import sessions
+        from edge_mtcnn.runtime import providers
 
-        _print(onnxruntime=sessions.runtime_version(), providers=sessions.available_providers())
-        if (unused := sessions.unused_device()) is not None:
+        _print(onnxruntime=providers.runtime_version(), providers=providers.available_providers())
+        if (unused := providers.unused_device()) is not None:
             _print(not_started=unused[0], not_started_advice=unused[1])
         from edge_mtcnn.detector import FaceDetector
         from edge_mtcnn.images.decoding import read_image

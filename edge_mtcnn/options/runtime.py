@@ -10,7 +10,10 @@ from typing import Any
 from edge_mtcnn.errors import OptionsError, shown
 from edge_mtcnn.options.checks import check_choice, check_int, replaced
 
-__all__ = ["RuntimeOptions"]
+__all__ = ["DEVICES", "RuntimeOptions", "provider_options"]
+
+DEVICES = ("cpu", "cuda", "tensorrt", "auto")
+"""Names of devices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +21,12 @@ class RuntimeOptions:
     """How to run the networks.
 
     Attributes:
-        device: ``"cpu"``; ``"cuda"``, an error where CUDA does not start; ``"auto"``, the best
-            provider that starts; or a sequence of ONNX Runtime execution provider names, an error
-            where the first of them does not start.
+        device: ``"cpu"``; ``"cuda"`` or ``"tensorrt"``, an error where it does not start;
+            ``"auto"``, the fastest that starts and finds the same as the processor; or a sequence
+            of ONNX Runtime execution providers, an error where the first of them does not start. A
+            provider is a name, a name and its options (``("OpenVINOExecutionProvider",
+            {"device_type": "GPU"})``), or both as text
+            (``"OpenVINOExecutionProvider?device_type=GPU"``), which is what is kept.
         threads: number of threads that share the work of one image, 1..256; ``None`` for as many as
             the affinity mask and the container allow.
         models: folder with another ``manifest.json`` and its model files; ``None`` for the models
@@ -29,20 +35,25 @@ class RuntimeOptions:
             the processor.
     """
 
-    device: str | tuple[str, ...] = "cpu"
+    device: str | tuple[Any, ...] = "cpu"
     threads: int | None = None
     models: str | os.PathLike[str] | None = None
     form: str = "auto"
 
     def __post_init__(self) -> None:
         if isinstance(self.device, str):
-            check_choice("device", self.device, ("cpu", "cuda", "auto"))
+            check_choice("device", self.device, DEVICES)
         else:
-            names = tuple(self.device) if isinstance(self.device, Sequence) else ()
-            if not names or not all(isinstance(name, str) and name for name in names):
+            given = self.device if isinstance(self.device, Sequence) else ()
+            try:
+                names = tuple(map(_provider_text, () if isinstance(given, bytes) else given))
+            except (AttributeError, TypeError, ValueError):
+                names = ()
+            if not names:
                 raise OptionsError(
-                    "device must be 'cpu', 'cuda', 'auto' or a sequence of execution provider"
-                    f" names; got {shown(self.device)}"
+                    f"device must be one of {', '.join(DEVICES)}, or a sequence of execution"
+                    " providers, each a name or a name and its options; got"
+                    f" {shown(self.device)}"
                 )
             object.__setattr__(self, "device", names)
         if self.threads is not None:
@@ -65,3 +76,24 @@ class RuntimeOptions:
     def to_dict(self) -> dict[str, Any]:
         """All options as plain values."""
         return asdict(self)
+
+
+def provider_options(text: str) -> tuple[str, dict[str, str]]:
+    """Name and options of an execution provider in ``RuntimeOptions.device``."""
+    name, _, rest = text.partition("?")
+    return name, dict(pair.split("=", 1) for pair in rest.split("&") if pair)
+
+
+def _provider_text(provider: Any) -> str:
+    """A provider as text; a ``ValueError`` or ``TypeError`` if it is none."""
+    if not isinstance(provider, str):
+        name, options = provider
+        values = {
+            key: str(int(value)) if isinstance(value, bool) else str(value)
+            for key, value in options.items()
+        }
+        provider = name + "?" + "&".join(f"{key}={value}" for key, value in values.items())
+    name, options = provider_options(provider)
+    if not name or not all(options):
+        raise ValueError(provider)
+    return name + ("?" if options else "") + "&".join(f"{k}={v}" for k, v in options.items())

@@ -1,68 +1,45 @@
-"""ONNX Runtime sessions of the networks. No other module imports ``onnxruntime``.
+"""ONNX Runtime sessions of the networks.
 
-A network is a callable from pixels to its output. Sessions run on the calling thread and keep no
-memory pattern per input shape: the jobs of the cascade bring parallelism and bounded memory, and
-each thread has sessions of its own.
+A network is a callable from pixels to its output. On processors, sessions run on the calling thread
+and keep no memory pattern per input shape: the jobs of the cascade bring parallelism and bounded
+memory, and each thread has sessions of its own. On devices one session gets few shapes, see
+``fixed``.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import ctypes
-import io
 import itertools
-import os
-import platform
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from edge_mtcnn.errors import MissingRuntimeError, ModelFileError, ProviderError
+from edge_mtcnn.errors import ModelFileError, ProviderError
+from edge_mtcnn.runtime.fixed import BATCHES, CANVAS_SIZES, CAST, FixedNetwork
 from edge_mtcnn.runtime.models import Model
-from edge_mtcnn.types import Float32Array
-
-__all__ = [
-    "SessionNetwork",
-    "SessionNetworks",
-    "available_providers",
-    "open_networks",
-    "preferred_form",
-    "runtime_version",
-    "unused_device",
-    "why_not",
-]
-
-_CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
-_LIBRARIES = {
-    _CUDA: "libonnxruntime_providers_cuda.so",
-    "TensorrtExecutionProvider": "libonnxruntime_providers_tensorrt.so",
-}
-"""Library of each provider that ONNX Runtime loads when it is first asked for."""
-_PROBE = base64.b64decode(
-    "CAc6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0="
+from edge_mtcnn.runtime.providers import (
+    CPU,
+    TENSORRT,
+    Provider,
+    available_providers,
+    chosen_providers,
+    onnx_runtime,
+    reason_of,
+    runtime_version,
 )
-"""A model of one Identity operator."""
-_CUDA_LIBRARIES = (
-    "pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries of CUDA and cuDNN; the driver"
-    " comes from NVIDIA"
-)
+from edge_mtcnn.types import NETWORKS, Float32Array
 
-_PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
-    # Levels differ in shape from image to image, and an exhaustive search per shape takes seconds.
-    _CUDA: {
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-        "use_tf32": "0",
-    },
-}
+if TYPE_CHECKING:
+    from edge_mtcnn.runtime.engines import EngineFolder
+
+__all__ = ["SessionNetwork", "SessionNetworks", "open_networks"]
+
+
+processor_as_device = False
+"""Give the processor few shapes too, as a device gets them; for tests and benchmarks."""
 
 
 class SessionNetwork:
@@ -97,6 +74,11 @@ class SessionNetwork:
         """Whether the values of the hidden layer are a second output."""
         return len(self._outputs) > 1
 
+    @property
+    def runs_on(self) -> str:
+        """The execution provider."""
+        return self.providers[0]
+
     def _run(self, outputs: list[str], pixels: Float32Array) -> list[Float32Array]:
         try:
             run = self._mine.run
@@ -106,93 +88,57 @@ class SessionNetwork:
         return results
 
 
-class SessionNetworks(NamedTuple):
-    """The three networks of the cascade."""
+_LOADED = ("onet", "rnet", "pnet")
+"""The largest comes first: the memory that its loading leaves behind serves the next."""
 
-    pnet: SessionNetwork
-    rnet: SessionNetwork
-    onet: SessionNetwork
+
+class SessionNetworks(NamedTuple):
+    """The three networks of the cascade, and the form they are in."""
+
+    pnet: SessionNetwork | FixedNetwork
+    rnet: SessionNetwork | FixedNetwork
+    onet: SessionNetwork | FixedNetwork
+    form: str = ""
+    engine_folder: EngineFolder | None = None
 
     @property
     def onet_features(self) -> Callable[[Float32Array], Float32Array]:
         """O-Net's output and its features."""
         return self.onet.with_features
 
+    @property
+    def canvas_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths of the canvases that P-Net should get; () where any will do."""
+        return CANVAS_SIZES if isinstance(self.pnet, FixedNetwork) else ()
 
-def runtime_version() -> str:
-    """Version of the installed ONNX Runtime.
+    @property
+    def batches(self) -> dict[str, tuple[int, ...]]:
+        """Sizes of the batches of R-Net and O-Net on a device, which a warm-up runs."""
+        return {"rnet": BATCHES["rnet"], "onet": BATCHES["onet"]} if self.canvas_sizes else {}
 
-    Raises:
-        MissingRuntimeError: none is installed.
-    """
-    return str(_onnxruntime().__version__)
+    @property
+    def runs_on(self) -> dict[str, str]:
+        """The execution provider of each network; see ``FixedNetwork.runs_on``."""
+        return {name: getattr(self, name).runs_on for name in NETWORKS}
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers, the first first."""
+        return self.pnet.providers
 
-def available_providers() -> tuple[str, ...]:
-    """Execution providers compiled into the installed ONNX Runtime, best first.
+    @property
+    def engines(self) -> dict[str, Any] | None:
+        """Folder, number and size of TensorRT's engines; ``None`` for other providers."""
+        if self.engine_folder is None:
+            return None
+        sizes = [file.stat().st_size for file in self.engine_folder.files]
+        folder = str(self.engine_folder.path)
+        return {"folder": folder, "files": len(sizes), "megabytes": sum(sizes) / 1e6}
 
-    Raises:
-        MissingRuntimeError: none is installed.
-    """
-    return tuple(_onnxruntime().get_available_providers())
-
-
-@lru_cache(maxsize=8)
-def why_not(provider: str) -> str | None:
-    """Why an execution provider does not start on this machine; ``None`` if it starts.
-
-    Args:
-        provider: one of ``available_providers``.
-    """
-    onnxruntime = _onnxruntime()
-    if provider == _CPU:
-        return None
-    if provider == _CUDA and hasattr(onnxruntime, "preload_dlls"):
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
-            onnxruntime.preload_dlls()
-    options = onnxruntime.SessionOptions()
-    # The reason is logged, not raised; it is found out below.
-    options.log_severity_level = 4
-    onnxruntime.set_default_logger_severity(4)
-    try:
-        session = onnxruntime.InferenceSession(_PROBE, options, providers=[provider])
-    except Exception as error:  # noqa: BLE001 -- ONNX Runtime has no common base
-        return str(error).strip().splitlines()[-1]
-    finally:
-        onnxruntime.set_default_logger_severity(2)
-    if session.get_providers()[0] == provider:
-        return None
-    library = Path(str(onnxruntime.__file__)).parent / "capi" / _LIBRARIES.get(provider, "")
-    if library.is_file():
-        try:
-            ctypes.CDLL(str(library))
-        except OSError as error:
-            return str(error)
-    return "there is no such device, or no driver for it"
-
-
-def unused_device() -> tuple[str, str] | None:
-    """What keeps ``device="auto"`` on the processor though this ONNX Runtime was made for CUDA.
-
-    Returns:
-        The provider and why it does not start, and what to do; ``None`` if there is nothing to do.
-    """
-    if _CUDA not in available_providers() or (reason := why_not(_CUDA)) is None:
-        return None
-    return f"{_CUDA}: {reason}", _CUDA_LIBRARIES
-
-
-def preferred_form(forms: tuple[str, ...], device: str | tuple[str, ...]) -> str:
-    """The form of the networks that suits the processor or device.
-
-    ONNX Runtime keeps convolutions in a channel-blocked layout on x86-64 only, for which the form
-    ``blocked`` is made; everywhere else ``plain`` is faster.
-    """
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    if device == "auto":
-        device = tuple(_providers(device))
-    wanted = "blocked" if x86 and device in ("cpu", (_CPU,)) else "plain"
-    return wanted if wanted in forms else forms[0]
+    @property
+    def shapes(self) -> dict[str, list[tuple[int, ...]]]:
+        """The shapes that each network on a device has seen."""
+        return {name: getattr(getattr(self, name), "shapes", []) for name in NETWORKS}
 
 
 def open_networks(
@@ -202,7 +148,7 @@ def open_networks(
 
     Args:
         models: model by network name, see ``models.Manifest.models``.
-        device: see ``RuntimeOptions.device``.
+        device: see ``RuntimeOptions.device``; not ``"auto"``, which is for ``devices``.
         threads: threads that will call them side by side, for processors.
 
     Raises:
@@ -210,71 +156,99 @@ def open_networks(
         ProviderError: a named device or provider is not available or did not start.
         ModelFileError: ONNX Runtime cannot read a model.
     """
-    providers = _providers(device)
-    if device == "auto" and (unused := unused_device()) is not None:
-        what, advice = unused
-        warnings.warn(
-            f"a provider did not start, so the networks run on the processor: {what}. {advice};"
-            " device='cpu' ends this warning",
-            stacklevel=4,
-        )
-    count = threads if providers == [_CPU] else 1
-    # The largest comes first: the memory that its loading leaves behind serves the next.
-    onet, rnet, pnet = (
-        SessionNetwork(
-            [_open(models[name], providers, fallback=device == "auto") for _ in range(count)]
-        )
-        for name in ("onet", "rnet", "pnet")
-    )
-    return SessionNetworks(pnet, rnet, onet)
+    providers = chosen_providers(device)
+    if providers[0].is_device or processor_as_device:
+        return _on_device(models, providers)
+    networks: dict[str, Any] = {
+        name: SessionNetwork([_open(models[name], providers) for _ in range(threads)])
+        for name in _LOADED
+    }
+    return SessionNetworks(**networks)
 
 
-def _providers(device: str | tuple[str, ...]) -> list[str]:
-    available = available_providers()
-    if device == "auto":
-        return [name for name in (_CUDA, _CPU) if name in available and why_not(name) is None]
-    wanted = {"cpu": (_CPU,), "cuda": (_CUDA, _CPU)}[device] if isinstance(device, str) else device
-    if wanted[0] not in available:
-        raise ProviderError(
-            f"{wanted[0]} is not in the installed ONNX Runtime {runtime_version()}; available:"
-            f" {', '.join(available)}. Install the extra that brings it (edge-mtcnn[gpu] for CUDA)"
-            " or use device='auto'"
+def _on_device(models: Mapping[str, Model], providers: list[Provider]) -> SessionNetworks:
+    """The networks on a device."""
+    engines: EngineFolder | None = None
+    if providers[0].name == TENSORRT:
+        from edge_mtcnn.runtime.engines import engine_folder  # few need it
+
+        engines = engine_folder(models, providers[0])
+        engines.prepare()
+        providers = [engines.provider(providers[0]), *providers[1:]]
+
+    def for_shape(model: Model, dimensions: Mapping[str, int]) -> Any:
+        """An engine for one shape, which is faster than one for many and is never built again."""
+        session = _open(model, providers, dimensions)
+        if engines is not None:
+            engines.complete()
+        return session
+
+    without_engine = [p for p in providers if p.name != TENSORRT] or [Provider(CPU)]
+    cast = _session(CAST, without_engine)
+    networks: dict[str, Any] = {
+        name: FixedNetwork(
+            *(_open(models[name], providers), cast, BATCHES[name]),
+            for_shape=None if engines is None else partial(for_shape, models[name]),
         )
-    reason = why_not(wanted[0])
-    if reason is not None:
-        advice = _CUDA_LIBRARIES if wanted[0] in _LIBRARIES else "Check its driver and libraries"
-        raise ProviderError(
-            f"{wanted[0]} did not start: {reason}. Available: {', '.join(available)}."
-            f" {advice}; or use device='auto'"
-        )
-    return [name for name in wanted if name in available]
+        for name in _LOADED
+    }
+    return SessionNetworks(**networks, engine_folder=engines)
 
 
-def _open(model: Model, providers: list[str], *, fallback: bool) -> Any:
-    """An ONNX Runtime session."""
-    onnxruntime = _onnxruntime()
-    options = onnxruntime.SessionOptions()
+def _open(
+    model: Model,
+    providers: Sequence[Provider],
+    dimensions: Mapping[str, int] = MappingProxyType({}),
+) -> Any:
+    """An ONNX Runtime session of a network, for any shape or one in which dimensions are fixed."""
+    options = _options()
+    for name, size in dimensions.items():
+        options.add_free_dimension_override_by_name(name, size)
+    source = _source(model, options)
+    try:
+        return _session(source, providers, options)
+    except ProviderError:
+        raise
+    except Exception as error:  # ONNX Runtime raises several types without a common base
+        raise ModelFileError(f"ONNX Runtime cannot load {model.path}: {error}") from error
+
+
+def _options() -> Any:
+    options = onnx_runtime().SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A memory pattern is kept for every input shape ever seen, and levels bring ever new ones.
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # a provider that fails is reported below, as an error
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     # Arm boards with SME leaked memory in every convolution before ONNX Runtime 1.27.
     options.add_session_config_entry("mlas.disable_kleidiai", "1")
-    source = _source(model, options)
-    configured = [(name, dict(_PROVIDER_OPTIONS.get(name, {}))) for name in providers]
+    return options
+
+
+def _session(source: bytes | str, providers: Sequence[Provider], options: Any = None) -> Any:
+    """An ONNX Runtime session that runs on the first of some providers, or a ``ProviderError``."""
+    configured = [(provider.name, dict(provider.options)) for provider in providers]
+    first = providers[0]
     try:
-        session = onnxruntime.InferenceSession(source, options, providers=configured)
-    except Exception as error:  # ONNX Runtime raises several types without a common base
-        if providers[0] == _CPU:
-            raise ModelFileError(f"ONNX Runtime cannot load {model.path}: {error}") from error
-        raise ProviderError(f"{providers[0]} did not start: {error}") from error
+        # Without its own fallback, which prints, and goes on with another provider.
+        session = onnx_runtime().InferenceSession(
+            source, options or _options(), providers=configured, enable_fallback=0
+        )
+    except Exception as error:
+        if not first.is_device:
+            raise
+        given = ", ".join(f"{name}={value}" for name, value in first.options.items())
+        raise ProviderError(
+            f"{first.name} did not start: {reason_of(error)}. Its options were"
+            f" {given or 'none'}; ONNX Runtime {runtime_version()} may not know all of them"
+        ) from error
     started = session.get_providers()[0]
-    if started != providers[0] and not fallback:
+    if started != first.name:
         # ONNX Runtime only logs it when a provider cannot start, and runs on the CPU.
         raise ProviderError(
-            f"{providers[0]} did not start, ONNX Runtime would run on {started};"
+            f"{first.name} did not start, ONNX Runtime would run on {started};"
             f" available: {', '.join(available_providers())}. Check the driver and its libraries,"
             " or use device='auto'"
         )
@@ -298,18 +272,3 @@ def _source(model: Model, options: Any) -> bytes | str:
         list(model.data), list(model.data.values()), list(map(len, model.data.values()))
     )
     return model.content
-
-
-def _onnxruntime() -> ModuleType:
-    # From 1.32 on, Linux builds report their use and leave a device id in the home folder.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime  # a plain import, which programs that freeze applications see
-    except ImportError as error:
-        raise MissingRuntimeError(
-            "no ONNX Runtime is installed. Install exactly one: pip install 'edge-mtcnn[cpu]'"
-            " (processors), pip install 'edge-mtcnn[gpu]' (NVIDIA cards), or on a Jetson the"
-            f" onnxruntime-gpu wheel for its JetPack ({error})"
-        ) from error
-    module: ModuleType = onnxruntime
-    return module

@@ -29,7 +29,7 @@ from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import EdgeMTCNNError
 from edge_mtcnn.options import DetectorOptions, RuntimeOptions
 from edge_mtcnn.runtime.models import load_manifest
-from edge_mtcnn.runtime.sessions import available_providers
+from edge_mtcnn.runtime.providers import available_providers
 from edge_mtcnn.runtime.workers import available_threads
 from edge_mtcnn.speed.timing import (
     FEWEST_ROUNDS,

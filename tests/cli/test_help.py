@@ -52,7 +52,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser().add_subparsers()
-    import_module(f"edge_mtcnn.cli.{name}").add_parser(commands)
+    import_module(f"edge_mtcnn.cli.{name.replace('-', '_')}").add_parser(commands)
     parser = commands.choices[name]
     assert isinstance(parser, argparse.ArgumentParser)
     return parser
