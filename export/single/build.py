@@ -1,0 +1,85 @@
+"""Puts the graph together: an image in, faces out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from edge_mtcnn.cascade.scoring import load_score_model
+from edge_mtcnn.options import DetectorOptions
+from export.single.folding import fold
+from export.single.graph import Graph
+from export.single.mirror import landmarks_of, score
+from export.single.networks import Network
+from export.single.pixels import MOST_OCTAVES, Size, store_octaves
+from export.single.proposals import (
+    level_scales,
+    most_octaves,
+    octave_of,
+    propose_dynamic,
+    propose_fixed,
+    used_octaves,
+)
+from export.single.refinement import finish, refine
+
+OUTPUTS: dict[str, list[str | int]] = {
+    "boxes": ["faces", 4],
+    "scores": ["faces"],
+    "confidences": ["faces"],
+    "landmarks": ["faces", 5, 2],
+}
+
+
+def build(
+    models: Path,
+    options: DetectorOptions,
+    size: Size | None,
+    max_faces: int | None,
+    metadata: dict[str, str],
+    form: str = "plain",
+) -> onnx.ModelProto:
+    """Write the cascade as one graph."""
+    graph = Graph()
+    suffix = "" if form == "plain" else f".{form}"
+    pnet, rnet, onet = (
+        Network(models / f"{name}{suffix}.onnx", planar=name == "pnet")
+        for name in ("pnet", "rnet", "onet")
+    )
+    scales = level_scales(options, size or (2**15, 2**15))
+    count = most_octaves(options, size) if size else MOST_OCTAVES
+    used = graph.constant([count]) if size else used_octaves(graph, "image", options)
+    planar = size is None or any(octave_of(s) == 0 for s in scales)
+    octaves = store_octaves(graph, "image", count, used, size=size, planar=planar)
+    if size:
+        proposed = propose_fixed(graph, octaves, pnet, options, size)
+    else:
+        proposed = propose_dynamic(graph, "image", octaves, pnet, options)
+    finalists = refine(graph, octaves, proposed, rnet, options)
+    finds = finish(graph, octaves, finalists, onet, options)
+    if options.mirror:
+        path = models / "score.json"
+        model = load_score_model(path, path.read_bytes())
+        scores, landmarks = score(graph, octaves, finds, onet, model)
+    else:
+        scores, landmarks = finds.confidences, landmarks_of(graph, finds.windows, finds.output)
+    best, order = graph.several("TopK", 2, scores, graph.length(scores))
+    if options.confidence > 0:
+        rows = graph.where(graph("GreaterOrEqual", best, np.float32(options.confidence)))
+        order = graph("Gather", order, rows)
+    if max_faces is not None:
+        order = graph.part(order, 0, max_faces)
+    values = (finds.boxes, scores, finds.confidences, landmarks)
+    for name, value in zip(OUTPUTS, values, strict=True):
+        graph.nodes.append(helper.make_node("Gather", [value, order], [name], name=name))
+    shape: list[Any] = [*(size or ("height", "width")), 3]
+    model_ = graph.model(
+        "edge_mtcnn",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in OUTPUTS.items()],
+        metadata,
+    )
+    return fold(model_) if size else model_
