@@ -17,15 +17,16 @@ from export.single.mirror import landmarks_of, score
 from export.single.networks import Network
 from export.single.pixels import MOST_OCTAVES, Size, store_octaves
 from export.single.proposals import (
-    level_scales,
+    cell_count,
     most_octaves,
-    octave_of,
     propose_dynamic,
     propose_fixed,
     used_octaves,
 )
 from export.single.refinement import finish, refine
 
+FEW_CELLS = 4000
+"""Cells of P-Net up to which all windows go through a network at once: memory is bounded anyway."""
 OUTPUTS: dict[str, list[str | int]] = {
     "boxes": ["faces", 4],
     "scores": ["faces"],
@@ -46,24 +47,23 @@ def build(
     graph = Graph()
     suffix = "" if form == "plain" else f".{form}"
     pnet, rnet, onet = (
-        Network(models / f"{name}{suffix}.onnx", planar=name == "pnet")
+        Network(models / f"{name}{suffix}.onnx")
         for name in ("pnet", "rnet", "onet")
     )
-    scales = level_scales(options, size or (2**15, 2**15))
     count = most_octaves(options, size) if size else MOST_OCTAVES
     used = graph.constant([count]) if size else used_octaves(graph, "image", options)
-    planar = size is None or any(octave_of(s) == 0 for s in scales)
-    octaves = store_octaves(graph, "image", count, used, size=size, planar=planar)
+    octaves = store_octaves(graph, "image", count, used, size)
     if size:
         proposed = propose_fixed(graph, octaves, pnet, options, size)
     else:
         proposed = propose_dynamic(graph, "image", octaves, pnet, options)
-    finalists = refine(graph, octaves, proposed, rnet, options)
-    finds = finish(graph, octaves, finalists, onet, options)
+    batched = size is None or cell_count(options, size) > FEW_CELLS
+    finalists = refine(graph, octaves, proposed, rnet, options, batched=batched)
+    finds = finish(graph, octaves, finalists, onet, options, batched=batched)
     if options.mirror:
         path = models / "score.json"
         model = load_score_model(path, path.read_bytes())
-        scores, landmarks = score(graph, octaves, finds, onet, model)
+        scores, landmarks = score(graph, octaves, finds, onet, model, batched=batched)
     else:
         scores, landmarks = finds.confidences, landmarks_of(graph, finds.windows, finds.output)
     best, order = graph.several("TopK", 2, scores, graph.length(scores))

@@ -28,7 +28,7 @@ def landmarks_of(graph: Graph, boxes: str, output: str) -> str:
 
 
 def score(
-    graph: Graph, octaves: Octaves, finds: Finds, onet: Network, model: ScoreModel
+    graph: Graph, octaves: Octaves, finds: Finds, onet: Network, model: ScoreModel, *, batched: bool
 ) -> tuple[str, str]:
     """Calibrated scores (n,) and landmarks (n, 5, 2) of what O-Net found."""
     squares = square(graph, finds.boxes)
@@ -49,7 +49,7 @@ def score(
         )
         return onet(inner, inner("Unsqueeze", pixels, [1]))
 
-    output, features = in_batches(graph, graph.length(around), ONET_BATCH, [15, 256], look)
+    output, features = in_batches(graph, graph.length(around), ONET_BATCH if batched else None, [15, 256], look)
     seen = landmarks_of(graph, around, _mirrored_back(graph, output, in_mirror))
     seen = _turned_back(graph, seen, around, tilts)
     # Sums of the two readings, which lie one after the other.

@@ -1,9 +1,9 @@
 """What the networks look at: octaves of the image, levels of its pyramid, and windows.
 
 The rules are those of ``edge_mtcnn.cascade.pyramid.OctaveSampler``: octaves are 2x2 averages, levels
-and windows are bilinear samples of them, everything is rounded to whole grey levels, and what lies
-outside the image is black. All octaves lie in one flat uint8 tensor, the store, planes of colours
-one after the other; where no level needs the image itself, it lies there as it came.
+and windows are bilinear samples of them, everything is rounded to whole grey levels as OpenCV does,
+and what lies outside the image is black. Pixels are RGB, interleaved. All octaves lie one after the
+other in one flat tensor, the store, from which windows are gathered.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from export.single.graph import Graph, Operand
 
-__all__ = ["Octaves", "Size", "store_octaves", "windows"]
+__all__ = ["MOST_OCTAVES", "Octaves", "Size", "level_of", "store_octaves", "windows"]
 
 Size = tuple[int, int]
 """Height and width of images, pixels."""
+MOST_OCTAVES = 16
+"""Octaves of an image of any size: enough for 32,768 pixels on the shorter side."""
 STEPS = 32
-"""Places between two pixels that are told apart, as ``cv2.remap`` does."""
+"""Places between two pixels that ``cv2.remap`` tells apart."""
+WEIGHTS = 2048
+"""Weights of two pixels that ``cv2.resize`` tells apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +32,22 @@ class Octaves:
     """The octaves of an image.
 
     Attributes:
-        planes: (1, 3, h, w) float32 of each; empty for the image itself where no level needs it.
-        store: (values,) uint8, all octaves one after the other.
+        images: (h, w, 3) uint8, each.
+        store: (pixels, 3) uint8, all of them one after the other.
         sides: (K, 2) int64, width and height of each.
-        starts: (K,) int64, first value of each in the store.
-        strides: (K, 3) int64, values from a pixel to the next, to the one below and to the next
-            colour.
+        starts: (K,) int64, first pixel of each in the store.
         used: (1,) int64, how many octaves the pyramid of this image has.
     """
 
-    planes: tuple[str, ...]
+    images: tuple[str, ...]
     store: str
     sides: str
     starts: str
-    strides: str
     used: str
 
 
-def store_octaves(
-    graph: Graph, image: str, count: int, used: str, *, size: Size | None, planar: bool
-) -> Octaves:
-    """Halve the image ``count - 1`` times.
+def store_octaves(graph: Graph, image: str, count: int, used: str, size: Size | None) -> Octaves:
+    """Halve an image ``count - 1`` times.
 
     Args:
         graph: what is written to.
@@ -56,80 +55,128 @@ def store_octaves(
         count: most octaves that an image can need.
         used: see ``Octaves``.
         size: of the image; ``None`` for any.
-        planar: a level is sampled from the image itself.
     """
-    powers = 2 ** np.arange(count)
-    height_width = graph.part(graph("Shape", image), 0, 2)
-    width_height = graph.reversed(height_width)
-    sides = graph("Div", graph("Add", width_height, powers[:, None] - 1), powers[:, None])
-    widths, heights = (graph("Reshape", side, [-1]) for side in graph.columns(sides, 2))
-    areas = graph("Mul", widths, heights)
-    starts = graph("CumSum", graph("Mul", areas, 3), 0, exclusive=1)
-    interleaved = np.arange(count) == (-1 if planar else 0)
-    strides = [
-        graph.constant(np.where(interleaved, 3, 1)),
-        graph("Mul", widths, np.where(interleaved, 3, 1)),
-        graph("Where", interleaved, 1, areas),
-    ]
-    planes, stored = [], []
-    for octave in range(count):
-        if octave:
-            values = _half(graph, planes[-1], size, octave) if planes[-1] else _first(graph, image, size)
-            values = graph.rounded(values)
-            bytes_ = graph.cast(values, np.uint8)
-        else:
-            bytes_ = graph("Transpose", image, perm=[2, 0, 1]) if planar else image
-            values = graph("Unsqueeze", graph.cast(bytes_, np.float32), [0]) if planar else ""
-        planes.append(values)
-        stored.append(graph("Reshape", bytes_, [-1]))
+    powers = 2 ** np.arange(count)[:, None]
+    width_height = graph.reversed(graph.part(graph("Shape", image), 0, 2))
+    sides = graph("Div", graph("Add", width_height, powers - 1), powers)
+    areas = graph("ReduceProd", sides, axes=[1], keepdims=0)
+    images, planes = [image], ""
+    for octave in range(1, count):
+        larger = size and _halved(size, octave - 1)
+        planes = _half(graph, planes, larger) if planes else _first_half(graph, image, larger)
+        planes = graph.rounded(planes)
+        interleaved = graph("Transpose", graph.cast(planes, np.uint8), perm=[0, 2, 3, 1])
+        images.append(graph("Squeeze", interleaved, [0]))
+    stored = [graph("Reshape", octave, [-1, 3]) for octave in images]
     return Octaves(
-        planes=tuple(planes),
-        store=graph("Concat", *stored, axis=0) if count > 1 else stored[0],
+        images=tuple(images),
+        store=graph("Concat", *stored, axis=0),
         sides=sides,
-        starts=starts,
-        strides=graph("Concat", *(graph("Reshape", s, [-1, 1]) for s in strides), axis=1),
+        starts=graph("CumSum", areas, 0, exclusive=1),
         used=used,
     )
-
-
-def _half(graph: Graph, planes: str, size: Size | None, octave: int) -> str:
-    """Average 2x2 pixels of planes; an odd side is first extended by its last row or column."""
-    return graph(
-        "AveragePool",
-        even(graph, planes, size and _halved(size, octave - 1), first_axis=2),
-        kernel_shape=[2, 2],
-        strides=[2, 2],
-    )
-
-
-def _first(graph: Graph, image: str, size: Size | None) -> str:
-    """The same of the image as it came, (h, w, 3) uint8, to planes."""
-    image = even(graph, image, size, first_axis=0)
-    height, width, _ = graph.several("Split", 3, graph("Shape", image), axis=0)
-    shape = graph("Concat", [1, 1], height, graph("Mul", width, 3), axis=0)
-    rows = graph("Reshape", graph.cast(image, np.float32), shape)
-    kernel: NDArray[np.float32] = np.zeros((3, 1, 2, 6), dtype=np.float32)
-    for colour in range(3):
-        kernel[colour, 0, :, colour::3] = 0.25
-    return graph("Conv", rows, kernel, kernel_shape=[2, 6], strides=[2, 6])
-
-
-def even(graph: Graph, values: str, size: Size | None, *, first_axis: int) -> str:
-    """Repeat the last row and column where a side is odd."""
-    if size is not None and not (size[0] % 2 or size[1] % 2):
-        return values
-    axes = 3 if first_axis == 0 else 4
-    sides = graph("Mod", graph("Shape", values), 2)
-    # Only the two axes of rows and columns are extended.
-    wanted = np.zeros(axes, dtype=np.int64)
-    wanted[first_axis : first_axis + 2] = 1
-    pads = graph("Concat", np.zeros(axes, dtype=np.int64), graph("Mul", sides, wanted), axis=0)
-    return graph("Pad", values, pads, mode="edge")
 
 
 def _halved(size: Size, times: int) -> Size:
     height, width = (-(-side // 2**times) for side in size)
     return height, width
+
+
+def _half(graph: Graph, planes: str, size: Size | None) -> str:
+    """Average 2x2 pixels of planes, (1, 3, h, w) float32."""
+    planes = _even(graph, planes, 2, size)
+    return graph("AveragePool", planes, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def _first_half(graph: Graph, image: str, size: Size | None) -> str:
+    """The same of an interleaved image, (h, w, 3) uint8, to planes."""
+    image = _even(graph, image, 0, size)
+    height, width, _ = graph.several("Split", 3, graph("Shape", image), axis=0)
+    shape = graph("Concat", [1, 1], height, graph("Mul", width, 3), axis=0)
+    kernel: NDArray[np.float32] = np.zeros((3, 1, 2, 6), dtype=np.float32)
+    for colour in range(3):
+        kernel[colour, 0, :, colour::3] = 0.25
+    rows = graph("Reshape", graph.cast(image, np.float32), shape)
+    return graph("Conv", rows, kernel, kernel_shape=[2, 6], strides=[2, 6])
+
+
+def _even(graph: Graph, values: str, axis: int, size: Size | None) -> str:
+    """Repeat the last row and column where a side is odd.
+
+    Args:
+        graph: what is written to.
+        values: pixels.
+        axis: of the rows; that of the columns follows.
+        size: what is known of the sides; ``None`` for nothing.
+    """
+    if size is not None and size[0] % 2 == size[1] % 2 == 0:
+        return values
+    rank = axis + 2 + (axis == 0)
+    wanted: NDArray[np.int64] = np.zeros(rank, dtype=np.int64)
+    wanted[axis : axis + 2] = 1
+    odd = graph("Mul", graph("Mod", graph("Shape", values), 2), wanted)
+    return graph("Pad", values, graph("Concat", wanted * 0, odd, axis=0), mode="edge")
+
+
+def level_of(graph: Graph, octave: str, level: Operand, size: Size | None) -> str:
+    """Sample a level of the pyramid as ``cv2.resize`` does, whose weights are whole numbers.
+
+    Args:
+        graph: what is written to.
+        octave: (h, w, 3) uint8, at least as large.
+        level: height and width of the level, int64 (2,).
+        size: the same, if it is known.
+
+    Returns:
+        (1, 1, height, 3 width) float32 of whole numbers, rows of interleaved pixels. The sides are
+        even; where one would be odd, its last row or column is repeated.
+    """
+    sides = graph.part(graph("Shape", octave), 0, 2)
+    (y0, y1, low, high), (x0, x1, left, right) = (
+        _taps(graph, graph.part(sides, axis, axis + 1), graph.part(level, axis, axis + 1) if isinstance(level, str) else graph.constant(np.asarray(level)[axis:axis+1]))
+        for axis in range(2)
+    )
+    parts = []
+    for columns, weight in ((x0, left), (x1, right)):
+        pixels = graph.cast(_lines(graph, graph("Gather", octave, columns, axis=1)), np.float32)
+        parts.append(graph("Mul", pixels, _thrice(graph, weight)))
+    across = graph("Floor", graph("Mul", graph("Add", *parts), 1 / 16))
+    parts = []
+    for rows, weight in ((y0, low), (y1, high)):
+        weight = graph("Unsqueeze", graph("Mul", weight, 1 / 65536), [1])
+        parts.append(graph("Floor", graph("Mul", graph("Gather", across, rows, axis=0), weight)))
+    total = graph("Add", graph("Add", *parts), 2.0)
+    pixels = graph("Floor", graph("Mul", total, 0.25))
+    if size is None or size[0] % 2 or size[1] % 2:
+        pixels = _even(graph, graph("Reshape", pixels, [0, -1, 3]), 0, size)
+        pixels = _lines(graph, pixels)
+    return graph("Unsqueeze", pixels, [0, 1])
+
+
+def _lines(graph: Graph, pixels: str) -> str:
+    """(h, w, 3) as (h, 3 w), the same memory."""
+    return graph("Reshape", pixels, [0, -1])
+
+
+def _thrice(graph: Graph, values: str) -> str:
+    """(n,) as (3 n,), each value for the three colours of a pixel."""
+    return graph("Reshape", graph("Expand", graph("Unsqueeze", values, [1]), [1, 3]), [-1])
+
+
+def _taps(graph: Graph, source: str, target: str) -> tuple[str, str, str, str]:
+    """Two pixels of a side for each of another one, and their weights, 0..2048 together."""
+    ratio = graph("Div", graph.cast(source, np.float64), graph.cast(target, np.float64))
+    number = graph("Range", np.int64(0), graph("Squeeze", target, [0]), np.int64(1))
+    centre = graph("Add", graph.cast(number, np.float64), np.float64(0.5))
+    place = graph.cast(graph("Sub", graph("Mul", centre, ratio), np.float64(0.5)), np.float32)
+    last = graph.cast(graph("Sub", source, 1), np.float32)
+    # Beyond the first and the last pixel, their values stay.
+    place = graph("Min", graph("Max", place, 0.0), last)
+    first = graph("Floor", place)
+    second = graph("Min", graph("Add", first, 1.0), last)
+    weight = graph("Round", graph("Mul", graph("Sub", place, first), float(WEIGHTS)))
+    indices = (graph.cast(pixel, np.int64) for pixel in (first, second))
+    return (*indices, graph("Sub", float(WEIGHTS), weight), weight)
 
 
 def windows(
@@ -145,60 +192,31 @@ def windows(
         in_mirror: (n, 1) bool, windows that are mirrored; ``None`` for none.
 
     Returns:
-        (n, size, 3 size) float32, rows of interleaved pixels.
+        (n, size, 3 size) float32 of whole numbers, rows of interleaved pixels.
     """
-    corners = graph.cast(graph.part(boxes, 0, 2, axis=1), np.float64)
-    sides = graph("Add", graph("Sub", graph.part(boxes, 2, 3, axis=1), graph.part(boxes, 0, 1, axis=1)), 1.0)
-    octave = _octave_of(graph, octaves, sides, size)
-    scale = graph("Gather", np.float64(0.5) ** np.arange(MOST_OCTAVES), graph("Unsqueeze", octave, [1]))
-    ends = graph("Unsqueeze", graph("Gather", octaves.sides, octave), [2])
-    ends_d = graph.cast(ends, np.float64)
-    # Pixel centres in the octave, (n, 2, size): columns, then rows.
-    centres = ((np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)).astype(np.float64)
-    steps = graph("Mul", graph.cast(sides, np.float64), scale)
-    first = graph("Sub", graph("Mul", graph("Sub", corners, np.float64(1)), scale), np.float64(0.5))
-    if in_mirror is None:
-        offsets = graph("Unsqueeze", graph("Mul", steps, centres), [1])
-    else:
-        across = graph("Where", in_mirror, centres[::-1], centres)
-        both = graph("Concat", graph("Unsqueeze", across, [1]), graph("Expand", centres, graph("Shape", graph("Unsqueeze", across, [1]))), axis=1)
-        offsets = graph("Mul", graph("Unsqueeze", steps, [2]), both)
-    grid = graph("Add", graph("Unsqueeze", first, [2]), offsets)
-    grid = graph("Div", graph("Round", graph("Mul", grid, np.float64(STEPS))), np.float64(STEPS))
-    grid = graph("Max", graph("Min", grid, ends_d), np.float64(-1))
-    lower = graph("Floor", grid)
-    share = graph.cast(graph("Sub", grid, lower), np.float32)
-    upper = graph("Add", lower, np.float64(1))
-    last = graph("Sub", ends_d, np.float64(1))
-    stride = graph("Unsqueeze", graph("Gather", octaves.strides, octave), [2])
-    (pixel_stride, row_stride, colour_stride) = graph.several("Split", 3, stride, axis=1)
-    start = graph("Reshape", graph("Gather", octaves.starts, octave), [-1, 1, 1])
-    colours = graph("Mul", colour_stride, np.arange(3)[None, None])
-    indices, weights = [], []
-    for place, weight in ((lower, graph("Sub", 1.0, share)), (upper, share)):
-        inside = graph("And", graph("GreaterOrEqual", place, np.float64(0)), graph("LessOrEqual", place, last))
-        weight = graph("Mul", weight, graph.cast(inside, np.float32))
-        place = graph.cast(graph("Max", graph("Min", place, last), np.float64(0)), np.int64)
-        x, y = graph.several("Split", 2, place, axis=1)
-        x = graph("Add", graph("Mul", graph("Reshape", x, [-1, size, 1]), pixel_stride), colours)
-        y = graph("Add", graph("Mul", graph("Reshape", y, [-1, size, 1]), row_stride), start)
-        indices.append((graph("Reshape", x, [-1, 1, 3 * size]), y))
-        wx, wy = graph.several("Split", 2, weight, axis=1)
-        wx = graph("Mul", graph("Reshape", wx, [-1, size, 1]), np.ones((1, 1, 3), dtype=np.float32))
-        weights.append((graph("Reshape", wx, [-1, 1, 3 * size]), graph("Reshape", wy, [-1, size, 1])))
+    corners = graph.part(boxes, 0, 2, axis=1)
+    sides = graph("Add", graph("Sub", graph.part(boxes, 2, 4, axis=1), corners), 1.0)
+    octave = _octave_of(graph, octaves, graph.part(sides, 0, 1, axis=1), size)
+    ends = graph("Gather", octaves.sides, octave)
+    grid = _grid(graph, corners, sides, octave, size, in_mirror)
+    limits = graph("Unsqueeze", graph.cast(ends, np.float64), [2])
+    grid = graph("Max", graph("Min", grid, limits), np.float64(-1))
+    row = graph.part(ends, 0, 1, axis=1)
+    start = graph("Unsqueeze", graph("Gather", octaves.starts, octave), [1])
+    first = graph("Floor", grid)
+    share = graph.cast(graph("Sub", grid, first), np.float32)
+    last = graph("Sub", limits, np.float64(1))
+    near = _tap(graph, first, graph("Sub", 1.0, share), last, row, start, size)
+    far = _tap(graph, graph("Add", first, np.float64(1)), share, last, row, start, size)
     lines = []
-    for row in range(2):
-        ends_of_line = []
-        for column in range(2):
-            index = graph("Add", indices[row][1], indices[column][0])
-            values = graph.cast(graph("Gather", octaves.store, index), np.float32)
-            ends_of_line.append(graph("Mul", values, weights[column][0]))
-        lines.append(graph("Mul", graph("Add", *ends_of_line), weights[row][1]))
+    for _, rows, _, down in (near, far):
+        parts = []
+        for columns, _, across, _ in (near, far):
+            pixels = graph("Gather", octaves.store, graph("Add", rows, columns))
+            pixels = graph.cast(graph("Reshape", pixels, [-1, size, 3 * size]), np.float32)
+            parts.append(graph("Mul", pixels, across))
+        lines.append(graph("Mul", graph("Add", *parts), down))
     return graph.rounded(graph("Add", *lines))
-
-
-MOST_OCTAVES = 16
-"""Octaves of an image of up to 32,768 pixels on its shorter side."""
 
 
 def _octave_of(graph: Graph, octaves: Octaves, sides: str, size: int) -> str:
@@ -207,3 +225,53 @@ def _octave_of(graph: Graph, octaves: Octaves, sides: str, size: int) -> str:
     larger = graph.cast(graph("GreaterOrEqual", sides, bounds[None]), np.int64)
     wanted = graph("ReduceSum", larger, [1], keepdims=0)
     return graph("Min", wanted, graph("Sub", octaves.used, 1))
+
+
+def _grid(
+    graph: Graph, corners: str, sides: str, octave: str, size: int, in_mirror: str | None
+) -> str:
+    """Columns and rows of the pixels of windows in their octaves, (n, 2, size) float64."""
+    scale = graph("Gather", 0.5 ** np.arange(MOST_OCTAVES), graph("Unsqueeze", octave, [1]))
+    centres = ((np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)).astype(
+        np.float64
+    )
+    if in_mirror is None:
+        places: Operand = centres[None, None]
+    else:
+        across = graph("Unsqueeze", graph("Where", in_mirror, centres[::-1], centres), [1])
+        down = graph("Expand", centres, graph("Shape", across))
+        places = graph("Concat", across, down, axis=1)
+    steps = graph("Unsqueeze", graph("Mul", graph.cast(sides, np.float64), scale), [2])
+    first = graph("Mul", graph.cast(graph("Sub", corners, 1.0), np.float64), scale)
+    first = graph("Unsqueeze", graph("Sub", first, np.float64(0.5)), [2])
+    grid = graph("Add", first, graph("Mul", steps, places))
+    grid = graph("Round", graph("Mul", grid, np.float64(STEPS)))
+    return graph("Mul", grid, np.float64(1 / STEPS))
+
+
+def _tap(
+    graph: Graph, place: str, weight: str, last: str, row: str, start: str, size: int
+) -> tuple[str, str, str, str]:
+    """What of the store is gathered for columns and for rows, and their weights.
+
+    Returns:
+        (n, 1, size) and (n, size, 1) int64, to be added; (n, 1, 3 size) and (n, size, 1) float32.
+        Pixels outside the image have the weight 0.
+    """
+    inside = graph(
+        "And", graph("GreaterOrEqual", place, np.float64(0)), graph("LessOrEqual", place, last)
+    )
+    weight = graph("Mul", weight, graph.cast(inside, np.float32))
+    place = graph.cast(graph("Max", graph("Min", place, last), np.float64(0)), np.int64)
+    columns, rows = (
+        graph("Squeeze", one, [1]) for one in graph.several("Split", 2, place, axis=1)
+    )
+    rows = graph("Add", graph("Mul", rows, row), start)
+    across, down = graph.several("Split", 2, weight, axis=1)
+    across = graph("Mul", graph("Reshape", across, [-1, size, 1]), np.ones((1, 1, 3), np.float32))
+    return (
+        graph("Unsqueeze", columns, [1]),
+        graph("Unsqueeze", rows, [2]),
+        graph("Reshape", across, [-1, 1, 3 * size]),
+        graph("Reshape", down, [-1, size, 1]),
+    )

@@ -19,7 +19,7 @@ from edge_mtcnn.options import DetectorOptions
 from export.single.geometry import nms, probability, regressed, square, truncated
 from export.single.graph import Graph
 from export.single.networks import Network
-from export.single.pixels import MOST_OCTAVES, Octaves, Size, even
+from export.single.pixels import MOST_OCTAVES, Octaves, Size, level_of
 
 __all__ = ["level_scales", "most_octaves", "octave_of", "propose_fixed", "propose_dynamic", "used_octaves"]
 
@@ -50,6 +50,13 @@ def most_octaves(options: DetectorOptions, size: Size) -> int:
     return count
 
 
+def cell_count(options: DetectorOptions, size: Size) -> int:
+    """Cells of P-Net in all levels."""
+    scales = level_scales(options, size)
+    sides = [[math.ceil(side * scale) for side in size] for scale in scales]
+    return sum((math.ceil(h / STRIDE) - 5) * (math.ceil(w / STRIDE) - 5) for h, w in sides)
+
+
 def used_octaves(graph: Graph, image: str, options: DetectorOptions) -> str:
     """The same for an image of any size, int64 (1,)."""
     return graph("Add", _reached(graph, image, lambda side: most_octaves(options, (side, side)) - 1), 1)
@@ -74,9 +81,8 @@ def propose_fixed(
     levels, shapes = [], []
     for scale in scales:
         height, width = (math.ceil(side * scale) for side in size)
-        octave = min(octave_of(scale), len(octaves.planes) - 1)
-        shape = np.array([1, 3, height, width])
-        levels.append(_level(graph, octaves.planes[octave], shape, (height, width)))
+        octave = octaves.images[min(octave_of(scale), len(octaves.images) - 1)]
+        levels.append(level_of(graph, octave, [height, width], (height, width)))
         shapes.append((height + height % 2, width + width % 2))
     canvases = layout(tuple(shapes))
     outputs = []
@@ -112,15 +118,15 @@ def propose_dynamic(
     scales = np.array(level_scales(options, (LARGEST_SIDE, LARGEST_SIDE)))
     wanted = np.array([octave_of(scale) for scale in scales])
     count = _reached(graph, image, lambda side: len(level_scales(options, (side, side))))
-    width_height = graph.cast(graph.reversed(graph.part(graph("Shape", image), 0, 2)), np.float64)
+    height_width = graph.cast(graph.part(graph("Shape", image), 0, 2), np.float64)
     smallest_octave = graph("Sub", octaves.used, 1)
 
     def round_(inner: Graph, index: str, *before: str) -> list[str]:
         number = inner("Reshape", index, [1])
         scale = inner("Gather", scales, number)
         octave = inner("Min", inner("Gather", wanted, number), smallest_octave)
-        pixels = _level(inner, *_planes_of_level(inner, octaves, octave, width_height, scale), None)
-        (cells,) = pnet(inner, pixels)
+        level = _level_size(inner, height_width, scale)
+        (cells,) = pnet(inner, level_of(inner, _octave(inner, octaves, octave), level, None))
         found = _cells(inner, cells, scale, options)
         # The newest come first, so that among equal scores they win.
         return [inner("Concat", *pair, axis=0) for pair in zip(found, before, strict=True)]
@@ -135,20 +141,21 @@ def propose_dynamic(
     return _moved(graph, boxes, scores, offsets, options)
 
 
-def _planes_of_level(
-    graph: Graph, octaves: Octaves, octave: str, width_height: str, scale: str
-) -> tuple[str, str]:
-    """Pixels of an octave, (1, 3, h, w) float32, and the shape of the level that is made of them."""
-    sides = graph("Reshape", graph("Gather", octaves.sides, octave), [2])
-    shape = graph("Concat", [1, 3], graph.reversed(sides), axis=0)
-    start = graph("Gather", octaves.starts, octave)
+def _octave(graph: Graph, octaves: Octaves, index: str) -> str:
+    """An octave, (h, w, 3) uint8, by its index, int64 (1,)."""
+    sides = graph("Reshape", graph("Gather", octaves.sides, index), [2])
+    shape = graph("Concat", graph.reversed(sides), [3], axis=0)
+    start = graph("Gather", octaves.starts, index)
     stop = graph("Add", start, graph("ReduceProd", shape, keepdims=1))
-    planes = graph("Reshape", graph.cast(graph.part(octaves.store, start, stop), np.float32), shape)
-    exact = graph("Mul", width_height, scale)
+    return graph("Reshape", graph.part(octaves.store, start, stop), shape)
+
+
+def _level_size(graph: Graph, sides: str, scale: str) -> str:
+    """Sides times the scale, rounded up, int64 (2,)."""
+    exact = graph("Mul", sides, scale)
     whole = graph.cast(exact, np.int64)
-    more = graph.cast(graph("Greater", exact, graph.cast(whole, np.float64)), np.int64)
-    level = graph("Concat", [1, 3], graph.reversed(graph("Add", whole, more)), axis=0)
-    return planes, level
+    more = graph("Greater", exact, graph.cast(whole, np.float64))
+    return graph("Add", whole, graph.cast(more, np.int64))
 
 
 def _cells(graph: Graph, cells: str, scale: str, options: DetectorOptions) -> list[str]:
@@ -189,28 +196,17 @@ def _moved(graph: Graph, boxes: str, scores: str, offsets: str, options: Detecto
     return truncated(graph, square(graph, regressed(graph, boxes, offsets, inclusive=False)))
 
 
-def _level(graph: Graph, planes: str, shape: str | NDArray[np.int64], size: Size | None) -> str:
-    """A level with even sides, (1, 3, h, w) float32 of whole numbers."""
-    level = graph(
-        "Resize",
-        *(planes, "", "", shape),
-        mode="linear",
-        coordinate_transformation_mode="half_pixel",
-    )
-    return even(graph, graph.rounded(level), size, first_axis=2)
-
-
 def _pixels(graph: Graph, canvas: Canvas, levels: list[str], shapes: list[Size]) -> str:
     """The tiles of a canvas, black in the gaps."""
     layers = []
     for tile in canvas.tiles:
         pixels = levels[tile.level]
         if (tile.height, tile.width) != shapes[tile.level]:
-            ends = [tile.top + tile.height, tile.left + tile.width]
-            pixels = graph("Slice", pixels, [tile.top, tile.left], ends, [2, 3])
+            ends = [tile.top + tile.height, 3 * (tile.left + tile.width)]
+            pixels = graph("Slice", pixels, [tile.top, 3 * tile.left], ends, [2, 3])
         below, right = canvas.height - tile.y - tile.height, canvas.width - tile.x - tile.width
         if any((tile.y, tile.x, below, right)):
-            pixels = graph("Pad", pixels, [0, 0, tile.y, tile.x, 0, 0, below, right])
+            pixels = graph("Pad", pixels, [0, 0, tile.y, 3 * tile.x, 0, 0, below, 3 * right])
         layers.append(pixels)
     return graph("Sum", *layers) if len(layers) > 1 else layers[0]
 

@@ -29,7 +29,7 @@ RNET_BATCH, ONET_BATCH = 64, 16
 def in_batches(
     graph: Graph,
     count: str,
-    batch: int,
+    batch: int | None,
     widths: list[int],
     look: Callable[[Graph, str, str], list[str]],
 ) -> list[str]:
@@ -38,7 +38,7 @@ def in_batches(
     Args:
         graph: what is written to.
         count: how many windows, int64 (1,).
-        batch: most windows at a time.
+        batch: most windows at a time; ``None`` for all.
         widths: columns of the outputs.
         look: writes the outputs for the windows from one index to another, each int64 (1,).
     """
@@ -48,12 +48,14 @@ def in_batches(
         outputs = look(inner, start, inner("Add", start, batch))
         return [inner("Concat", *pair, axis=0) for pair in zip(before, outputs, strict=True)]
 
+    if batch is None:
+        return look(graph, graph.constant([0]), count)
     rounds = graph("Div", graph("Add", count, batch - 1), batch)
     nothing = [(graph.constant(np.zeros((0, w), dtype=np.float32)), np.float32) for w in widths]
     return graph.loop(rounds, nothing, round_)
 
 
-def _read(graph: Graph, octaves: Octaves, boxes: str, size: int, batch: int, network: Network, widths: list[int]) -> list[str]:
+def _read(graph: Graph, octaves: Octaves, boxes: str, size: int, batch: int | None, network: Network, widths: list[int]) -> list[str]:
     def look(inner: Graph, start: str, stop: str) -> list[str]:
         pixels = windows(inner, octaves, inner.part(boxes, start, stop), size)
         return network(inner, inner("Unsqueeze", pixels, [1]))
@@ -61,9 +63,9 @@ def _read(graph: Graph, octaves: Octaves, boxes: str, size: int, batch: int, net
     return in_batches(graph, graph.length(boxes), batch, widths, look)
 
 
-def refine(graph: Graph, octaves: Octaves, candidates: str, rnet: Network, options: DetectorOptions) -> str:
+def refine(graph: Graph, octaves: Octaves, candidates: str, rnet: Network, options: DetectorOptions, *, batched: bool) -> str:
     """Candidates that R-Net kept, (n, 4), worst first."""
-    (output,) = _read(graph, octaves, candidates, 24, RNET_BATCH, rnet, [5])
+    (output,) = _read(graph, octaves, candidates, 24, RNET_BATCH if batched else None, rnet, [5])
     logits, offsets = graph.several("Split", 2, output, [1, 4], axis=1)
     scores = probability(graph, graph("Reshape", logits, [-1]))
     passed = graph.where(graph("Greater", scores, np.float32(options.thresholds[1])))
@@ -89,9 +91,9 @@ class Finds:
         self.features = features
 
 
-def finish(graph: Graph, octaves: Octaves, candidates: str, onet: Network, options: DetectorOptions) -> Finds:
+def finish(graph: Graph, octaves: Octaves, candidates: str, onet: Network, options: DetectorOptions, *, batched: bool) -> Finds:
     """O-Net decides, and its finds are suppressed by the smaller area."""
-    output, features = _read(graph, octaves, candidates, 48, ONET_BATCH, onet, [15, 256])
+    output, features = _read(graph, octaves, candidates, 48, ONET_BATCH if batched else None, onet, [15, 256])
     scores = probability(graph, graph("Reshape", graph.part(output, 0, 1, axis=1), [-1]))
     passed = graph.where(graph("Greater", scores, np.float32(options.thresholds[2])))
     best, order = graph.several("TopK", 2, graph("Gather", scores, passed), graph.length(passed))
