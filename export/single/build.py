@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from edge_mtcnn.cascade.scoring import load_score_model
 from edge_mtcnn.options import DetectorOptions
+from export.single.exposure import light_of
 from export.single.folding import fold
 from export.single.graph import Graph
 from export.single.mirror import landmarks_of, score
@@ -52,7 +53,8 @@ def build(
     )
     count = most_octaves(options, size) if size else MOST_OCTAVES
     used = graph.constant([count]) if size else used_octaves(graph, "image", options)
-    octaves = store_octaves(graph, "image", count, used, size)
+    light = light_of(graph, "image") if options.exposure == "auto" else None
+    octaves = store_octaves(graph, "image", count, used, size, light)
     if size:
         proposed = propose_fixed(graph, octaves, pnet, options, size)
     else:

@@ -11,7 +11,7 @@ import numpy as np
 
 from export.single.graph import Graph, Operand
 
-__all__ = ["nms", "nms_by_smaller_area", "probability", "regressed", "square", "truncated"]
+__all__ = ["anything", "nms", "nms_by_smaller_area", "probability", "regressed", "square", "truncated"]
 
 INCLUSIVE = np.array([[0, 0, 1, 1]], dtype=np.float32)
 """What is added to a box so that differences of edges are its sides."""
@@ -48,6 +48,13 @@ def square(graph: Graph, boxes: str) -> str:
 def truncated(graph: Graph, values: str) -> str:
     """Whole numbers, rounded toward zero."""
     return graph.cast(graph.cast(values, np.int32), np.float32)
+
+
+def anything(graph: Graph, values: str) -> str:
+    """Whether one of (n,) float32 is not 0, bool scalar; n may be 0."""
+    # Older versions of ONNX Runtime refuse to reduce nothing.
+    some = graph("Concat", graph("Abs", values), np.zeros(1, dtype=np.float32), axis=0)
+    return graph("Greater", graph("ReduceMax", some, keepdims=0), 0.0)
 
 
 def nms(graph: Graph, boxes: str, scores: str, threshold: float, most: Operand) -> str:
@@ -89,8 +96,7 @@ def nms_by_smaller_area(graph: Graph, boxes: str, threshold: float) -> str:
         """Who is not dropped by anyone who was kept in the last round; nothing changes in the end."""
         hits = inner("MatMul", kept, drops)
         now = inner.cast(inner("Less", hits, 0.5), np.float32)
-        changes = inner("ReduceSum", inner("Abs", inner("Sub", now, kept)), keepdims=0)
-        return [inner("Greater", changes, 0.5), now]
+        return [anything(inner, inner("Reshape", inner("Sub", now, kept), [-1])), now]
 
     everyone = graph("Unsqueeze", graph("Expand", 1.0, graph.length(boxes)), [0])
     (kept,) = graph.loop(None, [(everyone, np.float32)], round_, until_false=True)

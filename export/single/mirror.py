@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_mtcnn.cascade.onet import LEAST_TILT, MIRROR_TIGHT, TIGHT
 from edge_mtcnn.cascade.scoring import ScoreModel
-from export.single.geometry import sides, square, truncated
+from export.single.geometry import anything, sides, square, truncated
 from export.single.graph import Graph
 from export.single.networks import Network
 from export.single.pixels import Octaves, windows
@@ -42,7 +42,7 @@ def score(
         boxes, tilt, mirrored = (inner.part(v, start, stop) for v in (around, tilts, in_mirror))
         upright = windows(inner, octaves, boxes, SIZE, mirrored)
         pixels = inner.branch(
-            _any(inner, tilt),
+            anything(inner, tilt),
             lambda g: _with_turned(g, octaves, upright, boxes, tilt, mirrored),
             lambda g: upright,
             np.float32,
@@ -52,13 +52,12 @@ def score(
     output, features = in_batches(graph, graph.length(around), ONET_BATCH if batched else None, [15, 256], look)
     seen = landmarks_of(graph, around, _mirrored_back(graph, output, in_mirror))
     seen = _turned_back(graph, seen, around, tilts)
-    # Sums of the two readings, which lie one after the other.
-    landmarks = _sum_of_readings(graph, seen, [2, -1, 5, 2])
+    landmarks = _sum_of_readings(graph, seen, count)
     size = graph("Max", graph("ReduceMean", sides(graph, finds.boxes), axes=[1], keepdims=1), 1.0)
     lacking = graph("Mul", graph("Unsqueeze", size, [2]), model.landmark_offsets.astype(np.float32)[None])
     landmarks = graph("Add", graph("Mul", landmarks, 0.5), lacking)
-    all_features = graph("Add", finds.features, _sum_of_readings(graph, features, [2, -1, 256]))
-    further = _sum_of_readings(graph, graph.part(output, 0, 1, axis=1), [2, -1, 1])
+    all_features = graph("Add", finds.features, _sum_of_readings(graph, features, count))
+    further = _sum_of_readings(graph, graph.part(output, 0, 1, axis=1), count)
     evidence = graph(
         "Concat",
         graph("Div", all_features, 3.0),
@@ -84,8 +83,11 @@ def _probabilities(graph: Graph, evidence: str, size: str, model: ScoreModel) ->
     return graph("Reshape", graph("Div", 1.0, graph("Add", odds, 1.0)), [-1])
 
 
-def _sum_of_readings(graph: Graph, values: str, shape: list[int]) -> str:
-    return graph("ReduceSum", graph("Reshape", values, shape, allowzero=0), [0], keepdims=0)
+def _sum_of_readings(graph: Graph, values: str, count: str) -> str:
+    """Sums of what both readings say of each face; they lie one after the other."""
+    tight = graph.part(values, [0], count)
+    mirrored = graph.part(values, count, graph("Add", count, count))
+    return graph("Add", tight, mirrored)
 
 
 def _scaled(graph: Graph, boxes: str, factor: float) -> str:
@@ -101,10 +103,6 @@ def _numbers(graph: Graph, values: str) -> str:
     """0, 1, 2 ... for each row, int64 (n,)."""
     count = graph("Reshape", graph.length(values), np.zeros(0, dtype=np.int64))
     return graph("Range", np.int64(0), count, np.int64(1))
-
-
-def _any(graph: Graph, mask: str) -> str:
-    return graph.cast(graph("ReduceMax", graph("Abs", mask), keepdims=0), np.bool_)
 
 
 def _tilts(graph: Graph, landmarks: str) -> str:

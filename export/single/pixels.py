@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from export.single.exposure import Light
 from export.single.graph import Graph, Operand
 
 __all__ = ["MOST_OCTAVES", "Octaves", "Size", "level_of", "store_octaves", "windows"]
@@ -37,6 +38,7 @@ class Octaves:
         sides: (K, 2) int64, width and height of each.
         starts: (K,) int64, first pixel of each in the store.
         used: (1,) int64, how many octaves the pyramid of this image has.
+        light: how dark places are brightened; ``None`` for never.
     """
 
     images: tuple[str, ...]
@@ -44,16 +46,25 @@ class Octaves:
     sides: str
     starts: str
     used: str
+    light: Light | None
+
+    def sampled(self, graph: Graph, wanted: Operand) -> str:
+        """Indices of the octaves that are sampled for those that suit best."""
+        if self.light:
+            wanted = graph("Max", wanted, self.light.finest)
+        return graph("Min", wanted, graph("Sub", self.used, 1))
 
 
-def store_octaves(graph: Graph, image: str, count: int, used: str, size: Size | None) -> Octaves:
+def store_octaves(
+    graph: Graph, image: str, count: int, used: str, size: Size | None, light: Light | None
+) -> Octaves:
     """Halve an image ``count - 1`` times.
 
     Args:
         graph: what is written to.
         image: (h, w, 3) uint8 RGB.
         count: most octaves that an image can need.
-        used: see ``Octaves``.
+        used, light: see ``Octaves``.
         size: of the image; ``None`` for any.
     """
     powers = 2 ** np.arange(count)[:, None]
@@ -74,6 +85,7 @@ def store_octaves(graph: Graph, image: str, count: int, used: str, size: Size | 
         sides=sides,
         starts=graph("CumSum", areas, 0, exclusive=1),
         used=used,
+        light=light,
     )
 
 
@@ -216,7 +228,8 @@ def windows(
             pixels = graph.cast(graph("Reshape", pixels, [-1, size, 3 * size]), np.float32)
             parts.append(graph("Mul", pixels, across))
         lines.append(graph("Mul", graph("Add", *parts), down))
-    return graph.rounded(graph("Add", *lines))
+    pixels = graph.rounded(graph("Add", *lines))
+    return octaves.light.windows(graph, pixels, size, in_mirror) if octaves.light else pixels
 
 
 def _octave_of(graph: Graph, octaves: Octaves, sides: str, size: int) -> str:
@@ -224,7 +237,7 @@ def _octave_of(graph: Graph, octaves: Octaves, sides: str, size: int) -> str:
     bounds = (size * 2.0 ** np.arange(1, MOST_OCTAVES)).astype(np.float32)
     larger = graph.cast(graph("GreaterOrEqual", sides, bounds[None]), np.int64)
     wanted = graph("ReduceSum", larger, [1], keepdims=0)
-    return graph("Min", wanted, graph("Sub", octaves.used, 1))
+    return octaves.sampled(graph, wanted)
 
 
 def _grid(

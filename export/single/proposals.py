@@ -81,8 +81,9 @@ def propose_fixed(
     levels, shapes = [], []
     for scale in scales:
         height, width = (math.ceil(side * scale) for side in size)
-        octave = octaves.images[min(octave_of(scale), len(octaves.images) - 1)]
-        levels.append(level_of(graph, octave, [height, width], (height, width)))
+        octave = _fixed_octave(graph, octaves, min(octave_of(scale), len(octaves.images) - 1))
+        level = level_of(graph, octave, [height, width], (height, width))
+        levels.append(octaves.light.level(graph, level) if octaves.light else level)
         shapes.append((height + height % 2, width + width % 2))
     canvases = layout(tuple(shapes))
     outputs = []
@@ -119,14 +120,15 @@ def propose_dynamic(
     wanted = np.array([octave_of(scale) for scale in scales])
     count = _reached(graph, image, lambda side: len(level_scales(options, (side, side))))
     height_width = graph.cast(graph.part(graph("Shape", image), 0, 2), np.float64)
-    smallest_octave = graph("Sub", octaves.used, 1)
 
     def round_(inner: Graph, index: str, *before: str) -> list[str]:
         number = inner("Reshape", index, [1])
         scale = inner("Gather", scales, number)
-        octave = inner("Min", inner("Gather", wanted, number), smallest_octave)
-        level = _level_size(inner, height_width, scale)
-        (cells,) = pnet(inner, level_of(inner, _octave(inner, octaves, octave), level, None))
+        octave = _octave(inner, octaves, octaves.sampled(inner, inner("Gather", wanted, number)))
+        level = level_of(inner, octave, _level_size(inner, height_width, scale), None)
+        if octaves.light:
+            level = octaves.light.level(inner, level)
+        (cells,) = pnet(inner, level)
         found = _cells(inner, cells, scale, options)
         # The newest come first, so that among equal scores they win.
         return [inner("Concat", *pair, axis=0) for pair in zip(found, before, strict=True)]
@@ -141,12 +143,21 @@ def propose_dynamic(
     return _moved(graph, boxes, scores, offsets, options)
 
 
+def _fixed_octave(graph: Graph, octaves: Octaves, index: int) -> str:
+    """An octave, (h, w, 3) uint8; the next one instead of the image if that is noisy."""
+    image = octaves.images[index]
+    if index or octaves.light is None or len(octaves.images) == 1:
+        return image
+    noisy = graph("Squeeze", graph.cast(octaves.light.finest, np.bool_), [0])
+    return graph.branch(noisy, lambda _: octaves.images[1], lambda _: image, np.uint8)
+
+
 def _octave(graph: Graph, octaves: Octaves, index: str) -> str:
     """An octave, (h, w, 3) uint8, by its index, int64 (1,)."""
     sides = graph("Reshape", graph("Gather", octaves.sides, index), [2])
     shape = graph("Concat", graph.reversed(sides), [3], axis=0)
     start = graph("Gather", octaves.starts, index)
-    stop = graph("Add", start, graph("ReduceProd", shape, keepdims=1))
+    stop = graph("Add", start, graph("ReduceProd", sides, keepdims=1))
     return graph("Reshape", graph.part(octaves.store, start, stop), shape)
 
 
