@@ -41,10 +41,19 @@ def build(
     options: DetectorOptions,
     size: Size | None,
     max_faces: int | None,
+    form: str,
     metadata: dict[str, str],
-    form: str = "plain",
 ) -> onnx.ModelProto:
-    """Write the cascade as one graph."""
+    """Write the cascade as one graph.
+
+    Args:
+        models: folder of the networks and the score model.
+        options: what to look for; ``angles`` and known false faces are not part of it.
+        size: height and width of the images; ``None`` for any.
+        max_faces: most faces; ``None`` for all.
+        form: of the networks.
+        metadata: entries of the file.
+    """
     graph = Graph()
     suffix = "" if form == "plain" else f".{form}"
     pnet, rnet, onet = (
@@ -78,10 +87,10 @@ def build(
     for name, value in zip(OUTPUTS, values, strict=True):
         graph.nodes.append(helper.make_node("Gather", [value, order], [name], name=name))
     shape: list[Any] = [*(size or ("height", "width")), 3]
-    model_ = graph.model(
+    whole = graph.model(
         "edge_mtcnn",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in OUTPUTS.items()],
         metadata,
     )
-    return fold(model_) if size else model_
+    return fold(whole) if size else whole
