@@ -228,7 +228,7 @@ def windows(
             pixels = graph.cast(graph("Reshape", pixels, [-1, size, 3 * size]), np.float32)
             parts.append(graph("Mul", pixels, across))
         lines.append(graph("Mul", graph("Add", *parts), down))
-    pixels = graph.rounded(graph("Add", *lines))
+    pixels = graph("Round", graph("Add", *lines))
     return octaves.light.windows(graph, pixels, size, in_mirror) if octaves.light else pixels
 
 
