@@ -57,8 +57,7 @@ def build(
     graph = Graph()
     suffix = "" if form == "plain" else f".{form}"
     pnet, rnet, onet = (
-        Network(models / f"{name}{suffix}.onnx")
-        for name in ("pnet", "rnet", "onet")
+        Network(models / f"{name}{suffix}.onnx") for name in ("pnet", "rnet", "onet")
     )
     count = most_octaves(options, size) if size else MOST_OCTAVES
     used = graph.constant([count]) if size else used_octaves(graph, "image", options)

@@ -153,7 +153,9 @@ def _size(text: str) -> tuple[int, int]:
     try:
         sides = int(height), int(width)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT, such as 640x480; got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"must be WIDTHxHEIGHT, such as 640x480; got {text!r}"
+        ) from None
     if not all(12 <= side <= LARGEST_SIDE for side in sides):
         raise argparse.ArgumentTypeError(f"each side must be 12..{LARGEST_SIDE}; got {text!r}")
     return sides

@@ -31,7 +31,9 @@ class Light:
 
     def level(self, graph: Graph, level: str) -> str:
         """A level, (1, 1, h, 3 w) float32 with even sides, brightened where it is dark."""
-        return graph.branch(self.lacks, lambda g: _brightened(g, level), lambda _: level, np.float32)
+        return graph.branch(
+            self.lacks, lambda g: _brightened(g, level), lambda _: level, np.float32
+        )
 
     def windows(self, graph: Graph, windows: str, size: int, in_mirror: str | None) -> str:
         """Windows, (n, size, 3 size) float32, each brightened by its middle."""
@@ -117,4 +119,6 @@ def _brightened_windows(graph: Graph, windows: str, size: int, in_mirror: str | 
 def _light(graph: Graph, pixels: str, first: list[int], last: list[int], step: int) -> str:
     """Brightest colour of the mean of a grid of pixels, (n, 1)."""
     middle = graph("Slice", pixels, first, last, [1, 2], [step, step])
-    return graph("ReduceMax", graph("ReduceMean", middle, axes=[1, 2], keepdims=0), axes=[1], keepdims=1)
+    return graph(
+        "ReduceMax", graph("ReduceMean", middle, axes=[1, 2], keepdims=0), axes=[1], keepdims=1
+    )

@@ -62,7 +62,9 @@ def _value(
     if set(feeds) != set(filter(None, node.input)):
         return None
     inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
+        )
         for name, value in feeds.items()
     ]
     output = onnx.ValueInfoProto(name=node.output[0])

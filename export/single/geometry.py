@@ -11,7 +11,15 @@ import numpy as np
 
 from export.single.graph import Graph, Operand
 
-__all__ = ["anything", "nms", "nms_by_smaller_area", "probability", "regressed", "square", "truncated"]
+__all__ = [
+    "anything",
+    "nms",
+    "nms_by_smaller_area",
+    "probability",
+    "regressed",
+    "square",
+    "truncated",
+]
 
 INCLUSIVE = np.array([[0, 0, 1, 1]], dtype=np.float32)
 """What is added to a box so that differences of edges are its sides."""
@@ -88,12 +96,14 @@ def nms_by_smaller_area(graph: Graph, boxes: str, threshold: float) -> str:
     shared = graph("Mul", graph("Max", width, 0.0), graph("Max", height, 0.0))
     area = graph("Mul", graph("Sub", right, left), graph("Sub", bottom, top))
     smaller = graph("Min", area, graph("Transpose", area, perm=[1, 0]))
-    over = graph.cast(graph("Greater", graph("Div", shared, smaller), np.float32(threshold)), np.float32)
+    over = graph.cast(
+        graph("Greater", graph("Div", shared, smaller), np.float32(threshold)), np.float32
+    )
     # Row drops column: only better boxes drop others.
     drops = graph("Trilu", over, np.int64(1), upper=1)
 
     def round_(inner: Graph, _: str, kept: str) -> list[str]:
-        """Who is not dropped by anyone who was kept in the last round; nothing changes in the end."""
+        """Who is not dropped by those who were kept in the last round; the end changes nothing."""
         hits = inner("MatMul", kept, drops)
         now = inner.cast(inner("Less", hits, 0.5), np.float32)
         return [anything(inner, inner("Reshape", inner("Sub", now, kept), [-1])), now]

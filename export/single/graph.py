@@ -1,8 +1,8 @@
 """Writes one ONNX graph with loops and branches, node after node.
 
 A value is the name of a tensor. Constants are given where they are used, as NumPy arrays or plain
-numbers (``float`` becomes float32, ``int`` int64); equal constants are stored once, in the outermost
-graph, whose values every loop and branch can read. Equal calls give equal bytes.
+numbers (``float`` becomes float32, ``int`` int64). Equal constants are stored once, in the
+outermost graph, whose values every loop and branch can read. Equal calls give equal bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 __all__ = ["OPSET", "Graph", "Operand"]
 
@@ -112,7 +112,7 @@ class Graph:
         go_on = results.pop(0) if until_false else inner("Identity", names[1])
         # An output must be computed inside, even where a round changes nothing.
         outputs = [go_on, *(inner("Identity", result) for result in results)]
-        types = [np.int64, np.bool_, *(dtype for _, dtype in state)]
+        types: list[type[np.generic]] = [np.int64, np.bool_, *(dtype for _, dtype in state)]
         shapes: list[list[int] | None] = [[], [], *(None for _ in state)]
         graph = helper.make_graph(
             inner.nodes,
@@ -167,9 +167,7 @@ class Graph:
         return f"{base}_{self._root._count}"
 
 
-def _info(
-    name: str, dtype: type[np.generic], shape: Sequence[int] | None
-) -> onnx.ValueInfoProto:
+def _info(name: str, dtype: type[np.generic], shape: Sequence[int] | None) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(
         name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape
     )

@@ -32,7 +32,9 @@ def score(
 ) -> tuple[str, str]:
     """Calibrated scores (n,) and landmarks (n, 5, 2) of what O-Net found."""
     squares = square(graph, finds.boxes)
-    around = graph("Concat", _scaled(graph, squares, TIGHT), _scaled(graph, squares, MIRROR_TIGHT), axis=0)
+    around = graph(
+        "Concat", _scaled(graph, squares, TIGHT), _scaled(graph, squares, MIRROR_TIGHT), axis=0
+    )
     count = graph.length(squares)
     in_mirror = graph("Unsqueeze", graph("GreaterOrEqual", _numbers(graph, around), count), [1])
     tilts = _tilts(graph, landmarks_of(graph, finds.windows, finds.output))
@@ -44,17 +46,21 @@ def score(
         pixels = inner.branch(
             anything(inner, tilt),
             lambda g: _with_turned(g, octaves, upright, boxes, tilt, mirrored),
-            lambda g: upright,
+            lambda _: upright,
             np.float32,
         )
         return onet(inner, inner("Unsqueeze", pixels, [1]))
 
-    output, features = in_batches(graph, graph.length(around), ONET_BATCH if batched else None, [15, 256], look)
+    output, features = in_batches(
+        graph, graph.length(around), ONET_BATCH if batched else None, [15, 256], look
+    )
     seen = landmarks_of(graph, around, _mirrored_back(graph, output, in_mirror))
     seen = _turned_back(graph, seen, around, tilts)
     landmarks = _sum_of_readings(graph, seen, count)
     size = graph("Max", graph("ReduceMean", sides(graph, finds.boxes), axes=[1], keepdims=1), 1.0)
-    lacking = graph("Mul", graph("Unsqueeze", size, [2]), model.landmark_offsets.astype(np.float32)[None])
+    lacking = graph(
+        "Mul", graph("Unsqueeze", size, [2]), model.landmark_offsets.astype(np.float32)[None]
+    )
     landmarks = graph("Add", graph("Mul", landmarks, 0.5), lacking)
     all_features = graph("Add", finds.features, _sum_of_readings(graph, features, count))
     further = _sum_of_readings(graph, graph.part(output, 0, 1, axis=1), count)
@@ -74,11 +80,15 @@ def _probabilities(graph: Graph, evidence: str, size: str, model: ScoreModel) ->
     both = graph("Gemm", evidence, coefficients, model.intercepts.astype(np.float32))
     small, large = graph.columns(both, 2)
     smallest, largest = model.sizes
-    share = graph("Mul", graph("Sub", size, np.float32(smallest)), np.float32(1 / (largest - smallest)))
+    share = graph(
+        "Mul", graph("Sub", size, np.float32(smallest)), np.float32(1 / (largest - smallest))
+    )
     share = graph("Max", graph("Min", share, 1.0), 0.0)
     mixed = graph("Add", small, graph("Mul", share, graph("Sub", large, small)))
     log_odds = graph("Max", mixed, 0.0)
-    log_odds = graph("Add", log_odds, graph("Mul", graph("Min", mixed, 0.0), np.float32(model.tail)))
+    log_odds = graph(
+        "Add", log_odds, graph("Mul", graph("Min", mixed, 0.0), np.float32(model.tail))
+    )
     odds = graph("Exp", graph("Neg", log_odds))
     return graph("Reshape", graph("Div", 1.0, graph("Add", odds, 1.0)), [-1])
 
@@ -123,7 +133,9 @@ def _tilts(graph: Graph, landmarks: str) -> str:
     return graph("Where", small, np.float32(0), tilt)
 
 
-def _with_turned(graph: Graph, octaves: Octaves, upright: str, boxes: str, tilts: str, in_mirror: str) -> str:
+def _with_turned(
+    graph: Graph, octaves: Octaves, upright: str, boxes: str, tilts: str, in_mirror: str
+) -> str:
     """Replace the windows of tilted heads by turned ones, cut out of windows of twice the side."""
     rows = graph.where(graph.cast(tilts, np.bool_))
     boxes, tilt, mirrored = (graph("Gather", v, rows) for v in (boxes, tilts, in_mirror))
@@ -145,7 +157,7 @@ def _with_turned(graph: Graph, octaves: Octaves, upright: str, boxes: str, tilts
 
 
 def _grid(graph: Graph, tilts: str, in_mirror: str) -> str:
-    """Where the pixels of turned windows lie in windows of twice the side, (n, 48, 48, 2), -1..1."""
+    """Places of turned windows' pixels in windows of twice the side, (n, 48, 48, 2), -1..1."""
     centres = (np.arange(SIZE) - (SIZE - 1) / 2).astype(np.float32)
     across = graph("Unsqueeze", graph("Where", in_mirror, centres[::-1], centres), [1])
     down = centres[None, :, None]

@@ -1,9 +1,9 @@
 """What the networks look at: octaves of the image, levels of its pyramid, and windows.
 
-The rules are those of ``edge_mtcnn.cascade.pyramid.OctaveSampler``: octaves are 2x2 averages, levels
-and windows are bilinear samples of them, everything is rounded to whole grey levels as OpenCV does,
-and what lies outside the image is black. Pixels are RGB, interleaved. All octaves lie one after the
-other in one flat tensor, the store, from which windows are gathered.
+The rules are those of ``edge_mtcnn.cascade.pyramid.OctaveSampler``: octaves are 2x2 averages,
+levels and windows are bilinear samples of them, everything is rounded to whole grey levels as
+OpenCV does, and what lies outside the image is black. Pixels are RGB, interleaved. All octaves lie
+one after the other in one flat tensor, the store, from which windows are gathered.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def store_octaves(
         graph: what is written to.
         image: (h, w, 3) uint8 RGB.
         count: most octaves that an image can need.
-        used, light: see ``Octaves``.
+        used: see ``Octaves``.
         size: of the image; ``None`` for any.
+        light: see ``Octaves``.
     """
     powers = 2 ** np.arange(count)[:, None]
     width_height = graph.reversed(graph.part(graph("Shape", image), 0, 2))
@@ -145,7 +146,13 @@ def level_of(graph: Graph, octave: str, level: Operand, size: Size | None) -> st
     """
     sides = graph.part(graph("Shape", octave), 0, 2)
     (y0, y1, low, high), (x0, x1, left, right) = (
-        _taps(graph, graph.part(sides, axis, axis + 1), graph.part(level, axis, axis + 1) if isinstance(level, str) else graph.constant(np.asarray(level)[axis:axis+1]))
+        _taps(
+            graph,
+            graph.part(sides, axis, axis + 1),
+            graph.part(level, axis, axis + 1)
+            if isinstance(level, str)
+            else graph.constant(np.asarray(level)[axis : axis + 1]),
+        )
         for axis in range(2)
     )
     parts = []
@@ -187,8 +194,8 @@ def _taps(graph: Graph, source: str, target: str) -> tuple[str, str, str, str]:
     first = graph("Floor", place)
     second = graph("Min", graph("Add", first, 1.0), last)
     weight = graph("Round", graph("Mul", graph("Sub", place, first), float(WEIGHTS)))
-    indices = (graph.cast(pixel, np.int64) for pixel in (first, second))
-    return (*indices, graph("Sub", float(WEIGHTS), weight), weight)
+    near, far = (graph.cast(pixel, np.int64) for pixel in (first, second))
+    return near, far, graph("Sub", float(WEIGHTS), weight), weight
 
 
 def windows(
@@ -276,9 +283,7 @@ def _tap(
     )
     weight = graph("Mul", weight, graph.cast(inside, np.float32))
     place = graph.cast(graph("Max", graph("Min", place, last), np.float64(0)), np.int64)
-    columns, rows = (
-        graph("Squeeze", one, [1]) for one in graph.several("Split", 2, place, axis=1)
-    )
+    columns, rows = (graph("Squeeze", one, [1]) for one in graph.several("Split", 2, place, axis=1))
     rows = graph("Add", graph("Mul", rows, row), start)
     across, down = graph.several("Split", 2, weight, axis=1)
     across = graph("Mul", graph("Reshape", across, [-1, size, 1]), np.ones((1, 1, 3), np.float32))

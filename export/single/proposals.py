@@ -19,9 +19,16 @@ from edge_mtcnn.options import DetectorOptions
 from export.single.geometry import nms, probability, regressed, square, truncated
 from export.single.graph import Graph
 from export.single.networks import Network
-from export.single.pixels import MOST_OCTAVES, Octaves, Size, level_of
+from export.single.pixels import Octaves, Size, level_of
 
-__all__ = ["level_scales", "most_octaves", "octave_of", "propose_fixed", "propose_dynamic", "used_octaves"]
+__all__ = [
+    "level_scales",
+    "most_octaves",
+    "octave_of",
+    "propose_dynamic",
+    "propose_fixed",
+    "used_octaves",
+]
 
 LARGEST_SIDE = 32_768
 """Longest shorter side of an image that has all its levels, pixels."""
@@ -30,9 +37,7 @@ NO_LIMIT = 2**31 - 1
 
 def level_scales(options: DetectorOptions, size: Size) -> list[float]:
     """Scales of the levels of an image, largest first."""
-    return pyramid_scales(
-        *size, options.min_face_size, options.scale_factor, options.max_face_size
-    )
+    return pyramid_scales(*size, options.min_face_size, options.scale_factor, options.max_face_size)
 
 
 def octave_of(scale: float) -> int:
@@ -59,13 +64,17 @@ def cell_count(options: DetectorOptions, size: Size) -> int:
 
 def used_octaves(graph: Graph, image: str, options: DetectorOptions) -> str:
     """The same for an image of any size, int64 (1,)."""
-    return graph("Add", _reached(graph, image, lambda side: most_octaves(options, (side, side)) - 1), 1)
+    return graph(
+        "Add", _reached(graph, image, lambda side: most_octaves(options, (side, side)) - 1), 1
+    )
 
 
 def _reached(graph: Graph, image: str, count: Callable[[int], int]) -> str:
     """A count that rises with the shorter side of the image only, int64 (1,)."""
     sides = range(1, LARGEST_SIDE + 1)
-    bounds = [1 + bisect_left(sides, number, key=count) for number in range(1, count(LARGEST_SIDE) + 1)]
+    bounds = [
+        1 + bisect_left(sides, number, key=count) for number in range(1, count(LARGEST_SIDE) + 1)
+    ]
     shorter = graph("ReduceMin", graph.part(graph("Shape", image), 0, 2), keepdims=1)
     larger = graph.cast(graph("GreaterOrEqual", shorter, bounds), np.int64)
     return graph("ReduceSum", larger, [0], keepdims=1)
@@ -99,7 +108,9 @@ def propose_fixed(
     described = graph.cast(graph("Gather", table, rows), np.float32)
     boxes, level = graph.several("Split", 2, described, [4, 1], axis=1)
     # Levels placed side by side: boxes of two levels cannot overlap.
-    apart = graph("Mul", level, np.float32(2 * max(size)) * np.array([[1, 0, 1, 0]], dtype=np.float32))
+    apart = graph(
+        "Mul", level, np.float32(2 * max(size)) * np.array([[1, 0, 1, 0]], dtype=np.float32)
+    )
     kept = nms(graph, graph("Add", boxes, apart), scores, options.level_nms, NO_LIMIT)
     kept, _ = graph.several("TopK", 2, kept, graph.length(kept), largest=0)
     cell = graph("Gather", places, graph("Gather", rows, kept))
@@ -177,7 +188,9 @@ def _cells(graph: Graph, cells: str, scale: str, options: DetectorOptions) -> li
     columns = graph.part(graph("Shape", by_column), 2, 3)
     rows = graph.part(graph("Shape", by_column), 3, 4)
     flat = graph("Reshape", by_column, [-1])
-    place = graph.reversed(graph.where(graph("GreaterOrEqual", flat, _log_odds(options.thresholds[0]))))
+    place = graph.reversed(
+        graph.where(graph("GreaterOrEqual", flat, _log_odds(options.thresholds[0])))
+    )
     scores = probability(graph, graph("Gather", flat, place))
     if options.max_cells:
         most = graph("Min", graph.length(scores), options.max_cells[0])
@@ -190,7 +203,9 @@ def _cells(graph: Graph, cells: str, scale: str, options: DetectorOptions) -> li
     edges = [graph("Add", first, np.float64(1)), graph("Add", first, np.float64(CELL))]
     boxes = truncated(graph, graph("Div", graph("Concat", *edges, axis=1), scale))
     kept = graph.reversed(nms(graph, boxes, scores, options.level_nms, NO_LIMIT))
-    index = graph("Add", graph("Mul", graph("Gather", row, kept), columns), graph("Gather", column, kept))
+    index = graph(
+        "Add", graph("Mul", graph("Gather", row, kept), columns), graph("Gather", column, kept)
+    )
     offsets = graph("Gather", graph("Reshape", offsets, [4, -1]), index, axis=1)
     return [
         graph("Gather", boxes, kept),
@@ -241,7 +256,7 @@ def _table(
     order = order[levels[order] >= 0]
     places, levels, rows_, columns_ = (v[order] for v in (places, levels, rows_, columns_))
     corners = STRIDE * np.stack([columns_, rows_, columns_, rows_], axis=1)
-    windows = np.trunc((corners + (1, 1, CELL, CELL)) / scales[levels, None])
+    windows = np.trunc((corners + np.array([1, 1, CELL, CELL])) / scales[levels, None])
     table = np.concatenate([windows, levels[:, None]], axis=1)
     return places.astype(np.int32), table.astype(np.int16 if table.max() < 2**15 else np.int32)
 

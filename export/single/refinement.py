@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,20 +43,29 @@ def in_batches(
         widths: columns of the outputs.
         look: writes the outputs for the windows from one index to another, each int64 (1,).
     """
-
-    def round_(inner: Graph, index: str, *before: str) -> list[str]:
-        start = inner("Reshape", inner("Mul", index, batch), [1])
-        outputs = look(inner, start, inner("Add", start, batch))
-        return [inner("Concat", *pair, axis=0) for pair in zip(before, outputs, strict=True)]
-
     if batch is None:
         return look(graph, graph.constant([0]), count)
+    most = batch  # for the type checker, which does not see it in the function below
+
+    def round_(inner: Graph, index: str, *before: str) -> list[str]:
+        start = inner("Reshape", inner("Mul", index, most), [1])
+        outputs = look(inner, start, inner("Add", start, most))
+        return [inner("Concat", *pair, axis=0) for pair in zip(before, outputs, strict=True)]
+
     rounds = graph("Div", graph("Add", count, batch - 1), batch)
     nothing = [(graph.constant(np.zeros((0, w), dtype=np.float32)), np.float32) for w in widths]
     return graph.loop(rounds, nothing, round_)
 
 
-def _read(graph: Graph, octaves: Octaves, boxes: str, size: int, batch: int | None, network: Network, widths: list[int]) -> list[str]:
+def _read(
+    graph: Graph,
+    octaves: Octaves,
+    boxes: str,
+    size: int,
+    batch: int | None,
+    network: Network,
+    widths: list[int],
+) -> list[str]:
     def look(inner: Graph, start: str, stop: str) -> list[str]:
         pixels = windows(inner, octaves, inner.part(boxes, start, stop), size)
         return network(inner, inner("Unsqueeze", pixels, [1]))
@@ -63,7 +73,15 @@ def _read(graph: Graph, octaves: Octaves, boxes: str, size: int, batch: int | No
     return in_batches(graph, graph.length(boxes), batch, widths, look)
 
 
-def refine(graph: Graph, octaves: Octaves, candidates: str, rnet: Network, options: DetectorOptions, *, batched: bool) -> str:
+def refine(
+    graph: Graph,
+    octaves: Octaves,
+    candidates: str,
+    rnet: Network,
+    options: DetectorOptions,
+    *,
+    batched: bool,
+) -> str:
     """Candidates that R-Net kept, (n, 4), worst first."""
     (output,) = _read(graph, octaves, candidates, 24, RNET_BATCH if batched else None, rnet, [5])
     logits, offsets = graph.several("Split", 2, output, [1, 4], axis=1)
@@ -80,20 +98,37 @@ def refine(graph: Graph, octaves: Octaves, candidates: str, rnet: Network, optio
     return graph("Gather", boxes, graph.where(graph("Reshape", real, [-1])))
 
 
-class Finds:
-    """What O-Net found, best first: values of n faces, see ``edge_mtcnn.cascade.candidates.Found``."""
+class Finds(NamedTuple):
+    """What O-Net found, best first.
 
-    def __init__(self, boxes: str, confidences: str, windows: str, output: str, features: str) -> None:
-        self.boxes = boxes
-        self.confidences = confidences
-        self.windows = windows
-        self.output = output
-        self.features = features
+    Attributes:
+        boxes: (n, 4), regressed.
+        confidences: (n,) probabilities.
+        windows: (n, 4) boxes that O-Net saw.
+        output: (n, 15) log odds, offsets and landmarks.
+        features: (n, 256) values of the hidden layer.
+    """
+
+    boxes: str
+    confidences: str
+    windows: str
+    output: str
+    features: str
 
 
-def finish(graph: Graph, octaves: Octaves, candidates: str, onet: Network, options: DetectorOptions, *, batched: bool) -> Finds:
+def finish(
+    graph: Graph,
+    octaves: Octaves,
+    candidates: str,
+    onet: Network,
+    options: DetectorOptions,
+    *,
+    batched: bool,
+) -> Finds:
     """O-Net decides, and its finds are suppressed by the smaller area."""
-    output, features = _read(graph, octaves, candidates, 48, ONET_BATCH if batched else None, onet, [15, 256])
+    output, features = _read(
+        graph, octaves, candidates, 48, ONET_BATCH if batched else None, onet, [15, 256]
+    )
     scores = probability(graph, graph("Reshape", graph.part(output, 0, 1, axis=1), [-1]))
     passed = graph.where(graph("Greater", scores, np.float32(options.thresholds[2])))
     best, order = graph.several("TopK", 2, graph("Gather", scores, passed), graph.length(passed))

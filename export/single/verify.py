@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -123,9 +122,7 @@ class Agreement:
         ):
             share = part / whole if whole else 1.0
             good &= share >= target
-            rows.append(
-                ROW.format(name, f"{part} / {whole}", f"{share:.2%}", f"{target:.0%}")
-            )
+            rows.append(ROW.format(name, f"{part} / {whole}", f"{share:.2%}", f"{target:.0%}"))
         for name, values in self.differences.items():
             largest = max(values, default=0.0)
             median = float(np.median(values)) if values else 0.0
