@@ -7,7 +7,10 @@ const PHOTO_FILE = "mtcnn-default.onnx";
 const FRAMES_OF_A_MEAN = 30;
 
 const canvas = document.querySelector("canvas");
-const context = canvas.getContext("2d", { willReadFrequently: true });
+const context = canvas.getContext("2d");
+// What the model sees; the page shows it together with the faces.
+const picture = document.createElement("canvas");
+const pictureContext = picture.getContext("2d", { willReadFrequently: true });
 const video = document.querySelector("video");
 const status = document.querySelector("#status");
 const persons = document.querySelector("#persons");
@@ -39,15 +42,19 @@ function say(text) {
   status.textContent = text;
 }
 
-/** The faces in what the canvas shows, which is not drawn over yet. */
+/** The faces in the picture. */
 async function find(file) {
-  const { width, height } = canvas;
-  const rgba = context.getImageData(0, 0, width, height).data;
+  const { width, height } = picture;
+  const rgba = pictureContext.getImageData(0, 0, width, height).data;
   number += 1;
   return ask({ number, file, rgba, width, height }, [rgba.buffer]);
 }
 
+/** Show the picture and its faces. */
 function draw(faces) {
+  if (canvas.width !== picture.width) canvas.width = picture.width;
+  if (canvas.height !== picture.height) canvas.height = picture.height;
+  context.drawImage(picture, 0, 0);
   const line = Math.max(2, canvas.width / 320);
   for (const { box, score, landmarks } of faces) {
     const [x1, y1, x2, y2] = box;
@@ -56,7 +63,7 @@ function draw(faces) {
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     context.fillStyle = "#39ff14";
     context.font = `${6 * line}px sans-serif`;
-    context.fillText(score.toFixed(2), x1, Math.max(y1 - line, 6 * line));
+    context.fillText(score.toFixed(2), x1, Math.max(y1 - 2 * line, 6 * line));
     context.fillStyle = "#ff2d95";
     for (const [x, y] of landmarks) {
       context.beginPath();
@@ -71,8 +78,10 @@ function draw(faces) {
 async function showPhoto(file) {
   stopCamera();
   const image = await createImageBitmap(file);
-  Object.assign(canvas, { width: image.width, height: image.height });
-  context.drawImage(image, 0, 0);
+  Object.assign(picture, { width: image.width, height: image.height });
+  pictureContext.drawImage(image, 0, 0);
+  draw([]);
+  delete canvas.dataset.faces;
   say("Looking …");
   const { faces, milliseconds } = await find(PHOTO_FILE);
   draw(faces);
@@ -87,7 +96,7 @@ async function startCamera() {
   video.srcObject = stream;
   await video.play();
   cameraButton.textContent = "Stop camera";
-  Object.assign(canvas, { width: CAMERA.width, height: CAMERA.height });
+  Object.assign(picture, { width: CAMERA.width, height: CAMERA.height });
   log.replaceChildren();
   const presence = new Presence();
   const ends = [];
@@ -121,16 +130,17 @@ function nextFrame() {
 
 /** The middle of the camera's frame, scaled to the size that the model takes. */
 function drawFrame() {
-  const scale = Math.max(canvas.width / video.videoWidth, canvas.height / video.videoHeight);
+  const scale = Math.max(picture.width / video.videoWidth, picture.height / video.videoHeight);
   const [width, height] = [video.videoWidth * scale, video.videoHeight * scale];
-  context.drawImage(video, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
+  const [left, top] = [(picture.width - width) / 2, (picture.height - height) / 2];
+  pictureContext.drawImage(video, left, top, width, height);
 }
 
 function stopCamera() {
   for (const track of stream?.getTracks() ?? []) track.stop();
   stream = null;
   cameraButton.textContent = "Start camera";
-  persons.textContent = "";
+  persons.textContent = "nobody";
 }
 
 function showPersons(presence, events) {
