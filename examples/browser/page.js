@@ -24,6 +24,10 @@ let number = 0;
 let stream = null;
 
 worker.onmessage = ({ data }) => {
+  if (data.notice) {
+    document.querySelector("#runtime").textContent = data.notice;
+    return;
+  }
   const { resolve, reject } = waiting.get(data.number ?? 0);
   waiting.delete(data.number ?? 0);
   if (data.error) reject(new Error(data.error));

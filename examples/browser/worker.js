@@ -2,6 +2,7 @@
 //
 // The first message is {device}; the answer is {ready: {device, threads}}. Each further message is
 // {number, file, rgba, width, height}; the answer is {number, faces, milliseconds}, or {number, error}.
+// {notice} may come at any time.
 
 import { FaceFinder } from "./faces.js";
 
@@ -10,26 +11,37 @@ let ort;
 let device;
 
 async function start(wanted) {
-  const gpu = wanted !== "wasm" && (await navigator.gpu?.requestAdapter().catch(() => null));
-  if (wanted === "webgpu" && !gpu) throw new Error("this browser offers no WebGPU here");
   // On a CPU this graph of many small steps is faster; WebGPU only if the address asks for it.
-  device = wanted === "webgpu" ? "webgpu" : "wasm";
-  ort = await (device === "webgpu" ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm"));
+  const gpu = wanted === "webgpu" && (await navigator.gpu?.requestAdapter().catch(() => null));
+  if (wanted === "webgpu" && !gpu) throw new Error("this browser offers no WebGPU here");
+  device = gpu ? "webgpu" : "wasm";
+  ort = await (gpu ? import("onnxruntime-web/webgpu") : import("onnxruntime-web/wasm"));
   ort.env.wasm.wasmPaths = new URL("./", self.location.href).href;
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
   return { device, threads: ort.env.wasm.numThreads };
 }
 
+function open(file, executionProviders) {
+  const url = new URL(file, self.location.href).href;
+  return ort.InferenceSession.create(url, { executionProviders, logSeverityLevel: 3 });
+}
+
 /** The finder of a model file, opened when it is first needed. */
 function finder(file) {
   if (!finders.has(file)) {
-    const opened = ort.InferenceSession.create(new URL(file, self.location.href).href, {
-      executionProviders: device === "webgpu" ? ["webgpu", "wasm"] : ["wasm"],
-      logSeverityLevel: 3,
-    });
+    const cpu = () => open(file, ["wasm"]);
+    // Where WebGPU cannot take the graph, WebAssembly does.
+    const opened = device === "webgpu" ? open(file, ["webgpu", "wasm"]).catch(fallBack(cpu)) : cpu();
     finders.set(file, opened.then((session) => new FaceFinder(ort, session)));
   }
   return finders.get(file);
+}
+
+function fallBack(cpu) {
+  return (error) => {
+    self.postMessage({ notice: `WebGPU cannot run this file, so WebAssembly does: ${error.message}` });
+    return cpu();
+  };
 }
 
 self.onmessage = async ({ data }) => {
