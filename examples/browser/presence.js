@@ -14,7 +14,7 @@ const RULES = {
 };
 const CONFIRM_HITS = 2;
 const KEEP_SECONDS = 1.0;
-const SCORES_OF_A_MEAN = 4;
+const SCORES_OF_A_MEAN = 10; // of more, the mean forgets the older ones
 // In face sizes, or as a ratio of sizes.
 const LEAST_OVERLAP = 0.15;
 const FARTHEST_CENTRE = 0.6;
@@ -57,7 +57,7 @@ export class Presence {
       if (track.hits < CONFIRM_HITS) continue;
       let person = this.#persons.find((one) => one.track === track.id);
       const seen = track.lastSeen === time;
-      const good = seen && mean(track.scores) >= this.#rules.confidence;
+      const good = seen && track.score >= this.#rules.confidence;
       if (!person && good) person = this.#adopted(track);
       if (person) {
         Object.assign(person, { track: track.id, box: track.box, seen });
@@ -88,17 +88,17 @@ export class Presence {
     for (const { track, face } of pairs) {
       if (used.has(track) || used.has(face)) continue;
       used.add(track).add(face);
-      Object.assign(track, { box: face.box, lastSeen: time, hits: track.hits + 1 });
-      track.scores = [...track.scores, face.score].slice(-SCORES_OF_A_MEAN);
+      Object.assign(track, { box: face.box, lastSeen: time, hits: track.hits + 1, missed: 0 });
+      track.score += (face.score - track.score) / Math.min(track.hits, SCORES_OF_A_MEAN);
     }
-    this.#tracks = this.#tracks.filter((track) => {
-      const confirmed = track.hits >= CONFIRM_HITS;
-      return confirmed ? time - track.lastSeen <= KEEP_SECONDS : used.has(track);
-    });
+    for (const track of this.#tracks) if (!used.has(track)) track.missed += 1;
+    this.#tracks = this.#tracks.filter(({ hits, missed, lastSeen }) =>
+      hits >= CONFIRM_HITS ? missed === 0 || time - lastSeen <= KEEP_SECONDS : missed < 2,
+    );
     for (const face of faces.filter((one) => !used.has(one))) {
       const { box, score } = face;
       const id = this.#nextTrack++;
-      this.#tracks.push({ id, box, scores: [score], hits: 1, firstSeen: time, lastSeen: time });
+      this.#tracks.push({ id, box, score, hits: 1, missed: 0, firstSeen: time, lastSeen: time });
     }
   }
 
@@ -115,10 +115,10 @@ export class Presence {
   }
 
   #appear(track, time) {
-    const { id, box, firstSeen, lastSeen, scores } = track;
+    const { id, box, firstSeen, lastSeen, score } = track;
     const person = { id: this.#nextPerson++, track: id, box, since: firstSeen, lastSeen, seen: true };
     this.#persons.push(person);
-    return { type: "face_appeared", time, person: person.id, box, score: mean(scores) };
+    return { type: "face_appeared", time, person: person.id, box, score };
   }
 
   /** Select the tallest face; another one must be clearly taller for long enough. */
@@ -149,7 +149,6 @@ export class Presence {
   }
 }
 
-const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const height = (box) => box[3] - box[1];
 const centre = (box) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
 

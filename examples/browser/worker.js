@@ -21,27 +21,30 @@ async function start(wanted) {
   return { device, threads: ort.env.wasm.numThreads };
 }
 
-function open(file, executionProviders) {
+async function open(file, runtime, providers) {
   const url = new URL(file, self.location.href).href;
-  return ort.InferenceSession.create(url, { executionProviders, logSeverityLevel: 3 });
+  const options = { executionProviders: providers, logSeverityLevel: 3 };
+  return new FaceFinder(runtime, await runtime.InferenceSession.create(url, options));
 }
 
 /** The finder of a model file, opened when it is first needed. */
 function finder(file) {
   if (!finders.has(file)) {
-    const cpu = () => open(file, ["wasm"]);
-    // Where WebGPU cannot take the graph, WebAssembly does.
-    const opened = device === "webgpu" ? open(file, ["webgpu", "wasm"]).catch(fallBack(cpu)) : cpu();
-    finders.set(file, opened.then((session) => new FaceFinder(ort, session)));
+    const opened = device === "webgpu" ? openOnGpu(file) : open(file, ort, ["wasm"]);
+    finders.set(file, opened);
   }
   return finders.get(file);
 }
 
-function fallBack(cpu) {
-  return (error) => {
+/** Where WebGPU cannot take the graph, WebAssembly does. */
+async function openOnGpu(file) {
+  try {
+    return await open(file, ort, ["webgpu", "wasm"]);
+  } catch (error) {
     self.postMessage({ notice: `WebGPU cannot run this file, so WebAssembly does: ${error.message}` });
-    return cpu();
-  };
+    await start("wasm");
+    return open(file, ort, ["wasm"]);
+  }
 }
 
 self.onmessage = async ({ data }) => {

@@ -264,9 +264,7 @@ class TestCommand:
         assert str(path) in capsys.readouterr().err
 
     @pytest.mark.parametrize("other", ["models/pnet.onnx", "README.md", "missing.onnx"])
-    def test_other_files_are_refused(
-        self, other: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_other_files_are_refused(self, other: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert export(["verify-single", str(ROOT / other)]) == 2
         assert "export single" in capsys.readouterr().err
 
