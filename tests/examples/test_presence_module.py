@@ -22,9 +22,9 @@ SIZE = (480, 640)
 ANN, BEN = (100, 100, 200, 220), (400, 120, 480, 220)
 
 # Each frame: boxes and scores of the faces that are found.
-Frame = Sequence[tuple[tuple[int, int, int, int], float]]
+Frame = list[tuple[tuple[int, int, int, int], float]]
 
-SCRIPTS: dict[str, list[Frame]] = {
+SCRIPTS: dict[str, Sequence[Frame]] = {
     "somebody stays and leaves": [[(ANN, 0.95)]] * 10 + [[]] * 15,
     "a missed frame does not matter": [[(ANN, 0.95)]] * 6 + [[]] * 4 + [[(ANN, 0.9)]] * 6,
     "a single false find": [[], [(ANN, 0.99)], [], [], [], []],
