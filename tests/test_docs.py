@@ -178,7 +178,7 @@ def test_a_figure_that_has_drifted_is_found() -> None:
 
 def test_the_index_lists_every_page_once() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^- \[[^]]+\]\(([\w./]+)\)", index, re.MULTILINE)
+    listed = re.findall(r"^- \[[^]]+\]\(([\w./-]+)\)", index, re.MULTILINE)
     pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
     assert len(listed) == len(set(listed))
     assert pages <= set(listed)
