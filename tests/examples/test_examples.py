@@ -183,3 +183,9 @@ class TestPage:
         assert drawn > 200, "the box is drawn over the picture"
         page.click("#camera")
         assert page.inner_text("#persons") == "nobody"
+
+
+def test_the_page_of_the_documentation_shows_the_example_in_python() -> None:
+    page = (EXAMPLES.parent / "docs" / "one-file.md").read_text(encoding="utf-8")
+    listing = page.split("```python\n")[1].split("```")[0]
+    assert listing.strip() in (EXAMPLES / "one_file.py").read_text(encoding="utf-8")
