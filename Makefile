@@ -37,9 +37,10 @@ format: $(VENV)/.lint ## Apply the formatter and the safe fixes.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-models: $(EXPORT_VENV)/.export ## Rebuild models/ from the published weights and verify it.
+models: $(EXPORT_VENV)/.export ## Rebuild models/ and build/single/ from the published weights and verify them.
 	$(EXPORT_BIN)/python -m export
 	$(EXPORT_BIN)/python -m export verify
+	for file in build/single/*.onnx; do $(EXPORT_BIN)/python -m export verify-single $$file || exit 1; done
 
 wheel: $(VENV)/.test ## Build the sdist, and from it the wheel, into dist/.
 	$(BIN)/python -m build --no-isolation --outdir dist

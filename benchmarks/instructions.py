@@ -3,8 +3,9 @@
 Times are noisy, counts are not: two runs differ by less than 1 %. Frames of 640x480 with no,
 one and three faces are searched (``FaceDetector.detect``) and followed (``FaceTracker.update``,
 nothing moves) with the preset ``kiosk`` and one thread, and the photo ``multiface`` is searched
-with the preset ``default``. Callgrind counts in a process of its own, between two marks after a
-warm-up. It offers AVX2 and no AVX-512, so ONNX Runtime takes the kernels of such a processor.
+with the preset ``default``. The frame with one face is also given to the whole cascade as one file.
+Callgrind counts in a process of its own, between two marks after a warm-up. It offers AVX2 and no
+AVX-512, so ONNX Runtime takes the kernels of such a processor.
 
     python -m benchmarks.instructions --top 15
 
@@ -24,6 +25,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ import numpy as np
 from benchmarks.common.images import Pixels, find, read_rgb
 from benchmarks.common.program import BenchmarkError, last_words, script, script_parser
 from benchmarks.common.results import ROOT, Result, add_output, document, save, table
+from edge_mtcnn import DetectorOptions
 
 SIZE = (640, 480)
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -64,6 +67,7 @@ class Scene(NamedTuple):
         preset: of the detector.
         follow: with a tracker instead of by searches.
         frames: how many are counted.
+        one_file: search with one call of ONNX Runtime, see ``export.single``.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Scene(NamedTuple):
     preset: str
     follow: bool
     frames: int
+    one_file: bool = False
 
 
 @script
@@ -122,6 +127,9 @@ def scenes(frames: int) -> Iterator[Scene]:
             image[140 : 140 + portrait.shape[0], left : left + portrait.shape[1]] = portrait
         yield Scene(f"kiosk/searched/{name}", image, "kiosk", follow=False, frames=frames)
         yield Scene(f"kiosk/followed/{name}", image, "kiosk", follow=True, frames=SECOND)
+        if faces == 1 and find_spec("onnx"):
+            scene = f"kiosk/one file/{name}"
+            yield Scene(scene, image, "kiosk", follow=False, frames=frames, one_file=True)
 
 
 def count(scene: Scene) -> Costs:
@@ -138,6 +146,7 @@ def count(scene: Scene) -> Costs:
             "preset": scene.preset,
             "follow": scene.follow,
             "frames": scene.frames,
+            "file": str(_one_file(scene, Path(folder))) if scene.one_file else None,
         }
         ended = subprocess.run(
             [
@@ -214,6 +223,17 @@ def part_of(library: str) -> str:
 def _name(function: str) -> str:
     """The function without its version and the depth of its recursion."""
     return re.sub(r"@@.*|'\d+$", "", function)
+
+
+def _one_file(scene: Scene, folder: Path) -> Path:
+    """The whole cascade for the frames of a scene, in the form for x86-64."""
+    from export.single.command import content_of
+
+    path = folder / "mtcnn.onnx"
+    height, width = scene.image.shape[:2]
+    options = DetectorOptions.from_preset(scene.preset)
+    path.write_bytes(content_of(options, (height, width), form="blocked"))
+    return path
 
 
 def _result(name: str, counts: Costs) -> Result:

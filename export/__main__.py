@@ -2,12 +2,15 @@
 
 Both run from the repository root, in the environment that ``make models`` creates.
 ``python -m export score DATA`` fits the score model, and ``python -m export known DATA`` measures
-what real faces are like, both in the ordinary environment.
+what real faces are like, ``python -m export single`` writes the whole cascade as one file, and
+``python -m export verify-single`` compares such a file with ``FaceDetector``, all in the ordinary
+environment.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -19,14 +22,22 @@ EXPORT_PACKAGES = {"keras", "onnx", "tensorflow", "tf2onnx"}
 """Packages of the environment that ``make models`` creates."""
 
 
+OWN_ARGUMENTS = {
+    "score": "score",
+    "known": "known",
+    "single": "single.command",
+    "verify-single": "single.verify",
+}
+"""Commands with arguments of their own, and their modules."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 a form differs, 2 cannot run."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] in (["score"], ["known"]):
-        # They have their own arguments, and import the package instead of TensorFlow.
-        from export import known, score
-
-        return score.main(given[1:]) if given[0] == "score" else known.main(given[1:])
+    if given and given[0] in OWN_ARGUMENTS:
+        # They import the package instead of TensorFlow.
+        command = importlib.import_module(f"export.{OWN_ARGUMENTS[given[0]]}")
+        return int(command.main(given[1:]))
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description=__doc__,
@@ -35,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["models", "verify", "score", "known"],
+        choices=["models", "verify", *OWN_ARGUMENTS],
         default="models",
-        help="what to do (models); 'score --help' and 'known --help' list their arguments",
+        help="what to do (models); 'score --help' lists the arguments of score, and so on",
     )
     parser.add_argument(
         "--models",
@@ -61,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder of the photos for verify (samples/)",
     )
     options = parser.parse_args(given)
-    if options.command in {"score", "known"}:
-        parser.error(f"{options.command} comes first: python -m export {options.command} DATA")
+    if options.command in OWN_ARGUMENTS:
+        parser.error(f"{options.command} comes first: python -m export {options.command} ...")
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -101,7 +112,7 @@ def export(models: Path, build: Path) -> None:
     for name, network in NETWORKS.items():
         model = build_keras(network, weights[name])
         trained[name] = read(network, convert(network, model, build / f"{name}.tf2onnx.onnx"))
-    write_models(trained, models)
+    write_models(trained, models, build.parent / "single")
 
 
 if __name__ == "__main__":

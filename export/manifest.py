@@ -75,8 +75,16 @@ def model_file(network: Network, form: str) -> str:
     return f"{network.name}.onnx" if form == "plain" else f"{network.name}.{form}.onnx"
 
 
-def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
-    """Write all model files and the manifest into ``folder``, replacing the old ones."""
+def write_models(networks: Mapping[str, Trained], folder: Path, single: Path) -> None:
+    """Write all model files and the manifest, replacing the old ones.
+
+    Args:
+        networks: what was trained.
+        folder: of the models that the package contains.
+        single: folder of the files with the whole cascade, which it does not contain.
+    """
+    from export.single.command import write_shipped
+
     folder.mkdir(parents=True, exist_ok=True)
     entries = {name: _write_network(trained, folder) for name, trained in networks.items()}
     manifest = {
@@ -87,6 +95,7 @@ def write_models(networks: Mapping[str, Trained], folder: Path) -> None:
         "networks": entries,
         "score": _write(folder / SCORE_MODEL.name, SCORE_MODEL.read_bytes()),
         "known": _write(folder / REAL_FACES.name, REAL_FACES.read_bytes()),
+        "single": write_shipped(single, folder),
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_bytes(text.encode())

@@ -21,13 +21,13 @@ ARGUMENTS = [
 
 
 @contextmanager
-def launched() -> Iterator[Any]:
-    """A running browser of Playwright; the test is skipped where there is none."""
+def launched(*arguments: str) -> Iterator[Any]:
+    """A running browser of Playwright, with further arguments; skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"no browser here: looked for {', '.join(BROWSERS)}")
     with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=path, args=ARGUMENTS)
+        running = started.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
         yield running
         running.close()

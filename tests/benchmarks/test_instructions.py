@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import instructions
@@ -121,6 +122,14 @@ def test_scenes_have_the_size_of_a_kiosk_and_the_faces_that_they_name(
         if scene.name.startswith("kiosk/searched")
     }
     assert list(counts.values()) == [0, 1, 3]
+
+
+def test_the_whole_cascade_as_one_file_sees_the_frame_with_one_face() -> None:
+    pytest.importorskip("onnx", reason="writing graphs needs the package onnx")
+    (scene,) = (scene for scene in instructions.scenes(1) if scene.one_file)
+    assert scene.name == "kiosk/one file/one face"
+    (searched,) = (s for s in instructions.scenes(1) if s.name == "kiosk/searched/one face")
+    assert np.array_equal(scene.image, searched.image)
 
 
 def test_without_valgrind_it_says_what_to_install(
