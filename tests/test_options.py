@@ -58,7 +58,7 @@ RUNTIME_RANGES = [
     ("threads", [None, 1, 2, 256], [0, -1, 257, 1.5, "2", True, math.nan], "1..256"),
     (
         "device",
-        ["cpu", "cuda", "auto", ("CPUExecutionProvider",), ["A", "B"]],
+        ["cpu", "cuda", "tensorrt", "auto", ("CPUExecutionProvider",), ["A", "B"], ["A?b=c", "D"]],
         ["gpu", "CPU", "", (), [], ("",), (1,), None, 0, b"cpu", {"cpu"}],
         "cpu",
     ),
@@ -427,3 +427,20 @@ def test_the_detector_refuses_options_of_another_type() -> None:
     for wrong in [{}, 0, "cpu", DetectorOptions()]:
         message = refusal(FaceDetector, runtime=wrong)
         assert "runtime must be RuntimeOptions" in message, repr(wrong)
+
+
+def test_a_provider_with_options_is_kept_as_text_and_survives_a_file(tmp_path: Path) -> None:
+    given = (("OpenVINOExecutionProvider", {"device_type": "GPU", "precision": "FP32"}), "B?c=1")
+    runtime = RuntimeOptions(device=given)
+    text = ("OpenVINOExecutionProvider?device_type=GPU&precision=FP32", "B?c=1")
+    assert runtime.device == text
+    assert hash(runtime) == hash(RuntimeOptions(device=text))
+    for suffix in [".json", ".toml"][: 1 + (sys.version_info >= (3, 11))]:
+        save_options(tmp_path / f"device{suffix}", runtime=runtime)
+        assert load_options(tmp_path / f"device{suffix}")[1] == runtime
+
+
+@pytest.mark.parametrize("wrong", [["A?b"], ["?b=c"], [("A", "b")], [("A", {"": 1})], [("A",)]])
+def test_a_provider_whose_options_are_none_is_an_error(wrong: Any) -> None:
+    with pytest.raises(OptionsError, match="a name and its options"):
+        RuntimeOptions(device=wrong)

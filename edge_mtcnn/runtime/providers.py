@@ -65,6 +65,10 @@ _TENSORRT_LIBRARIES = (
     "TensorRT's libraries come from NVIDIA or as the package tensorrt, in the version that this"
     " ONNX Runtime was built for"
 )
+_DRIVER = (
+    "NVIDIA's driver is missing, or a container does not see it (docker run --gpus all); the"
+    " libraries of CUDA are there"
+)
 _OPTIONS: Mapping[str, Mapping[str, str]] = {
     # An exhaustive search of cuDNN takes seconds per shape. TF32 moves one face in ten.
     CUDA: {
@@ -152,7 +156,16 @@ def unused_device() -> tuple[str, str] | None:
     """
     if CUDA not in available_providers() or (reason := why_not(CUDA)) is None:
         return None
-    return f"{CUDA}: {reason}", _CUDA_LIBRARIES
+    return f"{CUDA}: {reason}", _advice(CUDA, reason)
+
+
+def _advice(provider: str, reason: str) -> str:
+    """What to do about a provider that does not start."""
+    if provider in _LIBRARIES and "libcuda.so" in reason:
+        return _DRIVER
+    if provider == TENSORRT and "nvinfer" in reason:
+        return _TENSORRT_LIBRARIES
+    return _CUDA_LIBRARIES if provider in _LIBRARIES else "Check its driver and libraries"
 
 
 def chosen_providers(device: str | tuple[str, ...]) -> list[Provider]:
@@ -177,12 +190,9 @@ def chosen_providers(device: str | tuple[str, ...]) -> list[Provider]:
         )
     reason = why_not(first)
     if reason is not None:
-        advice = {CUDA: _CUDA_LIBRARIES, TENSORRT: f"{_TENSORRT_LIBRARIES}. {_CUDA_LIBRARIES}"}.get(
-            first, "Check its driver and libraries"
-        )
         raise ProviderError(
             f"{first} did not start: {reason}. Available: {', '.join(available)}."
-            f" {advice}; or use device='auto'"
+            f" {_advice(first, reason)}; or use device='auto'"
         )
     return [
         Provider(name, {**_OPTIONS.get(name, {}), **options})

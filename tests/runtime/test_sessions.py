@@ -152,6 +152,28 @@ def test_a_named_device_that_does_not_start_is_an_error_with_the_reason(broken_c
     assert CPU in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("missing", "device", "advice"),
+    [
+        ("libcuda.so.1: cannot open shared object file", "cuda", "NVIDIA's driver is missing"),
+        ("libcublasLt.so.13: cannot open shared object file", "cuda", "[cuda,cudnn]"),
+        ("libnvinfer.so.10: cannot open shared object file", "tensorrt", "TensorRT's libraries"),
+        ("libcublas.so.13: cannot open shared object file", "tensorrt", "[cuda,cudnn]"),
+        ("no such device", ("DmlExecutionProvider",), "Check its driver"),
+    ],
+)
+def test_the_advice_is_about_what_is_missing(
+    missing: str, device: Any, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "DmlExecutionProvider", CPU)
+    monkeypatch.setattr(providers, "available_providers", lambda: names)
+    monkeypatch.setattr(providers, "why_not", lambda name: None if name == CPU else missing)
+    with pytest.raises(ProviderError) as caught:
+        FaceDetector(runtime=RuntimeOptions(device=device))
+    assert advice in str(caught.value)
+    assert missing in str(caught.value)
+
+
 @pytest.mark.parametrize("provider", available_providers())
 def test_a_provider_starts_or_has_a_reason_in_one_line(
     provider: str, capfd: pytest.CaptureFixture[str]
