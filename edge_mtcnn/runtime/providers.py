@@ -57,6 +57,8 @@ _CONVOLUTION = base64.b64decode(
     "CAEKAgggCgIIBAoCCARCBAoAEA0="
 )
 """A model of one convolution of 32 channels."""
+_ENTERS_BLOCKS = b"ReorderInput"
+"""The operator with which ONNX Runtime enters its channel-blocked layout."""
 _CUDA_LIBRARIES = (
     "pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries of CUDA and cuDNN (1.3 GB), and"
     " so does the extra edge-mtcnn[gpu]; the driver comes from NVIDIA"
@@ -236,7 +238,7 @@ def keeps_channels_in_blocks() -> bool:
             file = Path(folder) / "optimised.onnx"
             options.optimized_model_filepath = str(file)
             onnxruntime.InferenceSession(_CONVOLUTION, options, providers=[CPU])
-            return b"nchwc" in file.read_bytes()
+            return _ENTERS_BLOCKS in file.read_bytes()
     except Exception:  # noqa: BLE001 -- no place for the file; ONNX Runtime has no common base
         return platform.machine().lower() in ("x86_64", "amd64")
 
