@@ -13,9 +13,11 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from types import FrameType
+from typing import Any
 
 from edge_mtcnn._version import __version__
 from edge_mtcnn.cli.parser import Parser
@@ -81,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 interrupted, 141 the reader of the output closed it, 143 terminated.
     """
     try:
-        with _terminable():
+        with _terminable(), _warnings_as_messages():
             code = _run(argv)
             sys.stdout.flush()  # so that a closed pipe is noticed here and not at exit
         return code
@@ -147,6 +149,24 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _warnings_as_messages() -> Iterator[None]:
+    """Write warnings of the package as one line each, without the place in its source."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category is UserWarning:
+            write_message(f"warning: {message}")
+        else:
+            shown(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def _abandon_output() -> None:

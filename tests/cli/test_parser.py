@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from edge_mtcnn.cli import COMMANDS, main
+from edge_mtcnn.runtime import devices
 
 SLIPS = [
     ("detect", ["--min-face-sise", "20"], "unknown option --min-face-sise; did you mean"),
@@ -87,3 +90,17 @@ def test_help_of_a_command_is_its_help(name: str, capsys: pytest.CaptureFixture[
     expected = capsys.readouterr().out
     assert main(["help", name]) == 0
     assert capsys.readouterr().out == expected
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_warning_of_the_package_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sample_path: Callable[[str], Path],
+) -> None:
+    # As on a machine whose ONNX Runtime was made for a device that it lacks.
+    monkeypatch.setattr(devices, "unused_device", lambda: ("CUDA: no driver", "Install one"))
+    assert main(["detect", "--device", "auto", str(sample_path("coffee"))]) == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "no driver" in line]
+    assert told.startswith("warning: ")
+    assert ".py" not in told
