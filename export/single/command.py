@@ -25,8 +25,8 @@ SHIPPED: dict[str, tuple[str, tuple[int, int] | None]] = {
 """Files of a release: preset, and height and width."""
 LARGEST_SIDE = 8192
 EXAMPLE = """\
-The image is one: networks of several images of one size hardly run faster than one after the other
-on a CPU, and each image has another number of windows. Call the file once per image.
+One call takes one image, and there is no --batch: on a CPU several images in one call take as long
+as one after the other, and each image has another number of windows.
 
 example:
   python -m export single --size 640x480 --preset kiosk --max-faces 4 -o kiosk.onnx

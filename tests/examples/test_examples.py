@@ -89,7 +89,7 @@ def test_node_finds_the_same_faces(
 
 @pytest.fixture(scope="module")
 def page_url() -> Iterator[str]:
-    """The built page, served as its README says."""
+    """The built page, served as docs/one-file.md says."""
     program, folder = node("browser"), EXAMPLES / "browser"
     if not any(map(shutil.which, BROWSERS)):
         pytest.skip("no browser here")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,10 @@ def test_a_wrong_type_or_rank_is_refused(name: str, image: Any, complaint: str) 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_file_is_the_one_of_the_manifest(name: str) -> None:
+    pinned = re.search(r'"onnx==([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pinned is not None
+    if metadata.version("onnx") != pinned[1]:
+        pytest.skip(f"only onnx {pinned[1]}, which make models installs, promises equal bytes")
     content = one_file(name).read_bytes()
     entry = MANIFEST["single"][name]
     assert hashlib.sha256(content).hexdigest() == entry["sha256"], "run 'make models'"
@@ -194,11 +200,11 @@ def test_a_shipped_file_has_standard_operators_and_says_what_it_is(name: str) ->
     onnx.checker.check_model(model, full_check=True)
     assert {opset.domain for opset in model.opset_import} == {""}
     assert all(opset.version <= NEWEST_OPSET for opset in model.opset_import)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    assert metadata["license"] == "MIT"
-    assert "uint8" in metadata["input"]
-    assert "landmarks" in metadata["output"]
-    size = json.loads(metadata["settings"])["size"]
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    assert entries["license"] == "MIT"
+    assert "uint8" in entries["input"]
+    assert "landmarks" in entries["output"]
+    size = json.loads(entries["settings"])["size"]
     shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     assert shape == ([*size, 3] if size else [0, 0, 3])
 
