@@ -90,7 +90,7 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("watcher",),
     ),
     "video.source": (("advice", "captures"), ("devices",), ("reader",), ("source",)),
-    "video.tracking": (("budget", "motion", "smoothing"), ("tracks",), ("tracker",)),
+    "video.tracking": (("budget", "flow", "motion", "smoothing"), ("tracks",), ("tracker",)),
     "serve": (
         ("options", "notify", "page"),
         ("limits", "openapi", "security", "state"),
