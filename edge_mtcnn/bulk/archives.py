@@ -35,11 +35,10 @@ def tar_shards(place: str, batch_size: int) -> Iterator[Shard]:
         return
     with open_place(place) as file:
         try:
-            archive = tarfile.open(fileobj=file, mode="r:", errorlevel=1)
+            archive = tarfile.TarFile(fileobj=file, errorlevel=1)
         except tarfile.ReadError:  # compressed, or none; reading it says which
             yield Shard("tar", (place,), count=-1)
-            return
-        with archive:
+        else:
             yield from _divided(place, archive, batch_size)
 
 
@@ -47,7 +46,7 @@ def _divided(place: str, archive: tarfile.TarFile, batch_size: int) -> Iterator[
     first, count, total = 0, 0, 0
     try:
         while (member := archive.next()) is not None:
-            archive.members = []  # it would keep a description of each
+            _forget(archive)
             if not _is_image(member):
                 continue
             if count == batch_size:
@@ -79,7 +78,7 @@ def read_members(shard: Shard) -> Iterator[tuple[str, bytes]]:
         try:
             with _opened(file, shard) as archive:
                 while count != shard.count and (member := archive.next()) is not None:
-                    archive.members = []
+                    _forget(archive)
                     if _is_image(member):
                         count += 1
                         content = archive.extractfile(member)
@@ -97,6 +96,11 @@ def _opened(file: BinaryIO, shard: Shard) -> tarfile.TarFile:
     if shard.count >= 0:
         return tarfile.open(fileobj=file, mode="r:", errorlevel=1)
     return tarfile.open(fileobj=file, mode="r|*", errorlevel=1)
+
+
+def _forget(archive: tarfile.TarFile) -> None:
+    """Drop the descriptions of the members, of which ``tarfile`` would keep all."""
+    archive.members = []  # type: ignore[attr-defined]  # what its documentation advises
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:

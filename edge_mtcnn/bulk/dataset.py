@@ -1,9 +1,9 @@
 """``DataSet``: the output folder. Its files appear whole or not at all, and say what is done.
 
-    DIR/run.json                        what the rows were made with
-    DIR/plan/plan-00000.parquet         the shards of each run that found new inputs
-    DIR/faces/part-0000000.parquet      one file of each table for each shard
-    DIR/images/part-0000000.parquet     written last: a shard with this file is done
+DIR/run.json                        what the rows were made with
+DIR/plan/plan-00000.parquet         the shards of each run that found new inputs
+DIR/faces/part-0000000.parquet      one file of each table for each shard
+DIR/images/part-0000000.parquet     written last: a shard with this file is done
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edge_mtcnn.bulk.work import Part
 from edge_mtcnn.errors import OptionsError, brief
 from edge_mtcnn.files import write_whole
 
-__all__ = ["DataSet", "Totals"]
+__all__ = ["DataSet", "Totals", "finished_parts"]
 
 _RUN = "run.json"
 _LOCK = ".lock"
@@ -145,12 +145,6 @@ class DataSet:
         self._done.add(part.number)
         self.totals.add(part.tables["images"])
 
-    def parts(self) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """The tables ``images`` and ``faces`` of each finished shard, in the order of the plan."""
-        for number in sorted(self._done):
-            images, faces = (pq.read_table(self._path(t, number)) for t in ("images", "faces"))
-            yield images, faces
-
     def _path(self, table: str, number: int) -> Path:
         return self.folder / table / f"part-{number:07}.parquet"
 
@@ -223,6 +217,12 @@ class DataSet:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             (self.folder / _RUN).unlink()
+
+
+def finished_parts(folder: Path) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The tables ``images`` and ``faces`` of each finished shard, in the order of the plan."""
+    for path in sorted((folder / "images").glob("part-*.parquet")):
+        yield pq.read_table(path), pq.read_table(folder / "faces" / path.name)
 
 
 _COUNTED = ["faces", "status"]

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from edge_mtcnn.bulk.dataset import finished_parts
 from edge_mtcnn.types import Faces, face_entry
 
 __all__ = ["json_entries"]
 
 
-def json_entries(images: pa.Table, faces: pa.Table) -> Iterator[dict[str, Any]]:
-    """One object per input, in the order of the table ``images``.
+def json_entries(folder: Path) -> Iterator[dict[str, Any]]:
+    """One object per input of a data set.
 
     Args:
-        images, faces: the tables of one shard; the faces of an input stand together.
+        folder: of the data set.
 
     Yields:
-        ``path``, and ``width``, ``height`` and ``faces`` as ``faces_entry`` makes them; each face of
-        a video with its ``frame`` and ``position_seconds``. ``error`` where it failed.
+        ``path``, and ``width``, ``height`` and ``faces`` as ``faces_entry`` makes them; each face
+        of a video with its ``frame`` and ``position_seconds``. ``error`` where it failed.
     """
-    found = list(_faces(faces))
-    start = 0
-    for image in images.to_pylist():
-        entry: dict[str, Any] = {"path": image["source"]}
-        if image["width"] is not None:
-            own = found[start : start + image["faces"]]
-            entry |= {"width": image["width"], "height": image["height"], "faces": own}
-        start += image["faces"]
-        if image["error"] is not None:
-            entry["error"] = image["error"]
-        yield entry
+    for images, faces in finished_parts(folder):
+        found = list(_faces(faces))
+        start = 0
+        for image in images.to_pylist():
+            entry: dict[str, Any] = {"path": image["source"]}
+            if image["width"] is not None:
+                own = found[start : start + image["faces"]]
+                entry |= {"width": image["width"], "height": image["height"], "faces": own}
+            start += image["faces"]
+            if image["error"] is not None:
+                entry["error"] = image["error"]
+            yield entry
 
 
 def _faces(rows: pa.Table) -> Iterator[dict[str, Any]]:

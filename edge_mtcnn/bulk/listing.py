@@ -18,7 +18,9 @@ from edge_mtcnn.files import IMAGE_SUFFIXES, find_images
 
 __all__ = ["VIDEO_SUFFIXES", "shards_of"]
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
+VIDEO_SUFFIXES = frozenset(
+    {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"}
+)
 _PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ import pyarrow as pa
 from edge_mtcnn.bulk.options import BulkOptions, EngineOptions
 from edge_mtcnn.bulk.plan import Shard
 from edge_mtcnn.bulk.searching import Model, Searchers
-from edge_mtcnn.bulk.work import Part, work_on
+from edge_mtcnn.bulk.work import Part, given_up, work_on
 from edge_mtcnn.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_on_ray"]
 
+_DIED = "the process that searched it, or an input of its batch, has died again and again"
+_LOOK_SECONDS = 0.2
 _MISSING = "the engine ray needs the package ray: pip install 'edge-mtcnn[ray]'"
 
 
@@ -70,24 +73,23 @@ def run_on_ray(
     threads = model.runtime.threads or 1
     actors = _actors(ray, engine, threads, len(rows))
     rate = None if engine.limit_rate is None else engine.limit_rate / actors
-    flag = ray.remote(num_cpus=0)(_Flag).remote()
-    watching = threading.Event()
-    watcher = threading.Thread(target=_pass_on, args=(stop, watching, flag), daemon=True)
-    watcher.start()
-    gpus = 1 if engine.num_gpus else 0
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    register = ray.remote(num_cpus=0, scheduling_strategy=here)(_Register).remote(engine.retries)
+    ended = threading.Event()
+    threading.Thread(target=_pass_on, args=(stop, ended, register), daemon=True).start()
     parts = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Worker,
         fn_constructor_kwargs={
             "job": _Job(model, threads, options, rate, engine.nice),
-            "flag": flag,
+            "register": register,
         },
         batch_size=1,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=threads,
-        num_gpus=gpus,
-        max_restarts=-1,
-        max_task_retries=engine.retries,
+        num_gpus=1 if engine.num_gpus else 0,
     )
     try:
         for batch in parts.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -98,38 +100,44 @@ def run_on_ray(
         text = " ".join(str(error).split())
         raise OSError(f"Ray has given up: {text[:600]}") from None
     finally:
-        watching.set()
+        ended.set()
 
 
-class _Flag:
-    """Tells the workers of a run to begin no further shard."""
+class _Register:
+    """Knows how often each shard was begun, and whether the run is to end. One actor, here."""
 
-    def __init__(self) -> None:
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
+        self._begun: Counter[int] = Counter()
         self._stopped = False
 
     def stop(self) -> None:
         self._stopped = True
 
-    def stopped(self) -> bool:
-        return self._stopped
+    def begin(self, number: int) -> str:
+        """What to do with a shard: ``work``, ``leave`` or ``give up``."""
+        if self._stopped:
+            return "leave"
+        self._begun[number] += 1
+        return "work" if self._begun[number] <= 1 + self._retries else "give up"
 
 
-def _pass_on(stop: threading.Event, ended: threading.Event, flag: Any) -> None:
-    while not ended.wait(0.2):
+def _pass_on(stop: threading.Event, ended: threading.Event, register: Any) -> None:
+    while not ended.wait(_LOOK_SECONDS):
         if stop.is_set():
-            flag.stop.remote()
+            register.stop.remote()
             return
 
 
 class _Worker:
     """One actor: a detector on one GPU, or on as many processors as it has threads."""
 
-    def __init__(self, job: _Job, flag: Any) -> None:
+    def __init__(self, job: _Job, register: Any) -> None:
         if job.nice and hasattr(os, "nice"):
             os.nice(job.nice)
         self._options = job.options
         self._searchers = Searchers(job.model, job.threads, job.options, job.limit_rate)
-        self._flag = flag
+        self._register = register
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         import ray
@@ -137,15 +145,22 @@ class _Worker:
         packed = []
         for text in batch["shard"].to_pylist():
             shard = Shard.from_dict(json.loads(text))
-            if ray.get(self._flag.stopped.remote()):
+            # Ray begins a shard again whose process has died, without end.
+            todo = ray.get(self._register.begin.remote(shard.number))
+            if todo == "leave":
                 packed.append({"number": shard.number, "tables": None})
+            elif todo == "give up":
+                packed.append(_packed(given_up(shard, _DIED, self._options)))
             else:
                 packed.append(_packed(work_on(shard, self._searchers, self._options)))
         return pa.Table.from_pylist(packed, schema=_PACKED)
 
 
 _PACKED = pa.schema(
-    [("number", pa.int64()), ("tables", pa.list_(pa.struct([("name", pa.string()), ("ipc", pa.large_binary())])))]
+    [
+        ("number", pa.int64()),
+        ("tables", pa.list_(pa.struct([("name", pa.string()), ("ipc", pa.large_binary())]))),
+    ]
 )
 
 
@@ -181,15 +196,18 @@ def _actors(ray: ModuleType, engine: EngineOptions, threads: int, shards: int) -
 def _started(engine: EngineOptions) -> ModuleType:
     """Ray with a connection to a cluster, which is started here if there is none."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray Data itself makes its actors in the way that Ray warns of.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
+        import ray.util.scheduling_strategies
     except ImportError as error:
         raise OptionsError(f"{_MISSING} ({error})") from None
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     if not ray.is_initialized():
         own: dict[str, Any] = {}
         if engine.ray_address is None and "RAY_ADDRESS" not in os.environ:
@@ -202,7 +220,7 @@ def _started(engine: EngineOptions) -> ModuleType:
             own = {"address": engine.ray_address or "auto"}
         try:
             with contextlib.redirect_stdout(None):
-                ray.init(logging_level=logging.WARNING, log_to_driver=False, **own)
+                ray.init(logging_level=logging.ERROR, log_to_driver=False, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             text = " ".join(str(error).split())
             raise OptionsError(f"Ray cannot be started or reached: {text[:400]}") from None

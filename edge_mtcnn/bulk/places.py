@@ -1,8 +1,8 @@
 """Places that inputs come from: local paths, and addresses such as ``s3://bucket/photos``.
 
 A place is text: an absolute local path, or an address. ``pyarrow.fs`` opens the addresses that it
-knows (``s3``, ``gs``, ``abfs``, ``hdfs``) and ``fsspec`` all others (``http``, ``https``, ``hf`` and
-many more), each with the credentials that the environment has.
+knows (``s3``, ``gs``, ``abfs``, ``hdfs``) and ``fsspec`` all others (``http``, ``https``, ``hf``
+and many more), each with the credentials that the environment has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from typing import Any, BinaryIO
 from edge_mtcnn.errors import OptionsError, brief
 from edge_mtcnn.images.sources import read_source
 
-__all__ = ["beside", "is_address", "list_place", "local_copy", "open_place", "place_of", "read_place"]
+__all__ = [
+    "beside",
+    "is_address",
+    "list_place",
+    "local_copy",
+    "open_place",
+    "place_of",
+    "read_place",
+]
 __all__ += ["source_of", "suffix_of"]
 
 _COPY_BYTES = 4 * 2**20
@@ -73,12 +81,13 @@ def read_place(place: str) -> bytes:
         return read_source(place)[1]
     with _reporting(place):
         system, path = _opened(place)
+        content: bytes
         if (remote := _fsspec_of(system)) is not None:  # one request, and none for the size
-            content: bytes = remote.cat_file(path)
-            return content
-        with system.open_input_stream(path) as stream:
-            content = stream.read()
-            return content
+            content = remote.cat_file(path)
+        else:
+            with system.open_input_stream(path) as stream:
+                content = stream.read()
+        return content
 
 
 def open_place(place: str) -> BinaryIO:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute
 
+from edge_mtcnn.bulk.places import source_of
+
 __all__ = ["Plan", "Shard"]
 
 Kind = Literal["files", "tar", "rows", "video", "failed"]
@@ -49,6 +51,13 @@ class Shard:
     count: int = 1
     detail: str = ""
     number: int = -1
+
+    @property
+    def source(self) -> str:
+        """What stands for the whole shard in tables and messages."""
+        name = source_of(self.places[0])
+        part = self.kind in ("rows", "tar") and self.count >= 0
+        return f"{name}#{self.first}+{self.count}" if part else name
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for another process."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,27 +18,29 @@ from edge_mtcnn.bulk.searching import Model, Searchers
 from edge_mtcnn.bulk.work import Failure, Part, work_on
 from edge_mtcnn.detector import FaceDetector
 from edge_mtcnn.errors import OptionsError
-from edge_mtcnn.options.checks import check_bool, check_options, check_path, check_type
+from edge_mtcnn.options.checks import check_bool, check_options, check_path
 
 __all__ = ["Listener", "run_bulk"]
 
 
+def _nothing(*_: object) -> None:
+    """What a listener does that was not told what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Is told what a run does; the methods here do nothing. They are called in any thread."""
+    """Functions that are told about a run. They are called in several threads.
 
-    def planned(self, done: int, images: int) -> None:
-        """The inputs are listed.
+    Attributes:
+        planned: called with the number of images that earlier runs have searched, and of all, as
+            far as it is known before they are read.
+        searched: called with a number of images and frames that were searched or failed.
+        failed: called with each ``Failure``.
+    """
 
-        Args:
-            done: images that an earlier run has searched.
-            images: all images, as far as their number is known before they are read.
-        """
-
-    def searched(self, images: int) -> None:
-        """So many images or frames were searched, or failed."""
-
-    def failed(self, failure: Failure) -> None:
-        """An input failed."""
+    planned: Callable[[int, int], object] = _nothing
+    searched: Callable[[int], object] = _nothing
+    failed: Callable[[Failure], object] = _nothing
 
 
 def run_bulk(
@@ -89,10 +92,11 @@ def run_bulk(
         raise OptionsError(f"inputs must be a list; got one, so use [{os.fspath(inputs)!r}]")
     options = check_options("options", options, BulkOptions)
     engine = check_options("engine", engine, EngineOptions)
-    for name, value in (("recursive", recursive), ("overwrite", overwrite)):
+    flags = {"recursive": recursive, "overwrite": overwrite, "retry_failed": retry_failed}
+    for name, value in flags.items():
         check_bool(name, value)
     folder = Path(os.path.abspath(check_path("output", output)))  # noqa: PTH100 - links stay
-    listener = Listener() if listener is None else check_type("listener", listener, Listener)
+    listener = check_options("listener", listener, Listener)
     stop = threading.Event() if stop is None else stop
     if detector is None:
         with FaceDetector() as own:
@@ -158,4 +162,3 @@ def _here(
         yield from run_here(data.undone(), work, stop, searchers.abandon)
     finally:
         searchers.close()
-

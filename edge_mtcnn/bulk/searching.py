@@ -140,7 +140,7 @@ class Searchers:
             waiting.append(self._submitted(picture))
             # Frames are decoded already, so only a few are held.
             held = self._threads * (_READ_AHEAD if callable(picture.content) else 1)
-            while len(waiting) > held:
+            while waiting and (len(waiting) > held or waiting[0].done()):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -170,7 +170,9 @@ class Searchers:
         """Decode and search one picture. Every failure that concerns it alone is its result."""
         encoded = b"" if data is None else _result_of(data)
         begin = time.perf_counter()
-        faces, crops, reason = None, (), None
+        faces: Faces | None = None
+        crops: tuple[bytes, ...] = ()
+        reason: str | None = None
         pixels = 0 if isinstance(encoded, Exception) else _pixels_of(encoded)
         self._memory.take(pixels)
         try:

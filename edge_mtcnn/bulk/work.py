@@ -17,7 +17,7 @@ from edge_mtcnn.bulk.schema import SCHEMAS
 from edge_mtcnn.bulk.searching import Found, Searchers
 from edge_mtcnn.errors import brief
 
-__all__ = ["Failure", "Part", "work_on"]
+__all__ = ["Failure", "Part", "given_up", "work_on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,17 @@ def work_on(
             rows.add(found)
             each(found.faces is None)
     except OSError as error:
-        source = source_of(shard.places[0])
-        rows.failed(source, str(error).removeprefix(f"{source}: "))
+        rows.failed(shard.source, str(error).removeprefix(f"{source_of(shard.places[0])}: "))
         each(True)
-    tables = {"images": rows.images(), "faces": rows.faces()}
-    if options.crops:
-        tables["crops"] = rows.crops()
-    return Part(shard.number, tables)
+    return rows.part(shard, options)
+
+
+def given_up(shard: Shard, error: str, options: BulkOptions) -> Part:
+    """The part of a shard that cannot be worked on: a failed row for each input."""
+    rows = _Rows()
+    for source in map(source_of, shard.places) if shard.kind == "files" else [shard.source]:
+        rows.failed(source, error)
+    return rows.part(shard, options)
 
 
 @dataclass
@@ -124,6 +128,12 @@ class _Rows:
         row["status"] = "partial" if row["frames"] else "failed"
         row["error"] = row["error"] or brief(error)
 
+    def part(self, shard: Shard, options: BulkOptions) -> Part:
+        tables = {"images": self.images(), "faces": self.faces()}
+        if options.crops:
+            tables["crops"] = self.crops()
+        return Part(shard.number, tables)
+
     def images(self) -> pa.Table:
         return pa.Table.from_pylist(self._images, schema=SCHEMAS["images"])
 
@@ -143,7 +153,7 @@ class _Rows:
             flat = pa.array(values.reshape(-1), pa.float32())
             wanted = schema.field(column).type
             if pa.types.is_fixed_size_list(wanted):
-                return pa.FixedSizeListArray.from_arrays(flat, type=wanted)
+                return pa.FixedSizeListArray.from_arrays(flat, wanted.list_size)
             return flat
 
         pictures = [found.picture for found in self._found]

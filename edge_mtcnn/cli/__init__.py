@@ -32,6 +32,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "detect",
+    "bulk",
     "bench",
     "collect",
     "calibrate",

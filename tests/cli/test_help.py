@@ -18,6 +18,7 @@ from edge_mtcnn.cli.watch_arguments import watch_options_from
 from edge_mtcnn.options import PRESETS
 
 REQUIRED = {
+    "bulk": ["photos/", "--output", "faces/"],
     "calibrate": ["faces/"],
     "collect": ["0", "finds/"],
     "evaluate": ["boxes.json", "photos/"],
@@ -25,7 +26,7 @@ REQUIRED = {
 }
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
-    "access", "detection", "known false faces", "limits", "mounting", "presence", "runtime",
+    "access", "detection", "engine", "known false faces", "limits", "mounting", "presence", "runtime",
     "source",
 }  # fmt: skip
 DIALECT = (
