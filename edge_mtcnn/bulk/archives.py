@@ -55,6 +55,7 @@ def _divided(place: str, archive: tarfile.TarFile, batch_size: int) -> Iterator[
             first = first if count else member.offset
             count += 1
             total += 1
+        _check_end(archive)
     except _FAILURES as error:
         failure = f"the archive is damaged after {total} images: {_reason(error)}"
     else:
@@ -96,6 +97,14 @@ def _opened(file: BinaryIO, shard: Shard) -> tarfile.TarFile:
     if shard.count >= 0:
         return tarfile.open(fileobj=file, mode="r:", errorlevel=1)
     return tarfile.open(fileobj=file, mode="r|*", errorlevel=1)
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Make sure that an archive ends here; ``tarfile`` also ends where it cannot read a header."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise tarfile.ReadError("the header of a member cannot be read")
 
 
 def _forget(archive: tarfile.TarFile) -> None:

@@ -85,7 +85,7 @@ def read_place(place: str) -> bytes:
         if (remote := _fsspec_of(system)) is not None:  # one request, and none for the size
             content = remote.cat_file(path)
         else:
-            with system.open_input_stream(path) as stream:
+            with system.open_input_stream(path, compression=None) as stream:
                 content = stream.read()
         return content
 
@@ -125,7 +125,8 @@ def list_place(address: str, *, recursive: bool, suffixes: frozenset[str]) -> li
     """The files that an address names: itself, those of a folder, or those of a pattern with ``*``.
 
     Args:
-        address: of a file or folder. ``*`` stands for any characters of a name, ``**`` for folders.
+        address: of a file or folder; one that ends in ``/`` is that of a folder.
+            ``*`` stands for any characters of a name, ``**`` for folders.
         recursive: look in subfolders too.
         suffixes: of the files that are taken from a folder.
 
@@ -144,7 +145,8 @@ def list_place(address: str, *, recursive: bool, suffixes: frozenset[str]) -> li
         query = re.search(r"\?.*$", address)[0] if "?" in address else ""  # type: ignore[index]
         folder = (base.rpartition("/")[0] if star else address.partition("?")[0]).rstrip("/")
         system, path = _opened(folder + query)
-        if not star and system.get_file_info(path).type != pyarrow.fs.FileType.Directory:
+        named = star or address.endswith("/")  # a folder; web servers do not say so themselves
+        if not named and system.get_file_info(path).type != pyarrow.fs.FileType.Directory:
             return [address]
         selector = pyarrow.fs.FileSelector(path, recursive=recursive or bool(star))
         found = [

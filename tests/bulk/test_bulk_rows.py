@@ -153,7 +153,7 @@ def test_other_models_are_not_mixed_with_the_rows_that_are_there(tmp_path: Path)
     noted = json.loads((output / "run.json").read_text())
     noted["made_with"]["model_version"] = "0.9.0"
     (output / "run.json").write_text(json.dumps(noted))
-    with pytest.raises(OptionsError, match='model_version "0.9.0"'):
+    with pytest.raises(OptionsError, match=r'model_version "0\.9\.0"'):
         run(paths, output)
 
 

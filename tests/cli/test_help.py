@@ -26,8 +26,8 @@ REQUIRED = {
 }
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
-    "access", "detection", "engine", "known false faces", "limits", "mounting", "presence", "runtime",
-    "source",
+    "access", "detection", "engine", "known false faces", "limits", "mounting", "presence",
+    "runtime", "source",
 }  # fmt: skip
 DIALECT = (
     r"tells?|told|telling|gives?|goes|going|go on|shall|sights?|whose|barren|looked for|left out"
