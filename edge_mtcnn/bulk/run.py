@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -115,16 +116,15 @@ def run_bulk(
     with closing(
         DataSet(folder, made_with, about, overwrite=overwrite, retry_failed=retry_failed)
     ) as data:
-        data.add(
-            shards_of(
-                [os.fspath(each) for each in inputs],
-                recursive=recursive,
-                column=options.column,
-                batch_size=engine.batch_size,
-                known=data.plan.places(),
-                outside=os.fspath(folder),
-            )
+        found = shards_of(
+            [os.fspath(each) for each in inputs],
+            recursive=recursive,
+            column=options.column,
+            batch_size=engine.batch_size,
+            known=data.plan.places(),
+            outside=os.fspath(folder),
         )
+        data.add(itertools.takewhile(lambda _: not stop.is_set(), found))
         listener.planned(*data.counts())
         if engine.engine == "ray":
             from edge_mtcnn.bulk.on_ray import run_on_ray

@@ -12,6 +12,7 @@ from bulks import failed, jpeg, photos, run, sources, table, tar, video
 
 from edge_mtcnn import OptionsError
 from edge_mtcnn.bulk import Every
+from edge_mtcnn.files import write_whole
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra bulk")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra bulk")
@@ -163,13 +164,13 @@ def test_a_full_disk_ends_the_run_and_the_same_call_continues(
     from edge_mtcnn.bulk import dataset
 
     paths = photos(tmp_path / "in", 12)
-    write, written = dataset.write_whole, []
+    written: list[Path] = []
 
     def full(path: Path, data: bytes, **more: Any) -> None:
         written.append(path)
         if len(written) > 5:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(path, data, **more)
+        write_whole(path, data, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(dataset, "write_whole", full)

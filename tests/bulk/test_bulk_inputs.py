@@ -37,7 +37,7 @@ def faces_of(count: int) -> list[int]:
 
 def test_folders_patterns_and_files_may_be_mixed_and_count_once(tmp_path: Path) -> None:
     first, second = photos(tmp_path / "a", 3), photos(tmp_path / "a" / "b", 2)
-    inputs = [tmp_path / "a", str(tmp_path / "a" / "*1.jpg"), second[0], first[0]]
+    inputs = [tmp_path / "a", tmp_path / "a" / "*1.jpg", second[0], first[0]]
     totals, failures = run(inputs, tmp_path / "out")
     assert (totals.images, failures) == (4, [])
     assert sources(tmp_path / "out") == names([*first, second[0]])

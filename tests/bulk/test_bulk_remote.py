@@ -138,7 +138,7 @@ class _Denying(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 -- the name that the server looks for
 
     def log_message(self, *_: object) -> None:
         pass
