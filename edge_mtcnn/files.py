@@ -10,7 +10,7 @@ import glob
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 __all__ = [
@@ -33,13 +33,16 @@ HEIC and AVIF are found without the extra ``heif`` too, so that their error name
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
+def find_images(
+    paths: Sequence[str], *, recursive: bool = False, suffixes: Set[str] = IMAGE_SUFFIXES
+) -> list[Path]:
     """Find the files that paths, folders and glob patterns name.
 
     Args:
         paths: a file is taken as it is, even if it is missing, so that reading it reports that; a
             folder stands for its images; a pattern is expanded unless a file has that name.
         recursive: look in subfolders too.
+        suffixes: lower-case suffixes of the files that are taken from folders.
 
     Returns:
         Each file once, in the order of ``paths``; within a folder or pattern sorted by name, with
@@ -47,7 +50,7 @@ def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for text in paths:
-        for path in _expanded(text, recursive):
+        for path in _expanded(text, recursive, suffixes):
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
@@ -55,13 +58,13 @@ def find_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
 def folders_without_images(paths: Sequence[str], *, recursive: bool = False) -> list[Path]:
     """Find the folders among ``paths`` in which ``find_images`` finds no image, each once."""
     folders = dict.fromkeys(path for path in map(Path, paths) if path.is_dir())
-    return [folder for folder in folders if not any(_images_in(folder, recursive))]
+    return [folder for folder in folders if not any(_files_in(folder, recursive, IMAGE_SUFFIXES))]
 
 
-def _expanded(text: str, recursive: bool) -> Iterable[Path]:
+def _expanded(text: str, recursive: bool, suffixes: Set[str]) -> Iterable[Path]:
     path = Path(text)
     if path.is_dir():
-        return _images_in(path, recursive)
+        return _files_in(path, recursive, suffixes)
     if path.exists() or not glob.has_magic(text):
         return [path]
     matches = sorted(map(Path, glob.glob(text, recursive=True)), key=_natural)  # noqa: PTH207
@@ -69,15 +72,15 @@ def _expanded(text: str, recursive: bool) -> Iterable[Path]:
         return [path]
     files: list[Path] = []
     for match in matches:
-        files.extend(_images_in(match, recursive) if match.is_dir() else [match])
+        files.extend(_files_in(match, recursive, suffixes) if match.is_dir() else [match])
     return files
 
 
-def _images_in(folder: Path, recursive: bool) -> Iterator[Path]:
+def _files_in(folder: Path, recursive: bool, suffixes: Set[str]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(folders, key=_natural) if recursive else []
         for name in sorted(names, key=_natural):
-            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+            if os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122
                 yield Path(parent, name)
 
 
@@ -87,8 +90,15 @@ def _natural(path: str | Path) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in parts]
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+def write_whole(
+    path: str | os.PathLike[str], data: bytes | memoryview, *, durable: bool = False
+) -> None:
     """Write a file that appears whole or not at all, replacing an older one.
+
+    Args:
+        path: the file.
+        data: its content.
+        durable: wait until the disk has the file, so that it survives a loss of power.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full. No part is left.
@@ -100,12 +110,27 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.chmod(part, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp denies others access
         os.replace(part, target)  # noqa: PTH105
+        if durable:
+            _sync_folder(target.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(part)  # noqa: PTH108
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder; Windows opens no folders and needs it not."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def resource(name: str) -> Path:

@@ -30,7 +30,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("board",),
     ("speed",),
     ("thresholds", "video"),
-    ("serve",),
+    ("serve", "bulk"),
     ("doctor",),
     ("cli",),
     ("__main__", "_pyinstaller"),
@@ -100,19 +100,29 @@ INNER_ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("app",),
         ("server",),
     ),
+    "bulk": (
+        ("options", "places", "schema"),
+        ("plan",),
+        ("archives", "tables"),
+        ("listing", "reading"),
+        ("searching",),
+        ("work",),
+        ("dataset", "local", "on_ray"),
+        ("export", "run"),
+    ),
     "doctor": (("packages", "selftest"), ("rules",), ("boards",)),
     "_pyinstaller": (("hook-edge_mtcnn", "hook-edge_mtcnn.cli"),),
     "cli": (
-        ("parser", "terminal"),
+        ("parser", "stopping", "terminal"),
         ("arguments", "mounting", "outputs", "video_file"),
         ("inputs", "labelled", "teaching", "watch_arguments", "watch_output"),
         (
-            *("bench", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
+            *("bench", "bulk", "calibrate", "collect", "config", "detect", "doctor", "evaluate"),
             *("serve", "service", "tune", "warm_up", "watch"),
         ),
     ),
 }
-FEATURES = {"speed", "thresholds", "video", "serve", "doctor"}
+FEATURES = {"speed", "thresholds", "video", "serve", "bulk", "doctor"}
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line}
 
 # Loaded only when a command runs, so that `edge-mtcnn --help` answers at once.
@@ -126,6 +136,7 @@ EXTRA_REQUIREMENTS = {
     "images": {"PIL", "pillow_heif"},
     "cli": {"tqdm"},
     "thresholds": {"matplotlib"},
+    "bulk": {"fsspec", "pyarrow", "ray"},
     "serve": {"prometheus_client", "python_multipart", "starlette", "uvicorn"},
     "_pyinstaller": {"PyInstaller"},  # runs these hooks itself
     "video": {"libcamera", "picamera2"},  # the board's own: only the camera module needs them

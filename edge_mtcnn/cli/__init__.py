@@ -34,6 +34,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "detect",
+    "bulk",
     "bench",
     "collect",
     "calibrate",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_mtcnn.cli.arguments import (
     add_command,
@@ -20,6 +18,7 @@ from edge_mtcnn.cli.arguments import (
     check_positive,
 )
 from edge_mtcnn.cli.outputs import output_file, picture_folder
+from edge_mtcnn.cli.stopping import Stop
 from edge_mtcnn.cli.terminal import UsageError, plural, printable, write_line, write_message
 from edge_mtcnn.cli.watch_arguments import (
     WATCH_PRESET,
@@ -30,10 +29,6 @@ from edge_mtcnn.cli.watch_arguments import (
 from edge_mtcnn.cli.watch_output import LiveLine
 
 if TYPE_CHECKING:
-    from types import FrameType
-
-    from typing_extensions import Self
-
     from edge_mtcnn.cli.arguments import Commands
     from edge_mtcnn.video import FaceTracker, Source
     from edge_mtcnn.video.collector import Collector
@@ -161,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
             f"note: pictures of people are written to {place}, at most {args.most}, for"
             f" {args.minutes:g} minutes; Ctrl-C stops"
         )
-        stop = stack.enter_context(_Stop())
+        stop = stack.enter_context(Stop())
         tracker = FaceTracker(detector, options.tracker)
         source = stack.enter_context(Source(spec, options.source))
         finder = None
@@ -209,34 +204,6 @@ def _outputs(args: argparse.Namespace, names: tuple[str, str]) -> tuple[Path, Pa
     return folder, output_file("--report", report, suffixes=(".html", ".htm"))
 
 
-class _Stop:
-    """Notes Ctrl-C or SIGTERM, so that a picture and its line in the index are both written.
-
-    A second signal acts at once.
-
-    Attributes:
-        signal: number of the signal that came.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        self.__exit__()
-
-
 class _Run:
     """One run: its clock, its status line, and how it ended.
 
@@ -251,7 +218,7 @@ class _Run:
         tracker: FaceTracker,
         finder: RotationFinder | None,
         live: LiveLine,
-        stop: _Stop,
+        stop: Stop,
         *,
         is_file: bool,
     ) -> None:

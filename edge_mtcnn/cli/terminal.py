@@ -67,21 +67,22 @@ class Progress:
     It is a bar when ``tqdm`` is installed, and a plain line every few seconds when it is not.
 
     Args:
-        total: number of steps.
+        total: number of steps; ``None`` where it is not known.
         noun: what one step does, such as ``image``.
+        done: steps that were done before.
 
     Write lines to the terminal inside ``writing()``, which hides the bar.
     """
 
-    def __init__(self, total: int, noun: str) -> None:
+    def __init__(self, total: int | None, noun: str, done: int = 0) -> None:
         self._total = total
         self._noun = noun
-        self._done = 0
+        self._done = done
         self._bar: Any = None
         self._bar_stream: TextIO | None = None
         self._plain = False
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-        if total > 1 and sys.stderr.isatty():
+        if total != 1 and total != 0 and sys.stderr.isatty():
             try:
                 from tqdm import tqdm
             except ImportError:
@@ -94,7 +95,12 @@ class Progress:
                     os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding
                 )
                 self._bar = tqdm(
-                    total=total, unit=noun, dynamic_ncols=True, leave=False, file=self._bar_stream
+                    total=total,
+                    initial=done,
+                    unit=noun,
+                    dynamic_ncols=True,
+                    leave=False,
+                    file=self._bar_stream,
                 )
 
     def close(self) -> None:
@@ -103,13 +109,24 @@ class Progress:
             self._bar.close()
             self._bar_stream.close()
 
-    def step(self) -> None:
-        """Count one more step as done."""
-        self._done += 1
+    def step(self, count: int = 1, note: str | None = None) -> None:
+        """Count steps as done.
+
+        Args:
+            count: number of steps.
+            note: shown beside the bar from now on.
+        """
+        self._done += count
+        if self._total is not None and self._done > self._total:
+            self._total = None  # it was an estimate
         if self._bar is not None:
-            self._bar.update()
+            self._bar.total = self._total
+            if note is not None:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
         elif self._plain and time.monotonic() >= self._next_line:
-            write_message(f"{self._done} of {plural(self._total, self._noun)}")
+            of = "" if self._total is None else f" of {self._total}"
+            write_message(f"{self._done}{of} {self._noun}s")
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     @contextlib.contextmanager

@@ -18,6 +18,7 @@ from edge_mtcnn.cli.watch_arguments import watch_options_from
 from edge_mtcnn.options import PRESETS
 
 REQUIRED = {
+    "bulk": ["photos/", "--output", "faces/"],
     "calibrate": ["faces/"],
     "collect": ["0", "finds/"],
     "evaluate": ["boxes.json", "photos/"],
@@ -25,8 +26,8 @@ REQUIRED = {
 }
 HEADINGS = {
     "positional arguments", "options", "commands", "example",
-    "access", "detection", "known false faces", "limits", "mounting", "presence", "runtime",
-    "source",
+    "access", "detection", "engine", "known false faces", "limits", "mounting", "presence",
+    "runtime", "source",
 }  # fmt: skip
 DIALECT = (
     r"tells?|told|telling|gives?|goes|going|go on|shall|sights?|whose|barren|looked for|left out"
