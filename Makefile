@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 COVERAGE := --cov=edge_mtcnn --cov-report=term:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format models wheel bench clean check-python
+.PHONY: help demo test test-fast test-bulk lint format models wheel bench clean check-python
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(VENV)/.test ## Run all tests and print the coverage; PYTEST_ARGS is pass
 
 test-fast: $(VENV)/.test ## Run the tests without builds, installs and other slow ones.
 	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+
+test-bulk: $(VENV)/.bulk ## Run the tests of bulk with clusters, object stores and readers of data sets.
+	$(BIN)/python -m pytest tests/bulk $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint ## Check style and types, changing nothing.
 	$(BIN)/ruff check .
@@ -79,6 +82,10 @@ $(VENV)/.test: $(VENV)/.package
 
 $(VENV)/.lint: $(VENV)/.test
 	$(PIP_INSTALL) --group lint
+	@touch $@
+
+$(VENV)/.bulk: $(VENV)/.test
+	$(PIP_INSTALL) --group bulk
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.package

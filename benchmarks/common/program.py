@@ -21,6 +21,8 @@ PACKAGES = {
     "matplotlib": "pip install matplotlib",
     "onnxruntime": "pip install onnxruntime",
     "psutil": "pip install psutil",
+    "pyarrow": "pip install 'edge-mtcnn[bulk]'",
+    "ray": "pip install 'edge-mtcnn[ray]'",
     "starlette": "pip install 'edge-mtcnn[serve]'",
     "uvicorn": "pip install 'edge-mtcnn[serve]'",
 }

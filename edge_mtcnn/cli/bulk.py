@@ -77,7 +77,7 @@ def add_parser(commands: Commands) -> None:
         "--column",
         metavar="NAME",
         help="column of Parquet and CSV files with paths, addresses, bytes, or images as Hugging"
-        " Face stores them (default: found by its type and name)",
+        " Face stores them; without it, the column is found by its type and name",
     )
     parser.add_argument(
         "--crops",
@@ -135,7 +135,7 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ray-address",
         metavar="HOST:PORT",
-        help="running Ray cluster (default: a new one on this machine)",
+        help="running Ray cluster; without it, a new one is started on this machine",
     )
     group.add_argument(
         "--num-cpus", type=int, metavar="N", help="processors that Ray may use (default: all)"
@@ -152,7 +152,7 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=3,
         metavar="N",
-        help="how often Ray repeats a batch whose process died (default: %(default)s)",
+        help="how often Ray repeats a batch if its process died (default: %(default)s)",
     )
 
 

@@ -20,8 +20,8 @@ from benchmarks.peers import __main__ as peers
 from endurance import faults
 
 SCRIPTS = (
-    "benchmarks.__main__", "benchmarks.accuracy", "benchmarks.common.plots", "benchmarks.compare",
-    "benchmarks.gpu", "benchmarks.hostile", "benchmarks.import_time",
+    "benchmarks.__main__", "benchmarks.accuracy", "benchmarks.bulk", "benchmarks.common.plots",
+    "benchmarks.compare", "benchmarks.gpu", "benchmarks.hostile", "benchmarks.import_time",
     "benchmarks.instructions", "benchmarks.latency",
     "benchmarks.limit.__main__", "benchmarks.limit.operators", "benchmarks.many",
     "benchmarks.memory", "benchmarks.peers.__main__", "benchmarks.peers.agreement",

@@ -1,4 +1,4 @@
-"""``edge-mtcnn bulk`` as people run it: output, exit codes, signals, and what kills leave behind."""
+"""``edge-mtcnn bulk`` as people run it: output, exit codes, signals, and what a kill leaves."""
 
 from __future__ import annotations
 
@@ -145,16 +145,17 @@ def test_a_second_ctrl_c_ends_at_once(
     limits = ["--batch-size", "20", "--limit-rate", "1"]
     process = started(tmp_path / "in", "-o", tmp_path / "out", *limits)
     until = time.monotonic() + 60
-    while not (tmp_path / "out" / "images").is_dir():
+    while not list((tmp_path / "out" / "plan").glob("*.parquet")):
         assert time.monotonic() < until
         time.sleep(0.01)
-    time.sleep(1)
+    time.sleep(2)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=15)
-    assert process.returncode == 130
+    # The second number is the same for a shell: Python was about to end by itself.
+    assert process.returncode in (130, -signal.SIGINT)
 
 
 @POSIX
