@@ -195,6 +195,7 @@ class Cost:
     wall = cpu = 0.0
 
     def begin(self) -> None:
+        """Note the times."""
         self._begin = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
