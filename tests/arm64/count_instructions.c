@@ -1,5 +1,6 @@
 /* A plugin of qemu's user emulation: counts the instructions that a program executes, on all of its
- * threads, and prints their number on standard error when it ends.
+ * threads. At each call of getppid, which nothing else calls, their number so far is printed on
+ * standard error.
  *
  *     cc -shared -fPIC -o count.so count_instructions.c
  *     qemu-aarch64 -plugin ./count.so PROGRAM
@@ -18,15 +19,17 @@
 
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
-enum { QEMU_PLUGIN_CB_NO_REGS = 0 };
+enum { QEMU_PLUGIN_CB_NO_REGS = 0, GETPPID = 173 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
                                            void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
                                           void (*cb)(unsigned int, void *), int flags,
                                           void *userdata);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, void *),
-                                    void *userdata);
+void qemu_plugin_register_vcpu_syscall_cb(
+    qemu_plugin_id_t id,
+    void (*cb)(qemu_plugin_id_t, unsigned int, int64_t, uint64_t, uint64_t, uint64_t, uint64_t,
+               uint64_t, uint64_t, uint64_t, uint64_t));
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = VERSION;
@@ -46,11 +49,13 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
                                          (void *)(uintptr_t)qemu_plugin_tb_n_insns(block));
 }
 
-static void ended(qemu_plugin_id_t id, void *unused)
+static void called(qemu_plugin_id_t id, unsigned int vcpu, int64_t number, uint64_t a1, uint64_t a2,
+                   uint64_t a3, uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
 {
-    (void)id;
-    (void)unused;
-    fprintf(stderr, "instructions: %" PRIu64 "\n", counted);
+    (void)id, (void)vcpu, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7;
+    (void)a8;
+    if (number == GETPPID)
+        fprintf(stderr, "instructions: %" PRIu64 "\n", counted);
 }
 
 __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id,
@@ -61,6 +66,6 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
     (void)argc;
     (void)argv;
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
-    qemu_plugin_register_atexit_cb(id, ended, NULL);
+    qemu_plugin_register_vcpu_syscall_cb(id, called);
     return 0;
 }
