@@ -9,14 +9,15 @@ EXPORT_VENV := .venv-export
 EXPORT_BIN := $(EXPORT_VENV)/bin
 CODE := $(wildcard edge_mtcnn export tests benchmarks endurance)
 PYTEST_ARGS ?=
+SUITES ?= bookworm
 # Of the tests' own process: commands and services that tests start as programs do not count.
 COVERAGE := --cov=edge_mtcnn --cov-report=term:skip-covered
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-bulk lint format models wheel bench clean check-python
+.PHONY: help demo test test-fast test-bulk test-arm64 lint format models wheel bench clean check-python
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.package ## Install, then annotate the sample photo into demo/.
 	$(BIN)/edge-mtcnn detect --annotate demo
@@ -30,6 +31,9 @@ test-fast: $(VENV)/.test ## Run the tests without builds, installs and other slo
 
 test-bulk: $(VENV)/.bulk ## Run the tests of bulk with clusters, object stores and readers of data sets.
 	$(BIN)/python -m pytest tests/bulk $(PYTEST_ARGS)
+
+test-arm64: wheel ## As root: check the wheel in emulated arm64 roots, SUITES="bookworm trixie".
+	$(BIN)/python tests/arm64/emulated.py --suites $(SUITES) -- "$$(ls -t dist/*.whl | head -n 1)"
 
 lint: $(VENV)/.lint ## Check style and types, changing nothing.
 	$(BIN)/ruff check .
