@@ -1,4 +1,4 @@
-# edge-mtcnn as an HTTP service, for amd64 and arm64; docs/containers.md says how to run it.
+# edge-mtcnn as an HTTP service, for amd64 and arm64; docs/deploy.md says how to run it.
 #
 #     docker build --tag edge-mtcnn .
 #     docker build --tag edge-mtcnn:cuda --build-arg RUNTIME=gpu .      # NVIDIA cards, amd64

@@ -81,7 +81,9 @@ def count(root: Path, processor: str, program: str, *arguments: str) -> tuple[st
             marks = [
                 int(number) for number in re.findall(r"^instructions: (\d+)", done.stderr, re.M)
             ]
-            return done.stdout, [end - start for start, end in zip(marks[::2], marks[1::2])]
+            return done.stdout, [
+                end - start for start, end in zip(marks[::2], marks[1::2], strict=False)
+            ]
         if "plugin" not in done.stderr:
             break
     raise SetupError(f"{program} failed under qemu with the plugin:\n{done.stderr.strip()}")

@@ -1,7 +1,7 @@
 """Debian roots for arm64: made once by debootstrap, kept in ``build/arm64/``, emulated by qemu.
 
-All mounts are made in a mount namespace of this program (``in_namespace``), so nothing stays mounted.
-On an arm64 machine nothing is emulated.
+All mounts are made in a mount namespace of this program (``in_namespace``), so nothing stays
+mounted. On an arm64 machine nothing is emulated.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ PROCESSORS = {
     "cortex-a72": ("0xd08", "fp asimd evtstrm crc32 cpuid"),  # Raspberry Pi 4
     "cortex-a76": (  # Raspberry Pi 5
         "0xd0b",
-        "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop"
-        " asimddp",
+        (
+            "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc"
+            " dcpop asimddp"
+        ),
     ),
 }
 _NAMESPACE = "EDGE_MTCNN_ARM64_NAMESPACE"

@@ -1,6 +1,6 @@
-"""Checks the built wheel in Debian roots for arm64, emulated by qemu: ``make test-arm64``, as root.
+"""Checks the wheel in Debian roots for arm64, emulated by qemu: ``make test-arm64``, as root.
 
-    python tests/arm64/emulated.py --suites bookworm trixie -- dist/edge_mtcnn-0.1.0-py3-none-any.whl
+    python tests/arm64/emulated.py --suites bookworm trixie -- dist/edge_mtcnn-*.whl
 
 A root is made once, in ``build/arm64/``, and kept. The wheel and arm64 wheels of what it needs are
 put into it, and ``inside.py`` checks them in there, with the images of ``../shared`` if they are

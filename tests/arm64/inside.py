@@ -84,7 +84,7 @@ def serve() -> str:
     )
     try:
         assert service.stderr is not None
-        said = []
+        said: list[str] = []
         # Where /sys is missing, a library says so first.
         while not (address := re.search(r"http://\S+:\d+", "".join(said))):
             said.append(service.stderr.readline())
