@@ -45,7 +45,7 @@ from benchmarks.common.results import (
     table,
     target_table,
 )
-from edge_mtcnn import DetectorOptions, FaceDetector
+from edge_mtcnn import DetectorOptions, FaceDetector, RuntimeOptions
 from edge_mtcnn.thresholds.matching import inclusive_ious
 from edge_mtcnn.thresholds.precision import average_precision
 from edge_mtcnn.types import Faces, FloatArray
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             results += wider_results(preset, wider, options)
         if "landmarks" in options.sets:
             results += landmark_results(preset, chosen, options)
-        given = preset, chosen, runtime_options(options.threads), options.data, options.limit
+        given = preset, chosen, _runtime(options), options.data, options.limit
         if "people" in options.sets:
             results += people_results(*given)
         if "conditions" in options.sets:
@@ -99,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         "wider_settings": WIDER_SETTINGS if options.wider_settings else None,
         "sets": options.sets,
         "limit": options.limit,
+        "models": None if options.models is None else options.models.name,
     }
     save(
         document("accuracy", results + conditions, settings=settings, targets=targets),
@@ -113,7 +114,7 @@ def wider_results(
     """Average precision of one preset on the annotated images of WIDER FACE."""
     images = entries_of(options.data / "wider", "boxes_xywh", *LEVELS)[: options.limit]
     start = time.perf_counter()
-    found = _detect(images, options.data / "wider" / "images", chosen, options.threads)
+    found = _detect(images, options.data / "wider" / "images", chosen, _runtime(options))
     seconds = round(time.perf_counter() - start)
     detections = [(faces.boxes, faces.scores) for faces in found]
     truth = [corners(image["boxes_xywh"]) for image in images]
@@ -140,7 +141,7 @@ def landmark_results(
     """Landmark error of one preset, over the annotated faces that it finds."""
     images = entries_of(options.data / "landmarks", "box_xyxy", "points")[: options.limit]
     start = time.perf_counter()
-    found = _detect(images, options.data / "landmarks", chosen, options.threads)
+    found = _detect(images, options.data / "landmarks", chosen, _runtime(options))
     seconds = round(time.perf_counter() - start)
     errors = [
         landmark_error(faces, np.array(image["box_xyxy"]), np.array(image["points"]))
@@ -204,17 +205,25 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the sets")
     parser.add_argument("--limit", type=int, help="only so many images of each set")
+    parser.add_argument(
+        "--models", type=Path, metavar="DIR",
+        help="other models, such as those of 'python -m export quantise' (those of the package)",
+    )  # fmt: skip
     add_threads(parser)
     add_output(parser)
     return parser
 
 
 def _detect(
-    images: Sequence[Entry], folder: Path, chosen: DetectorOptions, threads: int | None
+    images: Sequence[Entry], folder: Path, chosen: DetectorOptions, runtime: RuntimeOptions
 ) -> list[Faces]:
     files = [folder / image["image"] for image in images]
-    with FaceDetector(chosen, runtime_options(threads)) as detector:
+    with FaceDetector(chosen, runtime) as detector:
         return [detector.detect(pixels) for pixels in pixels_of(files, folder.name)]
+
+
+def _runtime(options: argparse.Namespace) -> RuntimeOptions:
+    return replace(runtime_options(options.threads), models=options.models)
 
 
 def _table(results: Sequence[Result]) -> str:

@@ -3,8 +3,8 @@
 Both run from the repository root, in the environment that ``make models`` creates.
 ``python -m export score DATA`` fits the score model, and ``python -m export known DATA`` measures
 what real faces are like, ``python -m export single`` writes the whole cascade as one file, and
-``python -m export verify-single`` compares such a file with ``FaceDetector``, all in the ordinary
-environment.
+``python -m export verify-single`` compares such a file with ``FaceDetector``, ``python -m export
+quantise PHOTOS`` writes int8 and float16 sets, all in the ordinary environment.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ OWN_ARGUMENTS = {
     "known": "known",
     "single": "single.command",
     "verify-single": "single.verify",
+    "quantise": "quantise",
 }
 """Commands with arguments of their own, and their modules."""
 
